@@ -1,0 +1,76 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Apply a plan as a whole or not at all: a journal of what took effect, and its way back."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import ledger as ledgers
+from .errors import ApplyError, EgressError
+from .kernel import files
+from .kernel.executor import Executor, StepFailed
+from .ledger import Ledger
+from .planning.plan import Plan
+from .planning.step import Step
+
+
+def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[], None]) -> None:
+    """Run the steps, then verify. ledger is the one on disk.
+
+    Errors: ApplyError after going back to the state before, or naming what could not be put back.
+    """
+    journal: list[Step] = []
+    # Both the old and the new entries are on disk while either may be needed.
+    write_ledger(ledger, ledgers.union(plan.ledger, ledger))
+    try:
+        for batch in executor.batches(plan.steps):
+            try:
+                executor.run(batch)
+            except StepFailed as failed:
+                journal += failed.done
+                raise
+            journal += batch
+        verify()
+    except BaseException as error:
+        left = roll_back(journal, executor)
+        if not left:
+            write_ledger(ledgers.union(plan.ledger, ledger), ledger)
+        if isinstance(error, StepFailed):
+            raise _failure(error.step.line, error.cause, left) from error.cause
+        if isinstance(error, EgressError):
+            raise _failure("verify what was built", error, left) from error
+        raise
+    write_ledger(ledgers.union(plan.ledger, ledger), plan.ledger)
+
+
+def roll_back(journal: t.Sequence[Step], executor: Executor) -> list[str]:
+    """Undo what took effect, last first. Returns lines on what could not be undone."""
+    left: list[str] = []
+    for done in reversed(journal):
+        for step in done.inverses:
+            try:
+                executor.run([step])
+            except (StepFailed, EgressError, OSError) as error:
+                left.append(f"{step.line} ({error})")
+    return left
+
+
+def write_ledger(there: Ledger, ledger: Ledger) -> None:
+    """Bring the ledger on disk from what is there to what shall be."""
+    if ledger == there:
+        return
+    if ledger == ledgers.EMPTY:
+        files.delete(ledgers.PATH)
+    else:
+        files.write(ledgers.PATH, ledger.to_json() + "\n", mode=0o600)
+
+
+def _failure(asked: str, cause: EgressError, left: t.Sequence[str]) -> ApplyError:
+    found = f"{cause.found}. {cause.advice}" if cause.asked == asked and cause.advice else cause.found
+    if cause.asked != asked:
+        found = str(cause)
+    if left:
+        return ApplyError(asked, found, f"Going back failed in part; left undone: {'; '.join(left)}", False)
+    return ApplyError(asked, found, "The state before this run was restored", True)

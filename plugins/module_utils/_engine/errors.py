@@ -1,0 +1,44 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors of the engine. Each says what was asked, what is there, and what to do."""
+
+from __future__ import annotations
+
+
+class EgressError(Exception):
+    """Base of every error that a user is meant to read."""
+
+    def __init__(self, asked: str, found: str, advice: str = "") -> None:
+        self.asked = asked
+        self.found = found
+        self.advice = advice
+        super().__init__(f"{asked}: {found}" + (f". {advice}" if advice else ""))
+
+
+class SpecError(EgressError):
+    """The request itself is wrong; the system was not looked at. asked names the offending key."""
+
+
+class ConflictError(EgressError):
+    """The request is right, but something of somebody else's stands in its way. Nothing was changed."""
+
+
+class UnsupportedError(EgressError):
+    """This host cannot do it: a kernel feature, a program or a privilege is missing. Nothing was changed."""
+
+
+class ApplyError(EgressError):
+    """A step failed half way. rolled_back tells whether the state before the run was restored."""
+
+    def __init__(self, asked: str, found: str, advice: str = "", rolled_back: bool = False) -> None:
+        super().__init__(asked, found, advice)
+        self.rolled_back = rolled_back
+
+
+class KernelError(EgressError):
+    """The kernel refused one request. errno as in errno(3)."""
+
+    def __init__(self, asked: str, found: str, errno: int, advice: str = "") -> None:
+        super().__init__(asked, found, advice)
+        self.errno = errno

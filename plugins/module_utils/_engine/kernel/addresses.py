@@ -1,0 +1,83 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Addresses of a link (rtnetlink(7), linux/if_addr.h)."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import typing as t
+from dataclasses import dataclass
+
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+
+from ..model import Address
+from .link_messages import body
+from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, NetlinkSocket
+
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+IFA_F_SECONDARY, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_PERMANENT = 0x01, 0x08, 0x40, 0x80
+
+
+@dataclass(frozen=True)
+class AddressReply:
+    """One address as the kernel reports it."""
+
+    index: int
+    cidr: str
+    flags: int
+    scope: int
+
+    @property
+    def link_local(self) -> bool:
+        return ipaddress.ip_interface(self.cidr).is_link_local and ":" in self.cidr
+
+    @property
+    def permanent(self) -> bool:
+        """Set by somebody, as opposed to learned by DHCP or a router advertisement with a lifetime."""
+        return bool(self.flags & IFA_F_PERMANENT)
+
+
+def read(opened: NetlinkSocket, index: int = 0) -> list[AddressReply]:
+    """Addresses of one link, or of all links."""
+    replies = opened.dump(Message(RTM_GETADDR, 0, body(ifaddrmsg(), [], index=index)))
+    return [reply for reply in map(_parse, replies) if index in (0, reply.index)]
+
+
+def facts(replies: t.Iterable[AddressReply], netns: str, link: str) -> list[Address]:
+    """Those that somebody chose: no link-local ones, none with a lifetime."""
+    return [
+        Address(netns, link, reply.cidr, secondary=":" not in reply.cidr and bool(reply.flags & IFA_F_SECONDARY))
+        for reply in replies
+        if reply.permanent and not reply.link_local
+    ]
+
+
+def _parse(data: bytes) -> AddressReply:
+    message = ifaddrmsg(data)
+    message.decode()
+    # On a point-to-point link IFA_ADDRESS is the other side's.
+    text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    flags = message.get_attr("IFA_FLAGS")
+    cidr = str(ipaddress.ip_interface(f"{text}/{message['prefixlen']}"))
+    return AddressReply(message["index"], cidr, message["flags"] if flags is None else flags, message["scope"])
+
+
+def add(address: Address, index: int) -> Message:
+    return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address, index)
+
+
+def delete(address: Address, index: int) -> Message:
+    return _message(RTM_DELADDR, 0, address, index)
+
+
+def _message(kind: int, flags: int, address: Address, index: int) -> Message:
+    interface = ipaddress.ip_interface(address.cidr)
+    family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+    attributes = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
+    return Message(
+        kind,
+        flags,
+        body(ifaddrmsg(), attributes, family=int(family), prefixlen=interface.network.prefixlen, index=index),
+    )

@@ -1,0 +1,149 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs planned steps: the one place where a fact becomes a change of the system."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import typing as t
+
+from ..errors import EgressError
+from ..model import HOST, Address, Claim, File, Link, Namespace, Route, Ruleset, Setting
+from ..planning.step import Step
+from . import addresses, conntrack, files, nftables, routes, sysctls
+from .links import Links, set_loopback
+from .namespaces import Namespaces
+from .netlink import Answer, Message, kernel_error
+
+
+class StepFailed(Exception):
+    """One of several steps failed; done are those that took effect."""
+
+    def __init__(self, step: Step, cause: EgressError, done: t.Sequence[Step]) -> None:
+        super().__init__(str(cause))
+        self.step = step
+        self.cause = cause
+        self.done = list(done)
+
+
+class Executor:
+    def __init__(self, namespaces: Namespaces) -> None:
+        self.namespaces = namespaces
+        self.links = Links(namespaces)
+
+    def batches(self, steps: t.Sequence[Step]) -> list[list[Step]]:
+        """Neighbouring steps that go in one request or one transaction."""
+        return [list(group) for _key, group in itertools.groupby(steps, key=_batch_key)]
+
+    def run(self, batch: t.Sequence[Step]) -> None:
+        """Run one batch. Errors: StepFailed, with those of its steps that took effect."""
+        kind = type(batch[0].fact)
+        if kind in (Address, Route):
+            self._run_requests(batch)
+            return
+        if kind is Ruleset:
+            self._guarded(batch[0], lambda: self._rulesets(batch), [])
+            return
+        done: list[Step] = []
+        for step in batch:
+            self._guarded(step, lambda step=step: _RUN[kind](self, step.before, step.after, step.line), done)  # type: ignore[misc]
+            done.append(step)
+
+    def _guarded(self, step: Step, action: t.Callable[[], None], done: t.Sequence[Step]) -> None:
+        try:
+            action()
+        except EgressError as error:
+            raise StepFailed(step, error, done) from error
+        except OSError as error:
+            cause = EgressError(step.line, str(error))
+            raise StepFailed(step, cause, done) from error
+
+    def _run_requests(self, batch: t.Sequence[Step]) -> None:
+        requests: list[Message] = []
+        for step in batch:
+            self._guarded(step, lambda step=step: requests.append(self._request(step)), [])  # type: ignore[misc]
+        answers = self.namespaces.socket(getattr(batch[0].fact, "netns", HOST)).request(requests)
+        failed = [(step, answer) for step, answer in zip(batch, answers) if not _succeeded(step, answer)]
+        if failed:
+            done = [step for step, answer in zip(batch, answers) if not answer.errno]
+            step, answer = failed[0]
+            raise StepFailed(step, kernel_error(step.line, answer), done)
+
+    def _request(self, step: Step) -> Message:
+        fact = step.fact
+        if isinstance(fact, Address):
+            index = self.links.index(fact.netns, fact.link)
+            return addresses.delete(fact, index) if step.after is None else addresses.add(fact, index)
+        assert isinstance(fact, Route)
+        device = self.links.index(fact.netns, fact.device) if fact.device else 0
+        if step.after is None:
+            return routes.delete(fact, device)
+        return routes.add(fact, device) if step.before is None else routes.replace(fact, device)
+
+    def _namespace(self, before: Namespace | None, after: Namespace | None, asked: str) -> None:
+        if before is None and after is not None:
+            if self.namespaces.restore(after.name):
+                return
+            if after.attach:
+                self.namespaces.attach(after.name, after.attach)
+                if after.loopback:
+                    set_loopback(self.namespaces.socket(after.name), None, True, asked)
+            else:
+                self.namespaces.create(after.name, after.alias or "", bool(after.loopback))
+        elif before is not None and after is None:
+            self.namespaces.remove(before.name, before.force)
+        elif after is not None:
+            set_loopback(self.namespaces.socket(after.name), after.alias, bool(after.loopback), asked)
+
+    def _link(self, before: Link | None, after: Link | None, asked: str) -> None:
+        if before is None and after is not None:
+            self.links.create(after, asked)
+        elif before is not None and after is None:
+            self.links.delete(before, asked)
+        elif before is not None and after is not None:
+            self.links.change(before, after, asked)
+
+    def _setting(self, _before: Setting | None, after: Setting | None, asked: str) -> None:
+        if after is not None and after.value is not None:
+            sysctls.write(self.namespaces, after, asked)
+
+    def _file(self, before: File | None, after: File | None, _asked: str) -> None:
+        if after is not None:
+            files.write(after.path, after.content or "")
+        elif before is not None:
+            files.delete(before.path)
+
+    def _rulesets(self, batch: t.Sequence[Step]) -> None:
+        pairs = [(t.cast("Ruleset | None", step.before), t.cast("Ruleset | None", step.after)) for step in batch]
+        netns = t.cast(Ruleset, batch[0].fact).netns
+        changes = [(t.cast(Ruleset, after or before).name, after.rules if after else None) for before, after in pairs]
+        nftables.write(self.namespaces, netns, changes)
+        for before, after in pairs:
+            if t.cast(Ruleset, after or before).flush:
+                old, new = before.rules if before else None, after.rules if after else None
+                conntrack.flush_changed(self.namespaces, netns, old, new)
+
+
+_RUN: dict[type[t.Any], t.Callable[..., None]] = {
+    Namespace: Executor._namespace,
+    Link: Executor._link,
+    Setting: Executor._setting,
+    File: Executor._file,
+    # A claim lives in the ledger, which is written as a whole.
+    Claim: lambda *_arguments: None,
+}
+
+
+def _batch_key(step: Step) -> tuple[str, str]:
+    fact = step.fact
+    return (type(fact).__name__, getattr(fact, "netns", ""))
+
+
+def _succeeded(step: Step, answer: Answer) -> bool:
+    """What is there already, or gone already, is what was wanted; the second observation looks closer."""
+    if step.after is None:
+        return answer.errno in (0, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
+    return answer.errno in (0, errno.EEXIST)
+

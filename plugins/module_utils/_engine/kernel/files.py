@@ -1,0 +1,74 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of ours: read, and written so that a reader never sees half of one."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+
+from ..errors import ConflictError, KernelError
+
+
+def read(path: str) -> str | None:
+    """The text, None where there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _error(f"read {path}", error) from error
+    with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def write(path: str, content: str, mode: int = 0o644) -> None:
+    """Replace a file as a whole, on disk before this returns. Missing directories are made."""
+    directory = os.path.dirname(path)
+    temporary = ""
+    try:
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        _refuse_unsafe(directory)
+        descriptor, temporary = tempfile.mkstemp(prefix=".netpath-", dir=directory)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(content)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise _error(f"write {path}", error) from error
+
+
+def delete(path: str) -> None:
+    """Remove a file, and its directory where that is one of ours and empty."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _error(f"delete {path}", error) from error
+    directory = os.path.dirname(path)
+    if os.path.dirname(directory) in ("/etc/netns",) or directory == "/var/lib/netpath":
+        remove_empty(directory)
+
+
+def remove_empty(directory: str) -> None:
+    try:
+        os.rmdir(directory)
+    except OSError:
+        pass
+
+
+def _refuse_unsafe(directory: str) -> None:
+    status = os.stat(directory)
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
+        raise ConflictError(f"write below {directory}", "others than root may write there", f"chmod go-w {directory}")
+
+
+def _error(asked: str, error: OSError) -> KernelError:
+    return KernelError(asked, os.strerror(error.errno or 0), error.errno or 0)

@@ -1,0 +1,162 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests and replies about links, in rtnetlink's form (rtnetlink(7), linux/if_link.h)."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
+
+from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message
+
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_GETNSID = 16, 17, 18, 90
+IFF_UP = 0x1
+RTEXT_FILTER_SKIP_STATS = 8
+_HEADER_LENGTH = 16
+# Times of a bridge are in hundredths of a second (USER_HZ).
+BRIDGE_OPTIONS: dict[str, tuple[str, int]] = {
+    "stp": ("IFLA_BR_STP_STATE", 1),
+    "forward_delay": ("IFLA_BR_FORWARD_DELAY", 100),
+    "ageing_time": ("IFLA_BR_AGEING_TIME", 100),
+    "vlan_filtering": ("IFLA_BR_VLAN_FILTERING", 1),
+    "multicast_snooping": ("IFLA_BR_MCAST_SNOOPING", 1),
+}
+_PORT_OPTIONS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MODE"}
+
+
+@dataclass(frozen=True)
+class LinkReply:
+    """One link as the kernel reports it. peer_index and peer_nsid are set for veth; nsid None means this namespace."""
+
+    index: int
+    name: str
+    kind: str
+    flags: int
+    alias: str | None
+    mac: str | None
+    mtu: int
+    master: int
+    options: t.Mapping[str, t.Any]
+    peer_index: int | None
+    peer_nsid: int | None
+
+    @property
+    def up(self) -> bool:
+        return bool(self.flags & IFF_UP)
+
+
+def body(message: t.Any, attributes: t.Sequence[tuple[str, t.Any]], **fields: int) -> bytes:
+    """A message's bytes after the netlink header."""
+    for name, value in fields.items():
+        message[name] = value
+    message["attrs"] = list(attributes)
+    message.encode()
+    return bytes(message.data)[_HEADER_LENGTH:]
+
+
+def get_link(name: str = "", index: int = 0) -> Message:
+    attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
+    if name:
+        attributes.insert(0, ("IFLA_IFNAME", name))
+    return Message(RTM_GETLINK, 0, body(ifinfmsg(), attributes, index=index))
+
+
+def get_links(master: int = 0) -> Message:
+    """All links, or the ports of one bridge."""
+    attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
+    if master:
+        attributes.append(("IFLA_MASTER", master))
+    return Message(RTM_GETLINK, 0, body(ifinfmsg(), attributes))
+
+
+def create_link(attributes: t.Sequence[tuple[str, t.Any]], up: bool) -> Message:
+    flags = IFF_UP if up else 0
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body(ifinfmsg(), attributes, flags=flags, change=flags))
+
+
+def set_link(
+    attributes: t.Sequence[tuple[str, t.Any]], index: int = 0, name: str = "", up: bool | None = None
+) -> Message:
+    """Change a link that is named by index or, where its index is not known yet, by name."""
+    named = [("IFLA_IFNAME", name)] if name and not index else []
+    flags = IFF_UP if up else 0
+    change = 0 if up is None else IFF_UP
+    return Message(RTM_NEWLINK, 0, body(ifinfmsg(), [*named, *attributes], index=index, flags=flags, change=change))
+
+
+def delete_link(name: str) -> Message:
+    return Message(RTM_DELLINK, 0, body(ifinfmsg(), [("IFLA_IFNAME", name)]))
+
+
+def bridge_attribute(options: t.Mapping[str, t.Any]) -> tuple[str, t.Any]:
+    """The kind's part of a link message for a bridge."""
+    data = [(name, int(options[key]) * factor) for key, (name, factor) in BRIDGE_OPTIONS.items() if key in options]
+    return ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": data})]})
+
+
+def veth_attribute(peer_attributes: t.Sequence[tuple[str, t.Any]]) -> tuple[str, t.Any]:
+    """The kind's part of a link message for a veth pair: the other end, in the namespace in which it shall be."""
+    peer = ("VETH_INFO_PEER", {"attrs": list(peer_attributes)})
+    return ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [peer]})]})
+
+
+def port_attribute(options: t.Mapping[str, bool]) -> tuple[str, t.Any]:
+    """The part of a link message for a port of a bridge."""
+    data = [(_PORT_OPTIONS[key], int(value)) for key, value in options.items()]
+    return (
+        "IFLA_LINKINFO",
+        {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]},
+    )
+
+
+def parse_link(data: bytes) -> LinkReply:
+    message = ifinfmsg(data)
+    message.decode()
+    info = message.get_attr("IFLA_LINKINFO")
+    kind = (info.get_attr("IFLA_INFO_KIND") if info else None) or ""
+    peer_index = message.get_attr("IFLA_LINK") if kind == "veth" else None
+    return LinkReply(
+        index=message["index"],
+        name=message.get_attr("IFLA_IFNAME"),
+        kind=kind,
+        flags=message["flags"],
+        alias=message.get_attr("IFLA_IFALIAS"),
+        mac=message.get_attr("IFLA_ADDRESS"),
+        mtu=message.get_attr("IFLA_MTU") or 0,
+        master=message.get_attr("IFLA_MASTER") or 0,
+        options=_options(info, kind) if info else {},
+        peer_index=peer_index,
+        peer_nsid=message.get_attr("IFLA_LINK_NETNSID") if kind == "veth" else None,
+    )
+
+
+def _options(info: t.Any, kind: str) -> dict[str, t.Any]:
+    found: dict[str, t.Any] = {}
+    data = info.get_attr("IFLA_INFO_DATA") if kind == "bridge" else None
+    for key, (name, factor) in BRIDGE_OPTIONS.items() if data else ():
+        value = data.get_attr(name)
+        if value is not None:
+            found[key] = value // factor if factor > 1 else bool(value)
+    port = info.get_attr("IFLA_INFO_SLAVE_DATA") if info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge" else None
+    for key, name in _PORT_OPTIONS.items() if port else ():
+        value = port.get_attr(name)
+        if value is not None:
+            found[key] = bool(value)
+    return found
+
+
+def get_nsid(handle: int) -> Message:
+    """Ask which number a namespace, given as a file descriptor, has in this one."""
+    return Message(RTM_GETNSID, 0, body(nsidmsg(), [("NETNSA_FD", handle)]))
+
+
+def parse_nsid(data: bytes) -> int:
+    message = nsidmsg(data)
+    message.decode()
+    number = message.get_attr("NETNSA_NSID")
+    # pyroute2 reads it without its sign.
+    return -1 if number is None or number >= 1 << 31 else int(number)

@@ -1,0 +1,263 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Links: finding a wanted one wherever it is, and making, changing and deleting it."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import os
+import typing as t
+
+from ..errors import ConflictError, KernelError
+from ..model import HOST, Link, differences
+from . import link_messages as messages
+from .netlink import Message, NetlinkSocket, kernel_error
+from .processes import namespaces_of_processes
+
+if t.TYPE_CHECKING:
+    from .namespaces import Namespaces
+
+_NO_LINK = (errno.ENODEV, errno.EINVAL)
+
+
+def send(opened: NetlinkSocket, asked: str, *requests: Message) -> None:
+    """Send requests that must all succeed."""
+    for answer in opened.request(requests):
+        if answer.errno:
+            raise kernel_error(asked, answer)
+
+
+def set_loopback(opened: NetlinkSocket, alias: str | None, up: bool, asked: str) -> None:
+    """Bring a namespace's loopback up, and put an alias on it unless that is None."""
+    attributes = [] if alias is None else [("IFLA_IFALIAS", alias)]
+    send(opened, asked, messages.set_link(attributes, index=1, up=True if up else None))
+
+
+def stable_mac(netns: str, name: str) -> str:
+    """A MAC that is the same each time the link is made on this host, and another on every other host.
+
+    On the host's side it is a high one, so that a bridge that follows its lowest port never takes it over.
+    """
+    seed = "\0".join([_machine_id(), os.uname().nodename, netns, name])
+    digest = hashlib.sha256(seed.encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0xFE if netns == HOST else 0x02, *digest[:5]))
+
+
+def _machine_id() -> str:
+    try:
+        with open("/etc/machine-id", encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def host_ends(namespaces: Namespaces, netns: str) -> list[int]:
+    """Indexes on the host of the veth ends whose other ends are in a namespace."""
+    inside = namespaces.socket(netns)
+    answer = inside.request([messages.get_nsid(namespaces.handle(HOST))])[0]
+    host = messages.parse_nsid(answer.replies[0]) if answer.replies else -1
+    replies = [messages.parse_link(data) for data in inside.dump(messages.get_links())]
+    return [reply.peer_index for reply in replies if reply.peer_index and reply.peer_nsid == host and host >= 0]
+
+
+class Links:
+    """The links of all namespaces of a run."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
+        self._names: dict[tuple[str, int], str] = {}
+        self._nsids: dict[tuple[str, str], int] = {}
+
+    def get(self, netns: str, name: str = "", index: int = 0) -> messages.LinkReply | None:
+        if not self._namespaces.exists(netns):
+            return None
+        answer = self._namespaces.socket(netns).request([messages.get_link(name, index)])[0]
+        if answer.errno in _NO_LINK:
+            return None
+        if answer.errno:
+            raise kernel_error(f"look up link {name or index}", answer)
+        return messages.parse_link(answer.replies[0])
+
+    def index(self, netns: str, name: str) -> int:
+        """Errors: KernelError where there is no such link."""
+        found = self.get(netns, name)
+        if found is None:
+            where = f" in namespace {netns}" if netns else ""
+            raise KernelError(f"look up link {name}{where}", "there is none", errno.ENODEV)
+        return found.index
+
+    def ports(self, netns: str, bridge: str) -> list[messages.LinkReply]:
+        found = self.get(netns, bridge)
+        if found is None:
+            return []
+        replies = self._namespaces.socket(netns).dump(messages.get_links(master=found.index))
+        ports = [messages.parse_link(reply) for reply in replies]
+        return [port for port in ports if port.master == found.index]
+
+    def find(self, want: Link) -> Link | None:
+        """The link wherever it is: under its name, or as the other end of the peer that has the wanted name."""
+        reply = self.get(want.netns, want.name)
+        if reply is not None:
+            return self.fact(want.netns, reply, want.peer)
+        if want.peer is None:
+            return None
+        peer = self.get(want.peer.netns, want.peer.name)
+        if peer is None or peer.kind != "veth" or not (peer.alias or "").startswith("netpath:"):
+            return None
+        other = self._other_end(want.peer.netns, peer, want.netns)
+        return self.fact(other[0], other[1], want.peer) if other else None
+
+    def fact(self, netns: str, reply: messages.LinkReply, peer_hint: Link | None = None) -> Link:
+        """A reply as a fact; of a veth also its other end, which is looked for at the hint first."""
+        other = None
+        if reply.kind == "veth":
+            other = self._other_end(netns, reply, peer_hint.netns if peer_hint else netns)
+        link = Link(
+            netns,
+            reply.name,
+            kind=reply.kind,
+            alias=reply.alias,
+            mac=reply.mac,
+            mtu=reply.mtu,
+            master=self._name(netns, reply.master),
+            up=reply.up,
+            index=reply.index,
+            **reply.options,
+        )
+        if other is None:
+            return link
+        return dataclasses.replace(link, peer=self._end(*other))
+
+    def _end(self, netns: str, reply: messages.LinkReply) -> Link:
+        master = self._name(netns, reply.master)
+        fields: dict[str, t.Any] = {"alias": reply.alias, "mac": reply.mac, "mtu": reply.mtu, "up": reply.up}
+        return Link(netns, reply.name, kind=reply.kind, master=master, index=reply.index, **fields)
+
+    def _name(self, netns: str, index: int) -> str:
+        if not index:
+            return ""
+        if (netns, index) not in self._names:
+            found = self.get(netns, index=index)
+            self._names[netns, index] = found.name if found else ""
+        return self._names[netns, index]
+
+    def _other_end(self, netns: str, reply: messages.LinkReply, hint: str) -> tuple[str, messages.LinkReply] | None:
+        """(namespace, link) of a veth's other end, None where its namespace cannot be found."""
+        if not reply.peer_index:
+            return None
+        if reply.peer_nsid is None:
+            found = self.get(netns, index=reply.peer_index)
+            return (netns, found) if found else None
+        for candidate in self._candidates(hint):
+            if candidate != netns and self._nsid(netns, candidate) == reply.peer_nsid:
+                found = self.get(candidate, index=reply.peer_index)
+                return (candidate, found) if found else None
+        return None
+
+    def _candidates(self, hint: str) -> t.Iterator[str]:
+        from .namespaces import names  # namespaces.py imports this module
+
+        yield hint
+        yield HOST
+        yield from (name for name in names() if name != hint)
+        yield from (f"/proc/{inhabitants[0][0]}/ns/net" for inhabitants in namespaces_of_processes().values())
+
+    def _nsid(self, netns: str, other: str) -> int:
+        """The number that another namespace has in this one, -1 for none."""
+        if self._nsids.get((netns, other), -1) < 0:
+            try:
+                handle = self._namespaces.handle(other)
+            except KernelError:
+                return -1
+            answer = self._namespaces.socket(netns).request([messages.get_nsid(handle)])[0]
+            self._nsids[netns, other] = messages.parse_nsid(answer.replies[0]) if answer.replies else -1
+        return self._nsids[netns, other]
+
+    def create(self, link: Link, asked: str) -> None:
+        opened = self._namespaces.socket(link.netns)
+        request = messages.create_link([*self._born_with(link), self._kind_attribute(link)], bool(link.up))
+        # One send: a link of ours is never left without its mark.
+        marked = messages.set_link([("IFLA_IFALIAS", link.alias or "")], name=link.name)
+        port = _chosen(link, ("isolated", "hairpin"))
+        options = [messages.set_link([messages.port_attribute(port)], name=link.name)] if port else []
+        send(opened, asked, request, marked, *options)
+        if link.peer:
+            peer = messages.set_link([("IFLA_IFALIAS", link.peer.alias or "")], name=link.peer.name, up=link.peer.up)
+            send(self._namespaces.socket(link.peer.netns), asked, peer)
+
+    def _born_with(self, link: Link) -> list[tuple[str, t.Any]]:
+        attributes: list[tuple[str, t.Any]] = [
+            ("IFLA_IFNAME", link.name),
+            ("IFLA_ADDRESS", link.mac or stable_mac(link.netns, link.name)),
+        ]
+        if link.mtu:
+            attributes.append(("IFLA_MTU", link.mtu))
+        if link.master:
+            attributes.append(("IFLA_MASTER", self.index(link.netns, link.master)))
+        return attributes
+
+    def _kind_attribute(self, link: Link) -> tuple[str, t.Any]:
+        if link.kind == "bridge":
+            return messages.bridge_attribute(_chosen(link, tuple(messages.BRIDGE_OPTIONS)))
+        peer = link.peer
+        if peer is None:
+            raise ConflictError(f"make link {link.name}", f"a {link.kind} cannot be made alone", "Give its peer")
+        return messages.veth_attribute([*self._born_with(peer), ("IFLA_NET_NS_FD", self._namespaces.handle(peer.netns))])
+
+    def change(self, before: Link, after: Link, asked: str) -> None:
+        self._change_end(before, after, asked)
+        if before.peer and after.peer:
+            self._change_end(before.peer, after.peer, asked)
+
+    def _change_end(self, before: Link, after: Link, asked: str) -> None:
+        changed = differences(dataclasses.replace(after, peer=None), dataclasses.replace(before, peer=None))
+        if not changed:
+            return
+        was_up = before.up
+        if "netns" in changed or "name" in changed:
+            self._relocate(before, after, asked)
+            was_up = False
+        requests = self._field_requests(after, changed)
+        if after.up is not None and after.up != was_up:
+            requests.append(messages.set_link([], name=after.name, up=after.up))
+        send(self._namespaces.socket(after.netns), asked, *requests)
+
+    def _relocate(self, before: Link, after: Link, asked: str) -> None:
+        """Down first: a link that is up cannot be renamed by kernels before 6.2."""
+        attributes: list[tuple[str, t.Any]] = [("IFLA_IFNAME", after.name)]
+        if before.netns != after.netns:
+            attributes.append(("IFLA_NET_NS_FD", self._namespaces.handle(after.netns)))
+        index = before.index or self.index(before.netns, before.name)
+        down = [messages.set_link([], index=index, up=False)] if before.up else []
+        send(self._namespaces.socket(before.netns), asked, *down, messages.set_link(attributes, index=index))
+        self._names.clear()
+
+    def _field_requests(self, after: Link, changed: t.Mapping[str, t.Any]) -> list[Message]:
+        attributes: list[tuple[str, t.Any]] = []
+        if "alias" in changed:
+            attributes.append(("IFLA_IFALIAS", after.alias or ""))
+        if "mac" in changed:
+            attributes.append(("IFLA_ADDRESS", after.mac))
+        if "mtu" in changed:
+            attributes.append(("IFLA_MTU", after.mtu))
+        if "master" in changed:
+            attributes.append(("IFLA_MASTER", self.index(after.netns, after.master) if after.master else 0))
+        requests = [messages.set_link(attributes, name=after.name)] if attributes else []
+        options = {key: getattr(after, key) for key in messages.BRIDGE_OPTIONS if key in changed}
+        if options:
+            requests.append(messages.set_link([messages.bridge_attribute(options)], name=after.name))
+        # A port that changes bridges starts there with default flags.
+        port = _chosen(after, ("isolated", "hairpin"))
+        if after.master and port and ("master" in changed or set(port) & set(changed)):
+            requests.append(messages.set_link([messages.port_attribute(port)], name=after.name))
+        return requests
+
+    def delete(self, link: Link, asked: str) -> None:
+        send(self._namespaces.socket(link.netns), asked, messages.delete_link(link.name))
+
+
+def _chosen(link: Link, options: tuple[str, ...]) -> dict[str, t.Any]:
+    return {key: getattr(link, key) for key in options if getattr(link, key) is not None}

@@ -1,0 +1,70 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run at a time on a host (flock(2))."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+import typing as t
+
+from ..errors import ConflictError
+from . import files
+
+DIRECTORY = "/run/netpath"
+PATH = f"{DIRECTORY}/lock"
+PATIENCE = 120.0  # seconds
+
+
+@contextlib.contextmanager
+def locked(patience: float = PATIENCE) -> t.Iterator[None]:
+    """Wait until no other run is under way. Errors: ConflictError naming the other after patience seconds."""
+    descriptor = _acquire(patience)
+    try:
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        # Whoever waits sees that the file it opened is gone, and starts over.
+        os.unlink(PATH)
+        os.close(descriptor)
+        files.remove_empty(DIRECTORY)
+
+
+def _acquire(patience: float) -> int:
+    give_up = time.monotonic() + patience
+    while True:
+        descriptor = _open()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_current(descriptor):
+                return descriptor
+            os.close(descriptor)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            if time.monotonic() > give_up:
+                raise ConflictError(
+                    "change the network of this host",
+                    f"another run (PID {owner}) has held {PATH} for more than {patience:g} s",
+                    "Wait for it, or end it if it hangs",
+                ) from None
+            time.sleep(0.02)
+
+
+def _open() -> int:
+    while True:
+        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+        try:
+            return os.open(PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileNotFoundError:  # the directory went with the last run's lock
+            continue
+
+
+def _is_current(descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(PATH))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,223 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Network namespaces: handles below /run/netns, entering, making and removing them.
+
+See network_namespaces(7), setns(2), ip-netns(8). A namespace is named as in the model: "" is the one the
+program runs in, a word is a name below /run/netns, anything else is a path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import stat
+import time
+import typing as t
+
+from ..errors import ConflictError, KernelError
+from ..model import HOST
+from . import links
+from .link_messages import get_link
+from .netlink import NetlinkSocket
+from .processes import processes_in
+
+DIRECTORY = "/run/netns"
+CLONE_NEWNET = 0x40000000
+MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 0x2
+NSFS_MAGIC = 0x6E736673
+_DEPARTURE_PATIENCE = 3.0  # seconds
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _call(asked: str, name: str, *arguments: t.Any) -> None:
+    if getattr(_libc, name)(*arguments) != 0:
+        code = ctypes.get_errno()
+        raise KernelError(asked, os.strerror(code), code)
+
+
+class _Statfs(ctypes.Structure):
+    _fields_ = [("f_type", ctypes.c_long), ("rest", ctypes.c_byte * 248)]
+
+
+def is_namespace(path: str) -> bool:
+    """Whether the path is a live handle; after a reboot or an unmount a plain file of that name may remain."""
+    result = _Statfs()
+    return _libc.statfs(path.encode(), ctypes.byref(result)) == 0 and result.f_type == NSFS_MAGIC
+
+
+def path_of(netns: str) -> str:
+    if netns == HOST:
+        return "/proc/thread-self/ns/net"
+    return netns if "/" in netns else f"{DIRECTORY}/{netns}"
+
+
+def names() -> list[str]:
+    """Names of the live handles."""
+    if not os.path.isdir(DIRECTORY):
+        return []
+    return sorted(name for name in os.listdir(DIRECTORY) if is_namespace(f"{DIRECTORY}/{name}"))
+
+
+@contextlib.contextmanager
+def in_new_namespace() -> t.Iterator[None]:
+    """The calling thread is in a namespace of its own, thrown away after the block."""
+    home = os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _call("make a namespace to look at", "unshare", CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            _call("return to the namespace of the host", "setns", home, CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+class Namespaces:
+    """Open handles and sockets of a run, each opened once."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, int] = {HOST: os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)}
+        self._sockets: dict[str, NetlinkSocket] = {}
+        self._removed: dict[str, int] = {}
+        self._departing: dict[str, list[int]] = {}
+
+    def __enter__(self) -> Namespaces:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        for open_socket in self._sockets.values():
+            open_socket.close()
+        for handle in (*self._handles.values(), *self._removed.values()):
+            os.close(handle)
+        await_departure([index for indexes in self._departing.values() for index in indexes])
+
+    def exists(self, netns: str) -> bool:
+        return netns in self._handles or is_namespace(path_of(netns))
+
+    def handle(self, netns: str) -> int:
+        """A file descriptor of the namespace. Errors: KernelError where it does not exist."""
+        if netns not in self._handles:
+            try:
+                self._handles[netns] = os.open(path_of(netns), os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise KernelError(f"open namespace {netns}", os.strerror(error.errno or 0), error.errno or 0) from error
+        return self._handles[netns]
+
+    @contextlib.contextmanager
+    def entered(self, netns: str) -> t.Iterator[None]:
+        """The calling thread is in the namespace while the block runs."""
+        if netns == HOST:
+            yield
+            return
+        _call(f"enter namespace {netns}", "setns", self.handle(netns), CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            _call("return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
+
+    def socket(self, netns: str) -> NetlinkSocket:
+        if netns not in self._sockets:
+            with self.entered(netns):
+                self._sockets[netns] = NetlinkSocket()
+        return self._sockets[netns]
+
+    def create(self, name: str, alias: str, loopback: bool) -> None:
+        """Make a namespace. It carries the mark before it has the name, so that no unmarked one is ever left."""
+        _prepare_directory()
+        asked = f"create namespace {name}"
+        _call(asked, "unshare", CLONE_NEWNET)
+        try:
+            inside = NetlinkSocket()
+            try:
+                links.set_loopback(inside, alias, loopback, asked)
+                _bind(path_of(HOST), f"{DIRECTORY}/{name}", asked)
+            except BaseException:
+                inside.close()
+                raise
+        finally:
+            _call("return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
+        self._forget(name)
+        self._sockets[name] = inside
+
+    def attach(self, name: str, path: str) -> None:
+        """Give an existing namespace a name."""
+        _prepare_directory()
+        _bind(path, f"{DIRECTORY}/{name}", f"give {path} the name {name}")
+        self._forget(name)
+
+    def restore(self, name: str) -> bool:
+        """Give a namespace that this run removed its name back. False where it removed none of that name."""
+        handle = self._removed.get(name)
+        if handle is None:
+            return False
+        _bind(f"/proc/self/fd/{handle}", f"{DIRECTORY}/{name}", f"restore namespace {name}")
+        self._handles[name] = self._removed.pop(name)
+        self._departing.pop(name, None)
+        return True
+
+    def remove(self, name: str, force: bool) -> None:
+        """Take the name away. The namespace itself lives on until the run is over, so that this can be undone."""
+        inhabitants = processes_in(os.fstat(self.handle(name)))
+        if inhabitants and not force:
+            listed = ", ".join(f"{pid} ({command})" for pid, command in inhabitants[:8])
+            more = f" and {len(inhabitants) - 8} more" if len(inhabitants) > 8 else ""
+            raise ConflictError(
+                f"delete namespace {name}", f"processes live in it: {listed}{more}", "End them first, or set force"
+            )
+        if not inhabitants:
+            self._departing[name] = links.host_ends(self, name)
+        _call(f"delete namespace {name}", "umount2", f"{DIRECTORY}/{name}".encode(), MNT_DETACH)
+        os.unlink(f"{DIRECTORY}/{name}")
+        self._removed[name] = self._handles.pop(name)
+        if name in self._sockets:
+            self._sockets.pop(name).close()
+
+    def _forget(self, name: str) -> None:
+        if name in self._sockets:
+            self._sockets.pop(name).close()
+        if name in self._handles:
+            os.close(self._handles.pop(name))
+
+
+def await_departure(indexes: t.Sequence[int]) -> None:
+    """Wait for links of this namespace whose other ends went with a removed one: the kernel cleans up in its own time."""
+    if not indexes:
+        return
+    give_up = time.monotonic() + _DEPARTURE_PATIENCE
+    opened = NetlinkSocket()
+    try:
+        while time.monotonic() < give_up:
+            answers = opened.request([get_link(index=index) for index in indexes])
+            if all(answer.errno for answer in answers):
+                return
+            time.sleep(0.005)
+    finally:
+        opened.close()
+
+
+def _prepare_directory() -> None:
+    """As ip-netns(8) does it: handles made here are seen in other mount namespaces, and the reverse."""
+    os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+    directory = DIRECTORY.encode()
+    if _libc.mount(b"none", directory, b"none", MS_SHARED | MS_REC, None) != 0:
+        _call(f"prepare {DIRECTORY}", "mount", directory, directory, b"none", MS_BIND | MS_REC, None)
+        _call(f"prepare {DIRECTORY}", "mount", b"none", directory, b"none", MS_SHARED | MS_REC, None)
+
+
+def _bind(source: str, target: str, asked: str) -> None:
+    flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        os.close(os.open(target, flags, 0o444))
+        if not stat.S_ISREG(os.lstat(target).st_mode):
+            raise ConflictError(asked, f"{target} is not a plain file", "Remove it")
+    except OSError as error:
+        raise KernelError(asked, f"{target}: {os.strerror(error.errno or 0)}", error.errno or 0) from error
+    try:
+        _call(asked, "mount", source.encode(), target.encode(), b"none", MS_BIND, None)
+    except KernelError:
+        os.unlink(target)
+        raise
+
+

@@ -1,0 +1,161 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A route netlink socket that stays in the namespace in which it was opened.
+
+Messages are encoded and decoded by pyroute2's classes. The socket is our own so that many requests go in one
+send, each with its own answer, and so that the kernel's own words (extended acknowledgements) reach the user.
+See rtnetlink(7), netlink(7).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import typing as t
+from dataclasses import dataclass
+
+from ..errors import KernelError
+
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
+NLM_F_DUMP_INTR, NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
+NLMSGERR_ATTR_MSG = 1
+# Answers wait in the socket's buffer until the whole send was worked off, and that buffer is finite.
+BATCH = 40
+_HEADER = struct.Struct("=IHHII")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One request: a message type (RTM_*), its flags besides REQUEST, and the encoded body."""
+
+    type: int
+    flags: int
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one request: errno 0 or an error with the kernel's words, and reply bodies with header."""
+
+    errno: int
+    text: str
+    replies: tuple[bytes, ...] = ()
+
+
+class NetlinkSocket:
+    """protocol: NETLINK_ROUTE (0) or another netlink family."""
+
+    def __init__(self, protocol: int = 0) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._sequence = 0
+        try:
+            self._socket.bind((0, 0))
+            for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK):
+                self._socket.setsockopt(SOL_NETLINK, option, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def request(self, messages: t.Sequence[Message]) -> list[Answer]:
+        """Send all, and return each one's answer in order. The kernel works off every message, also after an error."""
+        answers: list[Answer] = []
+        for start in range(0, len(messages), BATCH):
+            answers += self._exchange(messages[start : start + BATCH])
+        return answers
+
+    def dump(self, message: Message) -> list[bytes]:
+        """All replies of a dump; repeated where a concurrent change interrupted it."""
+        for _attempt in range(10):
+            self._send([Message(message.type, message.flags | NLM_F_DUMP, message.body)], ack=False)
+            answer, interrupted = self._collect_dump()
+            if answer.errno:
+                raise kernel_error("read by netlink", answer)
+            if not interrupted:
+                return list(answer.replies)
+        raise KernelError("read by netlink", "the dump was interrupted ten times", errno.EINTR, "Try again")
+
+    def _exchange(self, messages: t.Sequence[Message]) -> list[Answer]:
+        first = self._send(messages, ack=True)
+        replies: list[list[bytes]] = [[] for _message in messages]
+        answers: dict[int, Answer] = {}
+        while len(answers) < len(messages):
+            for kind, flags, sequence, data in self._receive():
+                index = sequence - first
+                if not 0 <= index < len(messages):
+                    continue
+                if kind == NLMSG_ERROR:
+                    code, text = _error(data, flags)
+                    answers[index] = Answer(code, text, tuple(replies[index]))
+                else:
+                    replies[index].append(data)
+        return [answers[index] for index in range(len(messages))]
+
+    def _collect_dump(self) -> tuple[Answer, bool]:
+        replies: list[bytes] = []
+        interrupted = False
+        while True:
+            for kind, flags, sequence, data in self._receive():
+                if sequence != self._sequence:
+                    continue
+                interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+                if kind == NLMSG_ERROR:
+                    code, text = _error(data, flags)
+                    return Answer(code, text), False
+                if kind == NLMSG_DONE:
+                    return Answer(0, "", tuple(replies)), interrupted
+                replies.append(data)
+
+    def _send(self, messages: t.Sequence[Message], ack: bool) -> int:
+        first = self._sequence + 1
+        parts = []
+        for message in messages:
+            self._sequence += 1
+            flags = message.flags | NLM_F_REQUEST | (NLM_F_ACK if ack else 0)
+            length = _HEADER.size + len(message.body)
+            header = _HEADER.pack(length, message.type, flags, self._sequence, 0)
+            parts.append(header + message.body + b"\0" * (-length % 4))
+        self._socket.send(b"".join(parts))
+        return first
+
+    def _receive(self) -> t.Iterator[tuple[int, int, int, bytes]]:
+        data = self._socket.recv(1 << 18)
+        offset = 0
+        while offset + _HEADER.size <= len(data):
+            length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
+            yield kind, flags, sequence, data[offset : offset + length]
+            offset += (length + 3) & ~3
+
+
+def _error(data: bytes, flags: int) -> tuple[int, str]:
+    """errno and the kernel's words of an NLMSG_ERROR message."""
+    code = -struct.unpack_from("=i", data, _HEADER.size)[0]
+    if not flags & NLM_F_ACK_TLVS:
+        return code, ""
+    offset = _HEADER.size + 4 + _HEADER.size
+    if not flags & NLM_F_CAPPED:
+        offset += struct.unpack_from("=I", data, _HEADER.size + 4)[0] - _HEADER.size
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        if length < 4:
+            break
+        if kind == NLMSGERR_ATTR_MSG:
+            return code, data[offset + 4 : offset + length].split(b"\0")[0].decode(errors="replace")
+        offset += (length + 3) & ~3
+    return code, ""
+
+
+def kernel_error(asked: str, answer: Answer) -> KernelError:
+    """An answer that is an error, in words."""
+    name = errno.errorcode.get(answer.errno, str(answer.errno))
+    detail = f" ({answer.text})" if answer.text else ""
+    return KernelError(asked, f"the kernel says {name}, {os.strerror(answer.errno)}{detail}", answer.errno)

@@ -1,0 +1,34 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which processes live in which network namespace, from /proc (proc(5))."""
+
+from __future__ import annotations
+
+import os
+
+
+def namespaces_of_processes() -> dict[tuple[int, int], list[tuple[int, str]]]:
+    """{(device, inode) of a network namespace: [(PID, command)]}. Processes that end meanwhile are left out."""
+    found: dict[tuple[int, int], list[tuple[int, str]]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                status = os.stat(f"/proc/{name}/ns/net")
+            except OSError:
+                continue
+            found.setdefault((status.st_dev, status.st_ino), []).append((int(name), _command(name)))
+    return found
+
+
+def processes_in(namespace: os.stat_result) -> list[tuple[int, str]]:
+    """(PID, command) of each process in the namespace."""
+    return sorted(namespaces_of_processes().get((namespace.st_dev, namespace.st_ino), []))
+
+
+def _command(pid: str) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return "?"

@@ -1,0 +1,127 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ledger: what was there before our first change, and which network needs which setting.
+
+Objects that can carry our mark need no entry. The ledger is for the rest: sysctls, files, fields of
+somebody else's links, addresses and routes among somebody else's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+from dataclasses import dataclass, field
+
+from .errors import ConflictError
+from .model import FACTS, Claim, Fact, Identity, Link
+
+VERSION = 1
+PATH = "/var/lib/netpath/ledger.json"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """originals: what an identity was before us, None for what did not exist. Never changed in place."""
+
+    originals: t.Mapping[Identity, t.Optional[Fact]] = field(default_factory=dict)
+    claims: t.Mapping[Identity, Claim] = field(default_factory=dict)
+
+    def recorded(self, identity: Identity, original: Fact | None) -> Ledger:
+        """With an original added; a later one never replaces an earlier one, but may add fields of a link."""
+        known = self.originals.get(identity)
+        if identity in self.originals and not (isinstance(known, Link) and isinstance(original, Link)):
+            return self
+        if isinstance(known, Link) and isinstance(original, Link):
+            original = _first_seen(known, original)
+        return dataclasses.replace(self, originals={**self.originals, identity: original})
+
+    def forgotten(self, identity: Identity) -> Ledger:
+        return dataclasses.replace(self, originals={key: v for key, v in self.originals.items() if key != identity})
+
+    def claimed(self, claim: Claim) -> Ledger:
+        return dataclasses.replace(self, claims={**self.claims, claim.identity: claim})
+
+    def unclaimed(self, claim: Claim) -> Ledger:
+        return dataclasses.replace(
+            self, claims={key: value for key, value in self.claims.items() if key != claim.identity}
+        )
+
+    def without_namespace(self, netns: str) -> Ledger:
+        """Without anything inside a namespace that is gone."""
+        return Ledger(
+            {key: value for key, value in self.originals.items() if key[0] == "file" or key[1] != netns},
+            {key: value for key, value in self.claims.items() if value.netns != netns},
+        )
+
+    def claims_of(self, user: str, netns: str) -> list[Claim]:
+        return [claim for claim in self.claims.values() if (claim.user, claim.netns) == (user, netns)]
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {
+                "version": VERSION,
+                "originals": [
+                    {"identity": list(identity), "original": _fact_to_data(fact)}
+                    for identity, fact in sorted(self.originals.items())
+                ],
+                "claims": [_fact_to_data(claim) for _identity, claim in sorted(self.claims.items())],
+            },
+            indent=1,
+            sort_keys=True,
+        )
+
+
+EMPTY = Ledger()
+
+
+def union(first: Ledger, second: Ledger) -> Ledger:
+    """What both know, second's word first: kept on disk while a run is under way."""
+    return Ledger({**first.originals, **second.originals}, {**first.claims, **second.claims})
+
+
+def from_json(text: str) -> Ledger:
+    """Read a ledger. Errors: ConflictError where the text is damaged or of a later version."""
+    try:
+        data = json.loads(text)
+        if data["version"] != VERSION:
+            raise ConflictError(
+                f"read {PATH}",
+                f"it has version {data['version']}, this release reads {VERSION}",
+                "Run the release that wrote it, or a later one",
+            )
+        originals = {tuple(item["identity"]): _fact_from_data(item["original"]) for item in data["originals"]}
+        claims = [_fact_from_data(item) for item in data["claims"]]
+        return Ledger(originals, {claim.identity: claim for claim in claims if isinstance(claim, Claim)})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConflictError(
+            f"read {PATH}",
+            f"it is damaged ({type(error).__name__}: {error})",
+            "Restore it from a backup, or move it away: then settings can no longer be put back to what they were",
+        ) from error
+
+
+def _first_seen(known: Link, later: Link) -> Link:
+    missing = {
+        item.name: getattr(later, item.name)
+        for item in dataclasses.fields(Link)
+        if getattr(known, item.name) is None and getattr(later, item.name) is not None
+    }
+    return dataclasses.replace(known, **missing)
+
+
+def _fact_to_data(fact: Fact | None) -> dict[str, t.Any] | None:
+    if fact is None:
+        return None
+    fields = {key: value for key, value in dataclasses.asdict(fact).items() if value is not None}
+    return {"fact": type(fact).__name__, **fields}
+
+
+def _fact_from_data(data: dict[str, t.Any] | None) -> t.Any:
+    if data is None:
+        return None
+    fields = {key: value for key, value in data.items() if key != "fact"}
+    if isinstance(fields.get("peer"), dict):
+        fields["peer"] = Link(**fields["peer"])
+    return FACTS[data["fact"]](**fields)

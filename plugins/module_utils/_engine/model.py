@@ -1,0 +1,247 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Facts: the one vocabulary that specification, observation, plan and ledger share.
+
+A fact has an identity and fields. A wanted fact leaves a field None where it does not care.
+A namespace is written as "" (the one the engine runs in), a name below /run/netns, or a path
+such as /proc/123/ns/net. Addresses and destinations are canonical strings ("10.0.0.1/24").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from dataclasses import dataclass, field
+
+HOST = ""
+MARK = "netpath:"
+ROUTE_PROTOCOL = 250
+MAIN_TABLE = 254
+
+Identity = tuple[str, ...]
+
+# Fields with this metadata are never compared: they inform the plan or instruct the kernel layer.
+ASIDE: t.Final = {"aside": True}
+
+
+def is_ours(alias: str | None) -> bool:
+    """Whether an interface alias or a rule comment is our mark."""
+    return alias is not None and alias.startswith(MARK)
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A name below /run/netns. alias is that of its loopback, where our mark lives."""
+
+    name: str
+    alias: str | None = None
+    loopback: bool | None = None
+    attach: str | None = field(default=None, metadata=ASIDE)
+    force: bool = field(default=False, metadata=ASIDE)
+
+    @property
+    def identity(self) -> Identity:
+        return ("namespace", self.name)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A network interface; of a veth pair the end that names the pair, with the other end in peer.
+
+    master "" means enslaved to nothing. forward_delay and ageing_time are in seconds.
+    """
+
+    netns: str
+    name: str
+    kind: str | None = None
+    alias: str | None = None
+    mac: str | None = None
+    mtu: int | None = None
+    master: str | None = None
+    isolated: bool | None = None
+    hairpin: bool | None = None
+    stp: bool | None = None
+    forward_delay: int | None = None
+    ageing_time: int | None = None
+    vlan_filtering: bool | None = None
+    multicast_snooping: bool | None = None
+    up: bool | None = None
+    peer: Link | None = None
+    index: int | None = field(default=None, metadata=ASIDE)
+
+    @property
+    def identity(self) -> Identity:
+        return ("link", self.netns, self.name)
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address on a link, with its prefix length."""
+
+    netns: str
+    link: str
+    cidr: str
+    secondary: bool = field(default=False, metadata=ASIDE)
+
+    @property
+    def identity(self) -> Identity:
+        return ("address", self.netns, self.link, self.cidr)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route. destination is a canonical CIDR (0.0.0.0/0 and ::/0 for the default)."""
+
+    netns: str
+    destination: str
+    table: int = MAIN_TABLE
+    metric: int = 0
+    type: str | None = None
+    gateway: str | None = None
+    device: str | None = None
+    source: str | None = None
+    mtu: int | None = None
+    onlink: bool | None = None
+    protocol: int | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return ("route", self.netns, str(self.table), self.destination, str(self.metric))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A sysctl, by its path below /proc/sys (net/ipv4/ip_forward)."""
+
+    netns: str
+    key: str
+    value: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return ("setting", self.netns, self.key)
+
+
+@dataclass(frozen=True)
+class NatRules:
+    """Source translation of one network. Networks are canonical and collapsed, families may mix.
+
+    to_source: an address or "first-last" for each family, ("", "") to masquerade.
+    ports: (first, last) or None.
+    """
+
+    sources: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    out_interface: str = ""
+    not_out_interface: str = ""
+    to_source: tuple[str, str] = ("", "")
+    ports: tuple[int, int] | None = None
+    random_fully: bool = False
+
+
+@dataclass(frozen=True)
+class Ruleset:
+    """What our packet filter table holds for one network. rules None means unreadable: edited by hand."""
+
+    netns: str
+    name: str
+    rules: NatRules | None = None
+    backend: str = "nftables"
+    flush: bool = field(default=True, metadata=ASIDE)
+
+    @property
+    def identity(self) -> Identity:
+        return ("ruleset", self.netns, self.name)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file with its whole content as text."""
+
+    path: str
+    content: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return ("file", self.path)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A network's need of a sysctl value. Kept in the ledger; the setting goes back when the last claim goes."""
+
+    user: str
+    netns: str
+    key: str
+    value: str | None = None
+    persist: bool | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return ("claim", self.user, self.netns, self.key)
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(self.netns, self.key, self.value)
+
+
+Fact = t.Union[Namespace, Link, Address, Route, Setting, Ruleset, File, Claim]
+FACTS: dict[str, type[t.Any]] = {
+    kind.__name__: kind for kind in (Namespace, Link, Address, Route, Setting, Ruleset, File, Claim)
+}
+AnyFact = t.TypeVar("AnyFact", bound=Fact)
+
+
+@dataclass(frozen=True)
+class Want:
+    """What shall be and what shall not.
+
+    exclusive_addresses: links, as (netns, name), whose addresses are the wanted ones and no others.
+    exclusive_ports: bridges, as (netns, name), whose ports are the wanted ones and no others.
+    released: (user, netns) whose claims on settings end.
+    """
+
+    facts: tuple[Fact, ...] = ()
+    absent: tuple[Fact, ...] = ()
+    exclusive_addresses: frozenset[tuple[str, str]] = frozenset()
+    exclusive_ports: frozenset[tuple[str, str]] = frozenset()
+    released: frozenset[tuple[str, str]] = frozenset()
+
+    def __add__(self, other: Want) -> Want:
+        return Want(
+            self.facts + other.facts,
+            self.absent + other.absent,
+            self.exclusive_addresses | other.exclusive_addresses,
+            self.exclusive_ports | other.exclusive_ports,
+            self.released | other.released,
+        )
+
+
+def compared_fields(fact: Fact | type[Fact]) -> list[str]:
+    return [item.name for item in dataclasses.fields(fact) if not item.metadata.get("aside")]
+
+
+def differences(want: Fact, have: Fact) -> dict[str, tuple[t.Any, t.Any]]:
+    """Fields that want cares about and have does not meet: {field: (have, want)}; of a peer as "peer.field"."""
+    found: dict[str, tuple[t.Any, t.Any]] = {}
+    for name in compared_fields(want):
+        wanted, there = getattr(want, name), getattr(have, name)
+        if wanted is None or wanted == there:
+            continue
+        if isinstance(wanted, Link) and isinstance(there, Link):
+            found.update({f"{name}.{key}": value for key, value in differences(wanted, there).items()})
+        else:
+            found[name] = (there, wanted)
+    return found
+
+
+def merged(have: AnyFact, want: AnyFact) -> AnyFact:
+    """have, with every field that want cares about."""
+    changes: dict[str, t.Any] = {}
+    for item in dataclasses.fields(want):
+        wanted, there = getattr(want, item.name), getattr(have, item.name)
+        if wanted is None:
+            continue
+        changes[item.name] = merged(there, wanted) if isinstance(wanted, Link) and isinstance(there, Link) else wanted
+    return dataclasses.replace(have, **changes)

@@ -1,0 +1,246 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What forbids a change. Checked before anything is done; each error says what is there and what to do."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from ..errors import ConflictError
+from ..model import HOST, MARK, ROUTE_PROTOCOL, Address, Claim, Fact, Link, Namespace, Route, Want, is_ours
+from .state import Have, ends, netns_exists
+from .step import destination, dotted, place
+
+MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h
+
+
+def check(want: Want, have: Have, predicting: bool) -> None:
+    """Errors: ConflictError for the first thing that stands in the way."""
+    _Check(want, have, predicting).run()
+
+
+def check_claims(claims: t.Iterable[Claim]) -> None:
+    """Two networks must not need different values of one setting."""
+    needed: dict[tuple[str, str], Claim] = {}
+    for claim in claims:
+        other = needed.setdefault((claim.netns, claim.key), claim)
+        if other.value != claim.value:
+            raise ConflictError(
+                f"set {dotted(claim.key)} to {claim.value} for {claim.user or 'this host'}",
+                f"{other.user or 'this host'} needs {other.value}",
+                "Give both the same value",
+            )
+
+
+def refuse_to_remove(fact: Fact) -> t.NoReturn:
+    """Somebody else's object was asked to be removed."""
+    what, hand_over = _describe(fact)
+    raise ConflictError(
+        f"remove {what}",
+        "it does not carry our mark, so somebody else made it, and it is left alone",
+        f"Remove it yourself{hand_over}",
+    )
+
+
+def _describe(fact: Fact) -> tuple[str, str]:
+    if isinstance(fact, Link):
+        return f"link {fact.name}{place(fact.netns)}", f", or hand it over: ip link set {fact.name} alias {MARK}"
+    if isinstance(fact, Namespace):
+        hand_over = f", or hand it over: ip -n {fact.name} link set lo alias {MARK}"
+        return f"namespace {fact.name}", hand_over
+    if isinstance(fact, Route):
+        hand_over = f", or hand it over by giving it protocol {ROUTE_PROTOCOL}"
+        return f"route {destination(fact)}{place(fact.netns)}", hand_over
+    return " ".join(fact.identity), ""
+
+
+class _Check:
+    def __init__(self, want: Want, have: Have, predicting: bool) -> None:
+        self.want = want
+        self.have = have
+        self.predicting = predicting
+        self.made = {fact.identity for fact in want.facts}
+        for fact in want.facts:
+            if isinstance(fact, Link) and fact.peer:
+                self.made.add(fact.peer.identity)
+
+    def run(self) -> None:
+        for fact in self.want.facts:
+            self._whereabouts(fact)
+            if isinstance(fact, Link):
+                self._link(fact)
+            elif isinstance(fact, Address):
+                self._address(fact)
+            elif isinstance(fact, Route):
+                self._route(fact)
+        for fact in self.want.absent:
+            self._protected_removal(fact)
+        self._ports()
+
+    def _whereabouts(self, fact: Fact) -> None:
+        """What the fact lives in or on is there, or is made by the same request."""
+        netns = getattr(fact, "netns", HOST)
+        for name in [netns, *([fact.peer.netns] if isinstance(fact, Link) and fact.peer else [])]:
+            if not netns_exists(self.have.facts, name) and ("namespace", name) not in self.made:
+                self._missing(f"namespace {name}", "netpath.egress.netns", fact)
+        if isinstance(fact, Link):
+            for end in ends(fact):
+                if end.master:
+                    self._bridge(end.netns, end.master, fact)
+        device = fact.link if isinstance(fact, Address) else fact.device if isinstance(fact, Route) else None
+        if device and not self._known(netns, device):
+            self._missing(f"link {device}{place(netns)}", "netpath.egress.veth or netpath.egress.linux_bridge", fact)
+
+    def _known(self, netns: str, name: str) -> bool:
+        return ("link", netns, name) in self.have.facts or ("link", netns, name) in self.made
+
+    def _missing(self, what: str, maker: str, fact: Fact) -> None:
+        if not self.predicting:
+            raise ConflictError(f"make {' '.join(fact.identity)}", f"{what} does not exist", f"Make it with {maker}")
+
+    def _bridge(self, netns: str, master: str, port: Link) -> None:
+        there = self.have.facts.get(("link", netns, master))
+        if there is None and ("link", netns, master) not in self.made:
+            self._missing(f"bridge {master}{place(netns)}", "netpath.egress.linux_bridge", port)
+        elif isinstance(there, Link) and there.kind != "bridge":
+            raise ConflictError(
+                f"make {port.name} a port of {master}",
+                f"{master}{place(netns)} is not a bridge but {_kind(there)}",
+                "Give the name of a bridge",
+            )
+
+    def _link(self, fact: Link) -> None:
+        have = self.have.facts.get(fact.identity)
+        if isinstance(have, Link):
+            self._kind(fact, have)
+            self._mark(fact, have)
+            self._protected(fact, have)
+            return
+        if fact.kind is None:
+            self._missing(f"link {fact.name}{place(fact.netns)}", "netpath.egress.veth", fact)
+        if fact.peer:
+            self._peer_name_is_free(fact, fact.peer)
+
+    def _peer_name_is_free(self, fact: Link, peer: Link) -> None:
+        taken = self.have.facts.get(peer.identity)
+        if isinstance(taken, Link):
+            raise ConflictError(
+                f"make veth {fact.name} with peer {peer.name}{place(peer.netns)}",
+                f"that name is taken by {_kind(taken)}" + ("" if is_ours(taken.alias) else " that somebody else made"),
+                "Choose another name, or remove it",
+            )
+
+    def _kind(self, fact: Link, have: Link) -> None:
+        if fact.kind and have.kind != fact.kind:
+            raise ConflictError(
+                f"make {fact.kind} {fact.name}{place(fact.netns)}",
+                f"the name is taken by {_kind(have)}",
+                "Choose another name, or remove that link",
+            )
+        if fact.peer and have.peer and (fact.peer.netns, fact.peer.name) != (have.peer.netns, have.peer.name):
+            self._peer_name_is_free(fact, fact.peer)
+
+    def _mark(self, fact: Link, have: Link) -> None:
+        labels = {alias for alias in (fact.alias, have.alias) if is_ours(alias) and alias != MARK}
+        if len(labels) > 1:
+            owner, asking = (str(alias)[len(MARK) :] for alias in (have.alias, fact.alias))
+            raise ConflictError(
+                f"use {have.name}{place(have.netns)} for network {asking}",
+                f"it belongs to network {owner}",
+                "Give each network a bridge and namespaces of its own",
+            )
+
+    def _protected(self, fact: Link, have: Link) -> None:
+        reason = self.have.protected.get(have.name) if have.netns == HOST else None
+        if reason is None:
+            return
+        losing = [
+            word
+            for word, asked in (
+                ("enslave", bool(fact.master) and fact.master != have.master),
+                ("release from its bridge", fact.master == "" and bool(have.master)),
+                ("move", (fact.netns, fact.name) != (have.netns, have.name)),
+                ("take down", fact.up is False),
+                ("change the MAC of", fact.mac is not None and fact.mac != have.mac),
+            )
+            if asked
+        ]
+        if losing:
+            raise ConflictError(
+                f"{losing[0]} {have.name}", f"it carries {reason}", "Use another interface; this one is left alone"
+            )
+
+    def _protected_removal(self, fact: Fact) -> None:
+        name = fact.name if isinstance(fact, Link) else fact.link if isinstance(fact, Address) else ""
+        netns = getattr(fact, "netns", None)
+        if netns == HOST and name in self.have.protected and fact.identity in self.have.facts:
+            if isinstance(fact, Address) and fact.identity in self.have.ledger.originals:
+                return
+            raise ConflictError(
+                f"remove {' '.join(fact.identity[2:])}",
+                f"{name} carries {self.have.protected[name]}",
+                "Use another interface; this one is left alone",
+            )
+
+    def _address(self, fact: Address) -> None:
+        if (fact.netns, fact.link) in self.want.exclusive_addresses:
+            self._no_protected_stranger(fact)
+            return
+        network = ipaddress.ip_interface(fact.cidr).network
+        for other in self.have.facts.values():
+            if (
+                isinstance(other, Address)
+                and (other.netns, other.link) == (fact.netns, fact.link)
+                and other.identity not in self.made
+                and ipaddress.ip_interface(other.cidr).network.overlaps(network)
+            ):
+                raise ConflictError(
+                    f"give {fact.link}{place(fact.netns)} the address {fact.cidr}",
+                    f"it has {other.cidr}, of an overlapping range",
+                    "Remove that address, or set exclusive_addresses to have it replaced",
+                )
+
+    def _no_protected_stranger(self, fact: Address) -> None:
+        if fact.netns == HOST and fact.link in self.have.protected:
+            raise ConflictError(
+                f"have no other addresses on {fact.link} than those listed",
+                f"it carries {self.have.protected[fact.link]}",
+                "Leave exclusive_addresses off for this interface",
+            )
+
+    def _route(self, fact: Route) -> None:
+        have = self.have.facts.get(fact.identity)
+        if (
+            fact.netns == HOST
+            and destination(fact) == "default"
+            and isinstance(have, Route)
+            and have.protocol != ROUTE_PROTOCOL
+            and (fact.gateway, fact.device) != (have.gateway, have.device)
+        ):
+            raise ConflictError(
+                "replace the default route of this host",
+                f"it goes via {have.gateway or have.device} and is not ours",
+                "Use another metric or table",
+            )
+
+    def _ports(self) -> None:
+        added: dict[tuple[str, str], int] = {}
+        for fact in self.want.facts:
+            for end in ends(fact) if isinstance(fact, Link) else []:
+                have = self.have.facts.get(fact.identity)
+                if end.master and not (isinstance(have, Link) and have.master == end.master):
+                    added[end.netns, end.master] = added.get((end.netns, end.master), 0) + 1
+        for bridge, count in added.items():
+            total = count + self.have.ports.get(bridge, 0)
+            if total > MAX_PORTS:
+                raise ConflictError(
+                    f"give bridge {bridge[1]}{place(bridge[0])} {total} ports",
+                    f"a bridge holds {MAX_PORTS}",
+                    "Spread the namespaces over several networks",
+                )
+
+
+def _kind(link: Link) -> str:
+    return f"a {link.kind} link" if link.kind else "a physical or other link"

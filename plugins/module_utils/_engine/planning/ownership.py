@@ -1,0 +1,130 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is ours, and what must be written down before it is changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ..ledger import Ledger
+from ..model import (
+    HOST,
+    ROUTE_PROTOCOL,
+    Address,
+    Fact,
+    File,
+    Identity,
+    Link,
+    Namespace,
+    Route,
+    Ruleset,
+    Setting,
+    differences,
+    is_ours,
+)
+from .state import governed_value, governor
+from .step import Step
+
+FILE_MARK = "# netpath:"
+
+
+def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
+    """Whether the fact found carries our mark, or lives on or in something that does."""
+    if isinstance(fact, (Namespace, Link)):
+        return is_ours(fact.alias)
+    if isinstance(fact, Address):
+        return _link_is_ours(facts, fact.netns, fact.link)
+    if isinstance(fact, Route):
+        return fact.protocol == ROUTE_PROTOCOL
+    if isinstance(fact, File):
+        return (fact.content or "").startswith(FILE_MARK)
+    if isinstance(fact, Setting):
+        namespace = facts.get(("namespace", fact.netns))
+        return fact.netns != HOST and isinstance(namespace, Namespace) and is_ours(namespace.alias)
+    return isinstance(fact, Ruleset)
+
+
+def _link_is_ours(facts: t.Mapping[Identity, Fact], netns: str, name: str) -> bool:
+    for fact in facts.values():
+        if isinstance(fact, Link):
+            for end in (fact, fact.peer):
+                if end and (end.netns, end.name) == (netns, name):
+                    return is_ours(end.alias)
+    return False
+
+
+def written_down(
+    ledger: Ledger, facts: t.Mapping[Identity, Fact], step: Step, effects: t.Mapping[Identity, Fact | None]
+) -> Ledger:
+    """The ledger with what the step and its side effects change that is not ours. facts are those before it."""
+    before, after = step.before, step.after
+    if before is None:
+        return _created(ledger, facts, step)
+    if isinstance(before, Setting) and isinstance(after, Setting):
+        return _setting_changed(ledger, facts, before, effects)
+    if owned(facts, before) or not isinstance(before, (Link, Address, Route, File)):
+        return ledger
+    if isinstance(before, Link) and isinstance(after, Link):
+        changed = {key.split(".")[0] for key in differences(after, before)}
+        kept = {key: getattr(before, key) for key in changed}
+        return ledger.recorded(step.identity, Link(before.netns, before.name, **_without_place(kept)))
+    return ledger.recorded(step.identity, before)
+
+
+def _without_place(fields: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {key: value for key, value in fields.items() if key not in ("netns", "name")}
+
+
+def _created(ledger: Ledger, facts: t.Mapping[Identity, Fact], step: Step) -> Ledger:
+    after = step.after
+    if isinstance(after, Namespace) and after.attach:
+        return ledger.recorded(step.identity, None)
+    if isinstance(after, Address):
+        link = facts.get(("link", after.netns, after.link))
+        if isinstance(link, Link) and not is_ours(link.alias):
+            return ledger.recorded(step.identity, None)
+    return ledger
+
+
+def _setting_changed(
+    ledger: Ledger, facts: t.Mapping[Identity, Fact], before: Setting, effects: t.Mapping[Identity, Fact | None]
+) -> Ledger:
+    if owned(facts, before):
+        return ledger
+    ledger = ledger.recorded(before.identity, before)
+    for identity, changed in effects.items():
+        original = facts[identity]
+        # What going back brings back by itself needs no entry.
+        if (
+            isinstance(changed, Setting)
+            and isinstance(original, Setting)
+            and original.value != governed_value(original.key, before.value or "0")
+        ):
+            ledger = ledger.recorded(identity, original)
+    return ledger
+
+
+def released_originals(ledger: Ledger, netns: str) -> list[Setting]:
+    """Settings of a namespace that nobody claims any more, as they were, governors first."""
+    claimed = {(claim.netns, claim.key) for claim in ledger.claims.values()}
+    free = [
+        original
+        for original in ledger.originals.values()
+        if isinstance(original, Setting)
+        and original.netns == netns
+        and (netns, original.key) not in claimed
+        and (netns, governor(original.key)) not in claimed
+    ]
+    return sorted(free, key=lambda setting: (governor(setting.key) != setting.key, setting.key))
+
+
+def restored_link(have: Link, original: Link) -> Link:
+    """have with the recorded fields put back."""
+    fields = {
+        item.name: getattr(original, item.name)
+        for item in dataclasses.fields(Link)
+        if item.name not in ("netns", "name", "index") and getattr(original, item.name) is not None
+    }
+    return dataclasses.replace(have, **fields)

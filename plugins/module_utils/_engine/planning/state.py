@@ -1,0 +1,154 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was found, and how one step changes it, including what the kernel does by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import typing as t
+from dataclasses import dataclass, field
+
+from ..ledger import EMPTY, Ledger
+from ..model import HOST, Address, Fact, Identity, Link, Namespace, Route, Setting
+from .step import Step
+
+FORWARD4 = "net/ipv4/ip_forward"
+FORWARD6 = "net/ipv6/conf/all/forwarding"
+
+
+@dataclass(frozen=True)
+class Have:
+    """An observation.
+
+    facts: by identity; a link that was found in another place or under another name than wanted stands
+    under the wanted identity, and so do the addresses and routes on it.
+    ports: how many ports a bridge, as (netns, name), has.
+    protected: links of this namespace that carry the management path, with the reason.
+    """
+
+    facts: t.Mapping[Identity, Fact] = field(default_factory=dict)
+    ledger: Ledger = EMPTY
+    ports: t.Mapping[tuple[str, str], int] = field(default_factory=dict)
+    protected: t.Mapping[str, str] = field(default_factory=dict)
+
+
+Facts = dict[Identity, Fact]
+
+
+def simulate(facts: Facts, step: Step, effects: t.Mapping[Identity, Fact | None]) -> None:
+    """Change facts as the step and its side effects change the system."""
+    for identity, effect in effects.items():
+        if effect is None:
+            facts.pop(identity, None)
+        else:
+            facts[identity] = effect
+    if step.after is None:
+        facts.pop(step.identity, None)
+    else:
+        facts[step.identity] = step.after
+
+
+def side_effects(facts: t.Mapping[Identity, Fact], step: Step) -> dict[Identity, Fact | None]:
+    """What the kernel changes by itself when the step runs: facts that get another value, None for those that go."""
+    before, after = step.before, step.after
+    if isinstance(before, Namespace) and after is None:
+        return {key: None for key, fact in facts.items() if getattr(fact, "netns", None) == before.name}
+    if isinstance(before, Link):
+        return _link_effects(facts, before, after if isinstance(after, Link) else None)
+    if isinstance(before, Address) and after is None:
+        return _address_effects(facts, before)
+    if isinstance(after, Setting) and isinstance(before, Setting) and before.value != after.value:
+        return _forwarding_effects(facts, after)
+    return {}
+
+
+def ends(link: Link | None) -> list[Link]:
+    """The link and, of a pair, its other end."""
+    return [] if link is None else [link, *([link.peer] if link.peer else [])]
+
+
+def _link_effects(facts: t.Mapping[Identity, Fact], before: Link, after: Link | None) -> dict[Identity, Fact | None]:
+    lost: dict[Identity, Fact | None] = {}
+    # A pair's ends are named by where they shall be, since that is where their addresses are filed.
+    for index, old in enumerate(ends(before)):
+        new = ends(after)[index] if after and len(ends(after)) > index else None
+        place = (new.netns, new.name) if new else (old.netns, old.name)
+        for identity, fact in facts.items():
+            if _is_lost(fact, place, old, new):
+                lost[identity] = None
+    return lost
+
+
+def _is_lost(fact: Fact, place: tuple[str, str], old: Link, new: Link | None) -> bool:
+    on_link = (isinstance(fact, Address) and (fact.netns, fact.link) == place) or (
+        isinstance(fact, Route) and (fact.netns, fact.device) == place
+    )
+    if not on_link:
+        return False
+    if new is None or old.netns != new.netns:
+        return True
+    goes_down = bool(old.up) and (new.up is False or old.name != new.name)
+    # A link that goes down keeps its IPv4 addresses, and loses its routes and IPv6 addresses.
+    return goes_down and (isinstance(fact, Route) or ":" in t.cast(Address, fact).cidr)
+
+
+def _address_effects(facts: t.Mapping[Identity, Fact], gone: Address) -> dict[Identity, Fact | None]:
+    """A primary IPv4 address takes the secondary ones of its subnet along (promote_secondaries is 0)."""
+    if gone.secondary or ":" in gone.cidr:
+        return {}
+    subnet = ipaddress.ip_interface(gone.cidr).network
+    return {
+        identity: None
+        for identity, fact in facts.items()
+        if isinstance(fact, Address)
+        and fact.secondary
+        and (fact.netns, fact.link) == (gone.netns, gone.link)
+        and ipaddress.ip_interface(fact.cidr).network == subnet
+    }
+
+
+def governor(key: str) -> str:
+    """The sysctl whose change rewrites this one (ip-sysctl in the kernel's documentation), or the key itself."""
+    family = "ipv4" if key.startswith("net/ipv4/conf/") else "ipv6" if key.startswith("net/ipv6/conf/") else ""
+    if family and key.endswith("/forwarding"):
+        return FORWARD4 if family == "ipv4" else FORWARD6
+    return FORWARD4 if key == "net/ipv4/conf/all/accept_redirects" else key
+
+
+def governed_value(key: str, forwarding: str) -> str:
+    """What a governed sysctl becomes when its governor is set to forwarding."""
+    if key.endswith("/accept_redirects"):
+        return "1" if forwarding == "0" else "0"
+    return forwarding
+
+
+def _forwarding_effects(facts: t.Mapping[Identity, Fact], switch: Setting) -> dict[Identity, Fact | None]:
+    if switch.key not in (FORWARD4, FORWARD6):
+        return {}
+    return {
+        identity: dataclasses.replace(fact, value=governed_value(fact.key, switch.value or "0"))
+        for identity, fact in facts.items()
+        if isinstance(fact, Setting)
+        and fact.netns == switch.netns
+        and fact.key != switch.key
+        and governor(fact.key) == switch.key
+    }
+
+
+def setting_now(facts: t.Mapping[Identity, Fact], setting: Setting) -> Setting | None:
+    """The setting's fact; of an interface that is still to come, what it will inherit."""
+    found = facts.get(setting.identity)
+    if found is None:
+        parts = setting.key.split("/")
+        if len(parts) > 4 and parts[2] == "conf":
+            inherited = "/".join([*parts[:3], "default", *parts[4:]])
+            default = facts.get(("setting", setting.netns, inherited))
+            if isinstance(default, Setting):
+                return dataclasses.replace(default, key=setting.key)
+    return found if isinstance(found, Setting) else None
+
+
+def netns_exists(facts: t.Mapping[Identity, Fact], netns: str) -> bool:
+    return netns == HOST or netns.startswith("/") or ("namespace", netns) in facts

@@ -1,0 +1,161 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A step: one fact before and after. Its inverses and its line follow from that."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ..model import (
+    HOST,
+    MAIN_TABLE,
+    Address,
+    Claim,
+    Fact,
+    File,
+    Identity,
+    Link,
+    Namespace,
+    NatRules,
+    Route,
+    Ruleset,
+    Setting,
+    differences,
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """before None creates, after None deletes, both change.
+
+    along: facts, as they were, that the kernel changes or removes by itself when the step runs.
+    """
+
+    before: t.Optional[Fact]
+    after: t.Optional[Fact]
+    along: tuple[Fact, ...] = ()
+
+    @property
+    def fact(self) -> Fact:
+        """The fact that the step is about, as it is named afterwards."""
+        fact = self.after if self.after is not None else self.before
+        assert fact is not None
+        return fact
+
+    @property
+    def identity(self) -> Identity:
+        return self.fact.identity
+
+    @property
+    def inverses(self) -> list[Step]:
+        """The steps that undo it."""
+        return [Step(self.after, self.before), *(Step(None, fact) for fact in self.along)]
+
+    @property
+    def line(self) -> str:
+        """What the step does, for a person to read."""
+        if self.before is None:
+            return _CREATE[type(self.fact)](self.fact)
+        if self.after is None:
+            return _DELETE[type(self.fact)](self.fact)
+        return _change(self.before, self.after)
+
+
+def place(netns: str) -> str:
+    return "" if netns == HOST else f" in namespace {netns}"
+
+
+def dotted(key: str) -> str:
+    """A sysctl as people write it: with dots, unless a name in it has dots itself."""
+    return key if "." in key else key.replace("/", ".")
+
+
+def destination(route: Route) -> str:
+    return "default" if route.destination in ("0.0.0.0/0", "::/0") else route.destination
+
+
+def _link_name(link: Link) -> str:
+    kind = f"{link.kind} " if link.kind else "link "
+    return f"{kind}{link.name}{place(link.netns)}"
+
+
+def _create_link(link: Link) -> str:
+    details = []
+    if link.peer:
+        details.append(f"with peer {link.peer.name}{place(link.peer.netns) or ' on the host'}")
+    if link.master:
+        details.append(f"on bridge {link.master}")
+    return " ".join([f"create {_link_name(link)}", *details])
+
+
+def _route_name(route: Route) -> str:
+    family = "-6 " if ":" in route.destination and destination(route) == "default" else ""
+    words = [f"route {family}{destination(route)}"]
+    if route.type not in (None, "unicast"):
+        words.insert(0, str(route.type))
+    if route.gateway:
+        words.append(f"via {route.gateway}")
+    if route.device:
+        words.append(f"dev {route.device}")
+    if route.table != MAIN_TABLE:
+        words.append(f"table {route.table}")
+    return " ".join(words) + place(route.netns)
+
+
+def _nat_name(rules: Ruleset) -> str:
+    return f"source NAT {rules.name}{place(rules.netns)}"
+
+
+def _create_nat(ruleset: Ruleset) -> str:
+    rules = ruleset.rules or NatRules(())
+    return f"create {_nat_name(ruleset)} for {', '.join(rules.sources)}"
+
+
+_CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
+    Namespace: lambda f: f"create namespace {f.name}" + (f" from {f.attach}" if f.attach else ""),
+    Link: _create_link,
+    Address: lambda f: f"add address {f.cidr} to {f.link}{place(f.netns)}",
+    Route: lambda f: f"add {_route_name(f)}",
+    Setting: lambda f: f"set {dotted(f.key)} to {f.value}{place(f.netns)}",
+    Ruleset: _create_nat,
+    File: lambda f: f"write {f.path}",
+    Claim: lambda f: f"note that {f.user or 'this host'} needs {dotted(f.key)} = {f.value}{place(f.netns)}",
+}
+_DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
+    Namespace: lambda f: f"delete namespace {f.name}",
+    Link: lambda f: f"delete {_link_name(f)}",
+    Address: lambda f: f"delete address {f.cidr} from {f.link}{place(f.netns)}",
+    Route: lambda f: f"delete {_route_name(f)}",
+    Setting: lambda f: f"unset {dotted(f.key)}{place(f.netns)}",
+    Ruleset: lambda f: f"delete {_nat_name(f)}",
+    File: lambda f: f"delete {f.path}",
+    Claim: lambda f: f"note that {f.user or 'this host'} no longer needs {dotted(f.key)}{place(f.netns)}",
+}
+
+
+def _shown(key: str, value: t.Any) -> str:
+    if value is None or value == "":
+        return "host" if key.endswith("netns") else "none"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def _change(before: Fact, after: Fact) -> str:
+    if isinstance(after, File):
+        return f"rewrite {after.path}"
+    if isinstance(after, Ruleset):
+        return f"replace {_nat_name(after)}"
+    if isinstance(after, Setting) and isinstance(before, Setting):
+        return f"set {dotted(after.key)} to {after.value} (was {before.value}){place(after.netns)}"
+    if isinstance(after, Claim):
+        return _CREATE[Claim](after)
+    if isinstance(after, Route):
+        return f"replace {_route_name(after)}"
+    changes = ", ".join(
+        f"{key} {_shown(key, old)} -> {_shown(key, new)}" for key, (old, new) in differences(after, before).items()
+    )
+    name = _link_name(after) if isinstance(after, Link) else f"namespace {getattr(after, 'name', '')}"
+    return f"change {name}: {changes}"

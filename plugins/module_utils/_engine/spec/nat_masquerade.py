@@ -1,0 +1,102 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the module nat_masquerade, as facts."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import typing as t
+
+from ..errors import SpecError
+from ..model import NatRules, Ruleset, Want
+from . import values
+from .schema import STATE, Options
+
+OPTIONS: Options = {
+    "name": {"type": "str", "required": True},
+    "sources": {"type": "list", "elements": "str"},
+    "exclude": {"type": "list", "elements": "str"},
+    "out_interface": {"type": "str"},
+    "not_out_interface": {"type": "str"},
+    "mode": {"type": "str", "choices": ["masquerade", "snat"], "default": "masquerade"},
+    "to_source": {"type": "list", "elements": "str"},
+    "ports": {"type": "str"},
+    "random_fully": {"type": "bool", "default": False},
+    "backend": {"type": "str", "choices": ["auto", "nftables"], "default": "auto"},
+    "netns": {"type": "str"},
+    "flush_conntrack": {"type": "bool", "default": True},
+    "state": STATE,
+}
+
+
+def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
+    """Options of one network's source translation to facts."""
+    name = values.network_name(options["name"], f"{key}name")
+    netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
+    if options["state"] == "absent":
+        return Want(absent=(Ruleset(netns, name, flush=options["flush_conntrack"]),))
+    sources = values.subnets(options["sources"], f"{key}sources")
+    if not sources:
+        raise SpecError(f"{key}sources", "missing", "give the networks whose packets are translated")
+    rules = NatRules(
+        sources=sources,
+        exclude=values.subnets(options["exclude"], f"{key}exclude"),
+        out_interface=_interface(options["out_interface"], f"{key}out_interface"),
+        not_out_interface=_interface(options["not_out_interface"], f"{key}not_out_interface"),
+        to_source=_to_source(options, sources, key),
+        ports=_ports(options["ports"], f"{key}ports"),
+        random_fully=options["random_fully"],
+    )
+    if rules.out_interface and rules.out_interface == rules.not_out_interface:
+        raise SpecError(f"{key}not_out_interface", "the same as out_interface", "no packet could match; leave one out")
+    return Want((Ruleset(netns, name, rules, flush=options["flush_conntrack"]),))
+
+
+def _interface(value: str | None, key: str) -> str:
+    return values.interface_name(value, key) if value else ""
+
+
+def _to_source(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: str) -> tuple[str, str]:
+    """One address or "first-last" for each family."""
+    given = options["to_source"] or []
+    if options["mode"] == "masquerade":
+        if given:
+            raise SpecError(f"{key}to_source", "given with mode masquerade", "use mode snat, or leave it out")
+        return ("", "")
+    found = {4: "", 6: ""}
+    for i, item in enumerate(given):
+        target = _source_range(item, f"{key}to_source[{i}]")
+        family = values.family(target)
+        if found[family]:
+            raise SpecError(f"{key}to_source[{i}]", f"a second one for IPv{family}", "give one address or range a family")
+        found[family] = target
+    for source in sources:
+        if not found[values.family(source)]:
+            family = values.family(source)
+            raise SpecError(f"{key}to_source", f"no IPv{family} address for {source}", f"add one, or leave IPv{family} out of sources")
+    return (found[4], found[6])
+
+
+def _source_range(value: t.Any, key: str) -> str:
+    ends = [values.address(end.strip(), key) for end in str(value).split("-")]
+    if len(ends) > 2:
+        raise SpecError(key, f"{value!r} is no range", "allowed is the form 198.51.100.1-198.51.100.9")
+    if len(ends) == 2:
+        first, last = (ipaddress.ip_address(end) for end in ends)
+        if first.version != last.version or int(first) > int(last):
+            raise SpecError(key, f"{value!r} is no range", "the first address must not be above the last")
+        if first == last:
+            ends.pop()
+    return "-".join(ends)
+
+
+def _ports(value: str | None, key: str) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", value)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= first <= last <= 65535:
+        raise SpecError(key, f"{value!r} is no port range", "allowed is the form 1024-65535")
+    return (first, last)

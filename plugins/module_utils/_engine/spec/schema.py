@@ -1,0 +1,64 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shape of options, as data that both an Ansible argument spec and the engine's own check read.
+
+An option is {"type", "required", "default", "choices", "elements", "options"}, with the meanings of Ansible's
+argument specs.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import SpecError
+
+Option = dict[str, t.Any]
+Options = dict[str, Option]
+
+NETWORK: Option = {"type": "str"}
+STATE: Option = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+
+_TYPES: dict[str, tuple[type[t.Any], ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "list": (list, tuple),
+    "dict": (dict,),
+    "raw": (object,),
+}
+
+
+def checked(data: t.Any, options: Options, key: str) -> dict[str, t.Any]:
+    """data with defaults filled in. Errors: SpecError with the offending key, its value and what is allowed."""
+    if not isinstance(data, dict):
+        raise SpecError(key or "options", f"{data!r} is no mapping", f"allowed keys are {', '.join(options)}")
+    for name in data:
+        if name not in options:
+            raise SpecError(_join(key, str(name)), "unknown key", f"allowed are {', '.join(options)}")
+    return {name: _value(data.get(name), option, _join(key, name)) for name, option in options.items()}
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name
+
+
+def _value(value: t.Any, option: Option, key: str) -> t.Any:
+    if value is None:
+        if option.get("required"):
+            raise SpecError(key, "missing", "it is required")
+        return option.get("default")
+    kind = option.get("type", "str")
+    if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
+        raise SpecError(key, f"{value!r} is of the wrong type", f"it must be of type {kind}")
+    if "choices" in option and value not in option["choices"]:
+        allowed = ", ".join(str(choice) for choice in option["choices"])
+        raise SpecError(key, f"{value!r} is not allowed", f"allowed are {allowed}")
+    if kind == "dict" and "options" in option:
+        return checked(value, option["options"], key)
+    if kind == "list":
+        element = {"type": option.get("elements", "raw"), "options": option.get("options")}
+        if element["options"] is None:
+            del element["options"]
+        return [_value(item, element, f"{key}[{i}]") for i, item in enumerate(value)]
+    return value

@@ -1,0 +1,73 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the module sysctl_forward, as facts."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import SpecError
+from ..model import HOST, Claim, Fact, Want
+from . import values
+from .schema import NETWORK, Options
+
+OPTIONS: Options = {
+    "ipv4": {"type": "bool"},
+    "ipv6": {"type": "bool"},
+    "interfaces": {"type": "list", "elements": "str"},
+    "accept_ra": {"type": "str", "choices": ["keep", "ignore"], "default": "keep"},
+    "rp_filter": {"type": "int", "choices": [0, 1, 2]},
+    "bridge_nf_call": {"type": "bool"},
+    "persist": {"type": "bool", "default": True},
+    "netns": {"type": "str"},
+    "network": NETWORK,
+    "state": {"type": "str", "choices": ["present", "restored"], "default": "present"},
+}
+BRIDGE_NF_CALL = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
+
+
+class RouterAdvertisements(t.Protocol):
+    """Who learned the IPv6 default route from a router advertisement, in a namespace."""
+
+    def ra_uplinks(self, netns: str) -> t.Sequence[str]: ...
+
+
+def wanted(options: t.Mapping[str, t.Any], host: RouterAdvertisements, key: str = "") -> Want:
+    """Options to facts. host is asked only where IPv6 forwarding is switched on with accept_ra keep."""
+    netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
+    user = options["network"] or ""
+    if user:
+        values.network_name(user, f"{key}network")
+    if options["state"] == "restored":
+        return Want(released=frozenset([(user, netns)]))
+    interfaces = [values.interface_name(v, f"{key}interfaces[{i}]") for i, v in enumerate(options["interfaces"] or [])]
+    settings = _settings(options, interfaces)
+    if not settings:
+        raise SpecError(f"{key}ipv4", "nothing is asked for", "give ipv4, ipv6, rp_filter or bridge_nf_call")
+    if options["ipv6"] and options["accept_ra"] == "keep":
+        # First: forwarding with accept_ra 1 drops the default route that an advertisement gave.
+        kept = {f"net/ipv6/conf/{uplink}/accept_ra": "2" for uplink in host.ra_uplinks(netns)}
+        settings = {**kept, **settings}
+    persist = bool(options["persist"]) and netns == HOST
+    facts: list[Fact] = []
+    for setting, value in settings.items():
+        claim = Claim(user, netns, setting, value, persist)
+        facts += [claim, claim.setting]
+    return Want(tuple(facts))
+
+
+def _settings(options: t.Mapping[str, t.Any], interfaces: list[str]) -> dict[str, str]:
+    """Sysctls in the order in which they are set: a global switch rewrites those of each interface."""
+    settings: dict[str, str] = {}
+    for family, switch in (("ipv4", "net/ipv4/ip_forward"), ("ipv6", "net/ipv6/conf/all/forwarding")):
+        if options[family] is not None:
+            value = "1" if options[family] else "0"
+            settings[switch] = value
+            settings.update({f"net/{family}/conf/{name}/forwarding": value for name in interfaces})
+    if options["rp_filter"] is not None:
+        for name in interfaces or ["all", "default"]:
+            settings[f"net/ipv4/conf/{name}/rp_filter"] = str(options["rp_filter"])
+    if options["bridge_nf_call"] is not None:
+        settings.update({name: "1" if options["bridge_nf_call"] else "0" for name in BRIDGE_NF_CALL})
+    return settings

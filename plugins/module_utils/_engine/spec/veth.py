@@ -1,0 +1,101 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the module veth, as facts."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import SpecError
+from ..model import Address, Link, Want
+from . import values
+from .schema import NETWORK, STATE, Options
+
+OPTIONS: Options = {
+    "name": {"type": "str", "required": True},
+    "netns": {"type": "str"},
+    "master": {"type": "str"},
+    "mtu": {"type": "int"},
+    "mac": {"type": "str"},
+    "addresses": {"type": "list", "elements": "str"},
+    "up": {"type": "bool", "default": True},
+    "isolated": {"type": "bool"},
+    "hairpin": {"type": "bool"},
+    "peer": {
+        "type": "dict",
+        "options": {
+            "name": {"type": "str", "required": True},
+            "netns": {"type": "str"},
+            "mtu": {"type": "int"},
+            "mac": {"type": "str"},
+            "addresses": {"type": "list", "elements": "str"},
+            "up": {"type": "bool", "default": True},
+        },
+    },
+    "network": NETWORK,
+    "state": STATE,
+}
+
+
+def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
+    """Options of one pair to facts."""
+    netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
+    name = values.interface_name(options["name"], f"{key}name")
+    if options["state"] == "absent":
+        return Want(absent=(Link(netns, name, kind="veth", peer=_peer_place(options, key)),))
+    if not options["peer"]:
+        raise SpecError(f"{key}peer", "missing", "a pair has two ends; give at least peer.name")
+    peer = _end({**options["peer"], "network": options["network"]}, f"{key}peer.", options["mtu"])
+    if (peer.netns, peer.name) == (netns, name):
+        raise SpecError(f"{key}peer.name", f"both ends are called {name!r}", "the two ends need different names or namespaces")
+    master = options["master"]
+    link = _end({**options, "peer": None}, key, None)
+    link = Link(
+        **{
+            **_fields(link),
+            "master": master if not master else values.interface_name(master, f"{key}master"),
+            "isolated": options["isolated"],
+            "hairpin": options["hairpin"],
+            "peer": peer,
+        }
+    )
+    if not master and (options["isolated"] is not None or options["hairpin"] is not None):
+        raise SpecError(f"{key}isolated", "the pair is on no bridge", "isolated and hairpin need master")
+    return Want((link,)) + _addresses(options, link, key) + _addresses(options["peer"], peer, f"{key}peer.")
+
+
+def _fields(link: Link) -> dict[str, t.Any]:
+    return {name: getattr(link, name) for name in ("netns", "name", "kind", "alias", "mac", "mtu", "up")}
+
+
+def _peer_place(options: t.Mapping[str, t.Any], key: str) -> Link | None:
+    """Where the other end is, so that the pair is found by either."""
+    peer = options["peer"]
+    if not peer:
+        return None
+    netns = values.namespace_name(peer["netns"], f"{key}peer.netns", host=True)
+    return Link(netns, values.interface_name(peer["name"], f"{key}peer.name"), kind="veth")
+
+
+def _end(options: t.Mapping[str, t.Any], key: str, default_mtu: int | None) -> Link:
+    mtu = options["mtu"] if options["mtu"] is not None else default_mtu
+    return Link(
+        values.namespace_name(options["netns"], f"{key}netns", host=True),
+        values.interface_name(options["name"], f"{key}name"),
+        kind="veth",
+        alias=values.mark(options["network"], f"{key}network"),
+        mac=None if options["mac"] is None else values.mac(options["mac"], f"{key}mac"),
+        mtu=None if mtu is None else values.mtu(mtu, f"{key}mtu"),
+        up=options["up"],
+    )
+
+
+def _addresses(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
+    """The listed addresses and no others; with no list given, whatever is there."""
+    if options["addresses"] is None:
+        return Want()
+    place = (link.netns, link.name)
+    cidrs = [values.interface_address(v, f"{key}addresses[{i}]") for i, v in enumerate(options["addresses"])]
+    values.no_duplicates(cidrs, f"{key}addresses")
+    return Want(tuple(Address(*place, cidr) for cidr in cidrs), exclusive_addresses=frozenset([place]))

@@ -1,0 +1,103 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one bridge between Ansible modules and the engine."""
+
+from __future__ import annotations
+
+import traceback
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ._engine.errors import ApplyError, EgressError
+from ._engine.model import Want
+from ._engine.spec.schema import Option, Options
+from ._engine.spec.union import union
+
+OLDEST_PYROUTE2 = (0, 7, 2)
+
+Item = t.Mapping[str, t.Any]
+
+
+def argument_spec(options: Options) -> dict[str, Option]:
+    """The options at the top level, and config as a list of the same."""
+    top = {name: {key: value for key, value in option.items() if key != "required"} for name, option in options.items()}
+    return {**top, "config": {"type": "list", "elements": "dict", "options": options}}
+
+
+def run_module(options: Options, wanted: t.Callable[..., Want], looks_at_host: bool = False) -> None:
+    """Run a module that manages objects: options to facts by wanted, and the engine does the rest.
+
+    looks_at_host: wanted takes the host's observer as its second argument.
+    """
+    required = [name for name, option in options.items() if option.get("required")]
+    module = AnsibleModule(
+        argument_spec=argument_spec(options),
+        mutually_exclusive=[("config", name) for name in options],
+        required_one_of=[("config", name) for name in required],
+        supports_check_mode=True,
+    )
+    try:
+        items = _items(module, options)
+        if not looks_at_host:
+            want = union([(key or "request", wanted(item, _prefix(key))) for key, item in items])
+        from_host = _import_engine(module)
+
+        def build(observer: t.Any) -> Want:
+            if not looks_at_host:
+                return want
+            return union([(key or "request", wanted(item, observer, _prefix(key))) for key, item in items])
+
+        result = from_host.run(build, check=module.check_mode)
+    except EgressError as error:
+        fail(module, error)
+    module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff)
+
+
+def fail(module: AnsibleModule, error: EgressError) -> t.NoReturn:
+    """End the module with an error that a person understands."""
+    details: dict[str, t.Any] = {"asked": error.asked, "found": error.found, "advice": error.advice}
+    if isinstance(error, ApplyError):
+        details["rolled_back"] = error.rolled_back
+    module.fail_json(msg=str(error), **details)
+    raise AssertionError("fail_json does not return")
+
+
+def _items(module: AnsibleModule, options: Options) -> list[tuple[str, Item]]:
+    """(key, options) of each request; the key is empty for the top level."""
+    if module.params["config"] is None:
+        return [("", {name: module.params[name] for name in options})]
+    return [(f"config[{index}]", item) for index, item in enumerate(module.params["config"])]
+
+
+def _prefix(key: str) -> str:
+    return f"{key}." if key else ""
+
+
+def _import_engine(module: AnsibleModule) -> t.Any:
+    """The engine's run, imported when the arguments are known to be good: pyroute2 costs a tenth of a second."""
+    require_pyroute2(module)
+    from ._engine import run
+
+    return run
+
+
+def require_pyroute2(module: AnsibleModule) -> None:
+    """Fail with a hint where pyroute2 is missing or too old."""
+    needed = f"pyroute2 >= {'.'.join(map(str, OLDEST_PYROUTE2))}"
+    try:
+        import pyroute2
+    except ImportError:
+        module.fail_json(msg=missing_required_lib(needed), exception=traceback.format_exc())
+    version = str(getattr(pyroute2, "__version__", "0"))
+    if _numbers(version) < OLDEST_PYROUTE2:
+        module.fail_json(msg=f"{missing_required_lib(needed)} Found is pyroute2 {version}.")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    numbers = []
+    for word in version.split(".")[:3]:
+        digits = "".join(character for character in word if character.isdigit())
+        numbers.append(int(digits or 0))
+    return tuple(numbers)
