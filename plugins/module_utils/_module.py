@@ -83,16 +83,18 @@ def _import_engine(module: AnsibleModule) -> t.Any:
     return run
 
 
-def require_pyroute2(module: AnsibleModule) -> None:
-    """Fail with a hint where pyroute2 is missing or too old."""
+def require_pyroute2(module: AnsibleModule) -> str:
+    """The version of pyroute2; the module fails with a hint, and missing set, where there is none or it is too old."""
     needed = f"pyroute2 >= {'.'.join(map(str, OLDEST_PYROUTE2))}"
     try:
         import pyroute2
     except ImportError:
-        module.fail_json(msg=missing_required_lib(needed), exception=traceback.format_exc())
+        module.fail_json(msg=missing_required_lib(needed), missing="pyroute2", exception=traceback.format_exc())
+        raise
     version = str(getattr(pyroute2, "__version__", "0"))
     if _numbers(version) < OLDEST_PYROUTE2:
-        module.fail_json(msg=f"{missing_required_lib(needed)} Found is pyroute2 {version}.")
+        module.fail_json(msg=f"{missing_required_lib(needed)} Found is pyroute2 {version}.", missing="pyroute2")
+    return version
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import typing as t
 from . import ledger as ledgers
 from .errors import ApplyError, EgressError
 from .kernel import files
-from .kernel.executor import Executor, StepFailed
+from .kernel.executor import Executor, StepError
 from .ledger import Ledger
 from .planning.plan import Plan
 from .planning.step import Step
@@ -28,7 +28,7 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
         for batch in executor.batches(plan.steps):
             try:
                 executor.run(batch)
-            except StepFailed as failed:
+            except StepError as failed:
                 journal += failed.done
                 raise
             journal += batch
@@ -37,7 +37,7 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
         left = roll_back(journal, executor)
         if not left:
             write_ledger(ledgers.union(plan.ledger, ledger), ledger)
-        if isinstance(error, StepFailed):
+        if isinstance(error, StepError):
             raise _failure(error.step.line, error.cause, left) from error.cause
         if isinstance(error, EgressError):
             raise _failure("verify what was built", error, left) from error
@@ -52,7 +52,7 @@ def roll_back(journal: t.Sequence[Step], executor: Executor) -> list[str]:
         for step in done.inverses:
             try:
                 executor.run([step])
-            except (StepFailed, EgressError, OSError) as error:
+            except (StepError, EgressError, OSError) as error:
                 left.append(f"{step.line} ({error})")
     return left
 

@@ -25,7 +25,7 @@ PATH = "/var/lib/netpath/ledger.json"
 class Ledger:
     """originals: what an identity was before us, None for what did not exist. Never changed in place."""
 
-    originals: t.Mapping[Identity, t.Optional[Fact]] = field(default_factory=dict)
+    originals: t.Mapping[Identity, Fact | None] = field(default_factory=dict)
     claims: t.Mapping[Identity, Claim] = field(default_factory=dict)
 
     def recorded(self, identity: Identity, original: Fact | None) -> Ledger:

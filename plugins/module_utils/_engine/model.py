@@ -18,6 +18,7 @@ HOST = ""
 MARK = "netpath:"
 ROUTE_PROTOCOL = 250
 MAIN_TABLE = 254
+DEFAULT_DESTINATION = {4: "0.0.0.0/0", 6: "::/0"}
 
 Identity = tuple[str, ...]
 

@@ -26,7 +26,6 @@ from .model import (
     Setting,
     Want,
 )
-from .planning.ownership import released_originals
 from .planning.state import FORWARD4, FORWARD6, Have, ends
 from .planning.sysctl_file import SYSCTL_FILE
 from .spec.values import family
@@ -154,7 +153,7 @@ class _Observation:
 
     def _moving(self) -> set[tuple[str, str]]:
         """Places of links that were found elsewhere or that shall go: what is on them goes along."""
-        places = set()
+        places: set[tuple[str, str]] = set()
         for fact in self.asked:
             have = self.facts.get(fact.identity)
             if isinstance(fact, Link) and isinstance(have, Link):
@@ -244,7 +243,9 @@ class _Observation:
             for end in ends(fact) if isinstance(fact, Link) else []:
                 if end.master and not (isinstance(have, Link) and have.master == end.master):
                     bridges.add((end.netns, end.master))
-        return {bridge: len(self.links.ports(*bridge)) for bridge in sorted(bridges) if self.namespaces.exists(bridge[0])}
+        return {
+            bridge: len(self.links.ports(*bridge)) for bridge in sorted(bridges) if self.namespaces.exists(bridge[0])
+        }
 
 
 def _place(link: Link) -> tuple[str, str]:
@@ -257,4 +258,3 @@ def _with_defaults(key: str) -> list[str]:
     if len(parts) > 4 and parts[2] == "conf":
         return [key, "/".join([*parts[:3], "default", *parts[4:]])]
     return [key]
-

@@ -41,7 +41,7 @@ def await_duplicate_detection(plan: Plan, observer: Observer) -> None:
     while added:
         added = _still_tentative(added, observer)
         if added and time.monotonic() > give_up:
-            netns, link, cidr = min(added)
+            _netns, link, cidr = min(added)
             raise EgressError(
                 f"use {cidr} on {link}", f"duplicate address detection took over {DAD_PATIENCE:g} s", "Look at the link"
             )
@@ -61,7 +61,9 @@ def _still_tentative(added: t.Iterable[tuple[str, str, str]], observer: Observer
             continue
         for address in addresses.read(observer.namespaces.socket(netns), reply.index):
             if address.cidr in cidrs and address.flags & addresses.IFA_F_DADFAILED:
-                raise EgressError(f"use {address.cidr} on {link}", "another host on the link has it", "Choose another one")
+                raise EgressError(
+                    f"use {address.cidr} on {link}", "another host on the link has it", "Choose another one"
+                )
             if address.cidr in cidrs and address.flags & addresses.IFA_F_TENTATIVE:
                 waiting.add((netns, link, address.cidr))
     return waiting

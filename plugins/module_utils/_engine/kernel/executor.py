@@ -18,7 +18,7 @@ from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
 
 
-class StepFailed(Exception):
+class StepError(Exception):
     """One of several steps failed; done are those that took effect."""
 
     def __init__(self, step: Step, cause: EgressError, done: t.Sequence[Step]) -> None:
@@ -38,7 +38,7 @@ class Executor:
         return [list(group) for _key, group in itertools.groupby(steps, key=_batch_key)]
 
     def run(self, batch: t.Sequence[Step]) -> None:
-        """Run one batch. Errors: StepFailed, with those of its steps that took effect."""
+        """Run one batch. Errors: StepError, with those of its steps that took effect."""
         kind = type(batch[0].fact)
         if kind in (Address, Route):
             self._run_requests(batch)
@@ -55,10 +55,10 @@ class Executor:
         try:
             action()
         except EgressError as error:
-            raise StepFailed(step, error, done) from error
+            raise StepError(step, error, done) from error
         except OSError as error:
             cause = EgressError(step.line, str(error))
-            raise StepFailed(step, cause, done) from error
+            raise StepError(step, cause, done) from error
 
     def _run_requests(self, batch: t.Sequence[Step]) -> None:
         requests: list[Message] = []
@@ -69,14 +69,14 @@ class Executor:
         if failed:
             done = [step for step, answer in zip(batch, answers) if not answer.errno]
             step, answer = failed[0]
-            raise StepFailed(step, kernel_error(step.line, answer), done)
+            raise StepError(step, kernel_error(step.line, answer), done)
 
     def _request(self, step: Step) -> Message:
         fact = step.fact
         if isinstance(fact, Address):
             index = self.links.index(fact.netns, fact.link)
             return addresses.delete(fact, index) if step.after is None else addresses.add(fact, index)
-        assert isinstance(fact, Route)
+        fact = t.cast(Route, fact)
         device = self.links.index(fact.netns, fact.device) if fact.device else 0
         if step.after is None:
             return routes.delete(fact, device)
@@ -146,4 +146,3 @@ def _succeeded(step: Step, answer: Answer) -> bool:
     if step.after is None:
         return answer.errno in (0, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
     return answer.errno in (0, errno.EEXIST)
-

@@ -31,7 +31,9 @@ def require_privilege() -> None:
     ]
     if missing:
         raise UnsupportedError(
-            "look at and change networks", f"user {os.geteuid()} lacks {' and '.join(missing)}", "Run it as root: become: true"
+            "look at and change networks",
+            f"user {os.geteuid()} lacks {' and '.join(missing)}",
+            "Run it as root: become: true",
         )
 
 
@@ -47,6 +49,6 @@ def require_bridge_features(links: t.Iterable[Link]) -> None:
         found = links_there.find(probe)
     for key in sorted(asked):
         if found is None or getattr(found, key) is None:
-            raise UnsupportedError(f"set {key}", f"this kernel is built without {_BRIDGE_FEATURES[key]}", "Leave it out")
-
-
+            raise UnsupportedError(
+                f"set {key}", f"this kernel is built without {_BRIDGE_FEATURES[key]}", "Leave it out"
+            )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -53,15 +54,13 @@ def delete(path: str) -> None:
     except OSError as error:
         raise _error(f"delete {path}", error) from error
     directory = os.path.dirname(path)
-    if os.path.dirname(directory) in ("/etc/netns",) or directory == "/var/lib/netpath":
+    if os.path.dirname(directory) == "/etc/netns" or directory == "/var/lib/netpath":
         remove_empty(directory)
 
 
 def remove_empty(directory: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.rmdir(directory)
-    except OSError:
-        pass
 
 
 def _refuse_unsafe(directory: str) -> None:

@@ -136,12 +136,12 @@ def parse_link(data: bytes) -> LinkReply:
 
 def _options(info: t.Any, kind: str) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {}
-    data = info.get_attr("IFLA_INFO_DATA") if kind == "bridge" else None
+    data: t.Any = info.get_attr("IFLA_INFO_DATA") if kind == "bridge" else None
     for key, (name, factor) in BRIDGE_OPTIONS.items() if data else ():
         value = data.get_attr(name)
         if value is not None:
             found[key] = value // factor if factor > 1 else bool(value)
-    port = info.get_attr("IFLA_INFO_SLAVE_DATA") if info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge" else None
+    port: t.Any = info.get_attr("IFLA_INFO_SLAVE_DATA") if info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge" else None
     for key, name in _PORT_OPTIONS.items() if port else ():
         value = port.get_attr(name)
         if value is not None:

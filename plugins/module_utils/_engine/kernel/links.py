@@ -41,7 +41,7 @@ def stable_mac(netns: str, name: str) -> str:
 
     On the host's side it is a high one, so that a bridge that follows its lowest port never takes it over.
     """
-    seed = "\0".join([_machine_id(), os.uname().nodename, netns, name])
+    seed = f"{_machine_id()}\0{os.uname().nodename}\0{netns}\0{name}"
     digest = hashlib.sha256(seed.encode()).digest()
     return ":".join(f"{byte:02x}" for byte in (0xFE if netns == HOST else 0x02, *digest[:5]))
 
@@ -205,7 +205,9 @@ class Links:
         peer = link.peer
         if peer is None:
             raise ConflictError(f"make link {link.name}", f"a {link.kind} cannot be made alone", "Give its peer")
-        return messages.veth_attribute([*self._born_with(peer), ("IFLA_NET_NS_FD", self._namespaces.handle(peer.netns))])
+        return messages.veth_attribute(
+            [*self._born_with(peer), ("IFLA_NET_NS_FD", self._namespaces.handle(peer.netns))]
+        )
 
     def change(self, before: Link, after: Link, asked: str) -> None:
         self._change_end(before, after, asked)

@@ -44,7 +44,7 @@ class _Statfs(ctypes.Structure):
 def is_namespace(path: str) -> bool:
     """Whether the path is a live handle; after a reboot or an unmount a plain file of that name may remain."""
     result = _Statfs()
-    return _libc.statfs(path.encode(), ctypes.byref(result)) == 0 and result.f_type == NSFS_MAGIC
+    return _libc.statfs(path.encode(), ctypes.byref(result)) == 0 and bool(result.f_type == NSFS_MAGIC)
 
 
 def path_of(netns: str) -> str:
@@ -182,7 +182,7 @@ class Namespaces:
 
 
 def await_departure(indexes: t.Sequence[int]) -> None:
-    """Wait for links of this namespace whose other ends went with a removed one: the kernel cleans up in its own time."""
+    """Wait for links whose other ends went with a removed namespace: the kernel cleans up in its own time."""
     if not indexes:
         return
     give_up = time.monotonic() + _DEPARTURE_PATIENCE
@@ -219,5 +219,3 @@ def _bind(source: str, target: str, asked: str) -> None:
     except KernelError:
         os.unlink(target)
         raise
-
-

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from ..model import MAIN_TABLE, ROUTE_PROTOCOL, Route
+from ..model import DEFAULT_DESTINATION, MAIN_TABLE, ROUTE_PROTOCOL, Route
 from .link_messages import body
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, NetlinkSocket
 
@@ -57,12 +57,13 @@ def _parse(data: bytes, netns: str) -> RouteReply | None:
     if message["type"] not in _TYPE_NAMES or message["flags"] & 0x200:
         return None
     version = 4 if message["family"] == socket.AF_INET else 6
-    destination = message.get_attr("RTA_DST") or ("0.0.0.0" if version == 4 else "::")
+    address = message.get_attr("RTA_DST")
+    destination = f"{address}/{message['dst_len']}" if address else DEFAULT_DESTINATION[version]
     metrics = message.get_attr("RTA_METRICS")
     kind = _TYPE_NAMES[message["type"]]
     fact = Route(
         netns,
-        str(ipaddress.ip_network(f"{destination}/{message['dst_len']}")),
+        str(ipaddress.ip_network(destination)),
         message.get_attr("RTA_TABLE") or message["table"],
         message.get_attr("RTA_PRIORITY") or 0,
         type=kind,
@@ -119,10 +120,9 @@ def _body(route: Route, device: int) -> bytes:
 
 def default_uplinks(opened: NetlinkSocket, family: int) -> list[RouteReply]:
     """Default routes of the main table, best first."""
-    destination = "0.0.0.0/0" if family == 4 else "::/0"
     found = [
         reply
         for reply in read(opened, family, MAIN_TABLE)
-        if reply.fact.destination == destination and reply.fact.type == "unicast" and reply.device
+        if reply.fact.destination == DEFAULT_DESTINATION[family] and reply.fact.type == "unicast" and reply.device
     ]
     return sorted(found, key=lambda reply: reply.fact.metric)

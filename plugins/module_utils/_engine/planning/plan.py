@@ -105,7 +105,9 @@ class _Planner:
         """Addresses and routes of others that a rename takes along: they are put back right after it."""
         if not isinstance(step.before, Link) or not isinstance(step.after, Link):
             return []
-        stays = {(new.netns, new.name) for old, new in zip(ends(step.before), ends(step.after)) if old.netns == new.netns}
+        stays = {
+            (new.netns, new.name) for old, new in zip(ends(step.before), ends(step.after)) if old.netns == new.netns
+        }
         return [
             fact
             for fact in sorted(lost, key=_order)

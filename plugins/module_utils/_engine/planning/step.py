@@ -9,6 +9,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..model import (
+    DEFAULT_DESTINATION,
     HOST,
     MAIN_TABLE,
     Address,
@@ -33,16 +34,14 @@ class Step:
     along: facts, as they were, that the kernel changes or removes by itself when the step runs.
     """
 
-    before: t.Optional[Fact]
-    after: t.Optional[Fact]
+    before: Fact | None
+    after: Fact | None
     along: tuple[Fact, ...] = ()
 
     @property
     def fact(self) -> Fact:
         """The fact that the step is about, as it is named afterwards."""
-        fact = self.after if self.after is not None else self.before
-        assert fact is not None
-        return fact
+        return t.cast(Fact, self.before if self.after is None else self.after)
 
     @property
     def identity(self) -> Identity:
@@ -73,7 +72,7 @@ def dotted(key: str) -> str:
 
 
 def destination(route: Route) -> str:
-    return "default" if route.destination in ("0.0.0.0/0", "::/0") else route.destination
+    return "default" if route.destination in DEFAULT_DESTINATION.values() else route.destination
 
 
 def _link_name(link: Link) -> str:

@@ -70,12 +70,18 @@ def _to_source(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: st
         target = _source_range(item, f"{key}to_source[{i}]")
         family = values.family(target)
         if found[family]:
-            raise SpecError(f"{key}to_source[{i}]", f"a second one for IPv{family}", "give one address or range a family")
+            raise SpecError(
+                f"{key}to_source[{i}]", f"a second one for IPv{family}", "give one address or range a family"
+            )
         found[family] = target
     for source in sources:
         if not found[values.family(source)]:
             family = values.family(source)
-            raise SpecError(f"{key}to_source", f"no IPv{family} address for {source}", f"add one, or leave IPv{family} out of sources")
+            raise SpecError(
+                f"{key}to_source",
+                f"no IPv{family} address for {source}",
+                f"add one, or leave IPv{family} out of sources",
+            )
     return (found[4], found[6])
 
 

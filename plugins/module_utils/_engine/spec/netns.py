@@ -62,5 +62,3 @@ def _attach(value: str | None, key: str) -> str | None:
     if not value.startswith("/") or not value.isprintable() or ".." in value.split("/"):
         raise SpecError(key, f"{value!r} is neither a PID nor an absolute path", "give 1234 or /proc/1234/ns/net")
     return value
-
-

@@ -8,12 +8,11 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import SpecError
-from ..model import ROUTE_PROTOCOL, Route, Want
+from ..model import DEFAULT_DESTINATION, ROUTE_PROTOCOL, Route, Want
 from . import values
 from .schema import STATE, Options
 
 TABLES = {"default": 253, "main": 254, "local": 255}
-DEFAULT = {4: "0.0.0.0/0", 6: "::/0"}
 # The kernel gives an IPv6 route without a metric this one (IP6_RT_PRIO_USER).
 DEFAULT_METRIC = {4: 0, 6: 1024}
 
@@ -73,8 +72,9 @@ def _destination(options: t.Mapping[str, t.Any], gateway: str | None, key: str) 
     if options["dest"] != "default":
         return values.subnet(options["dest"], f"{key}dest")
     if asked:
-        return DEFAULT[6 if asked == "ipv6" else 4]
-    return DEFAULT[values.family(gateway or options["source"] or "0.0.0.0")]
+        return DEFAULT_DESTINATION[6 if asked == "ipv6" else 4]
+    given = gateway or options["source"]
+    return DEFAULT_DESTINATION[values.family(given) if given else 4]
 
 
 def _same_family(
@@ -89,13 +89,17 @@ def _same_family(
                 "both must be of one family",
             )
     if options["family"] and options["family"] != f"ipv{family}":
-        raise SpecError(f"{key}family", f"{options['family']} asked for, dest {destination} is IPv{family}", "leave it out")
+        raise SpecError(
+            f"{key}family", f"{options['family']} asked for, dest {destination} is IPv{family}", "leave it out"
+        )
 
 
 def _reachable(options: t.Mapping[str, t.Any], gateway: str | None, key: str) -> None:
     if options["type"] != "unicast":
         if gateway or options["device"]:
-            raise SpecError(f"{key}type", f"a route of type {options['type']} leads nowhere", "leave out gateway and device")
+            raise SpecError(
+                f"{key}type", f"a route of type {options['type']} leads nowhere", "leave out gateway and device"
+            )
         return
     if not gateway and not options["device"]:
         raise SpecError(f"{key}gateway", "missing", "a unicast route needs a gateway or a device")
@@ -109,5 +113,3 @@ def _table(value: str, key: str) -> int:
     if value.isdigit() and 0 < int(value) < 2**32:
         return int(value)
     raise SpecError(key, f"{value!r} is no routing table", "allowed are main, default, local, or a number from 1")
-
-

@@ -69,5 +69,5 @@ def _settings(options: t.Mapping[str, t.Any], interfaces: list[str]) -> dict[str
         for name in interfaces or ["all", "default"]:
             settings[f"net/ipv4/conf/{name}/rp_filter"] = str(options["rp_filter"])
     if options["bridge_nf_call"] is not None:
-        settings.update({name: "1" if options["bridge_nf_call"] else "0" for name in BRIDGE_NF_CALL})
+        settings.update(dict.fromkeys(BRIDGE_NF_CALL, "1" if options["bridge_nf_call"] else "0"))
     return settings

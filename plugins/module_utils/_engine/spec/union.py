@@ -28,7 +28,9 @@ def union(wants: t.Sequence[tuple[str, Want]]) -> Want:
         total = total + want
     for identity, key in gone.items():
         if identity in facts:
-            raise SpecError(key, f"{_named(identity)} shall be absent here and present in {facts[identity][0]}", "choose one")
+            raise SpecError(
+                key, f"{_named(identity)} shall be absent here and present in {facts[identity][0]}", "choose one"
+            )
     return dataclasses.replace(total, facts=tuple(fact for _key, fact in facts.values()))
 
 
@@ -44,7 +46,9 @@ def _both(key: str, fact: Fact, other_key: str, other: Fact) -> Fact:
     for field, (there, here) in differences(fact, other).items():
         if there is not None:
             raise SpecError(
-                f"{key}.{field}", f"{here!r} contradicts {there!r} for {_named(fact.identity)} in {other_key}", "choose one"
+                f"{key}.{field}",
+                f"{here!r} contradicts {there!r} for {_named(fact.identity)} in {other_key}",
+                "choose one",
             )
     return merged(other, fact)
 

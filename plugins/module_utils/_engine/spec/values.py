@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import typing as t
@@ -74,7 +75,7 @@ def mtu(value: t.Any, key: str) -> int:
 def number(value: t.Any, key: str, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise SpecError(key, f"{value!r} is out of range", f"allowed are {least} to {most}")
-    return value
+    return int(value)
 
 
 def address(value: t.Any, key: str) -> str:
@@ -82,7 +83,9 @@ def address(value: t.Any, key: str) -> str:
     try:
         return str(ipaddress.ip_address(str(value)))
     except ValueError:
-        raise SpecError(key, f"{value!r} is no IP address", "allowed is an address such as 192.0.2.1 or fd00::1") from None
+        raise SpecError(
+            key, f"{value!r} is no IP address", "allowed is an address such as 192.0.2.1 or fd00::1"
+        ) from None
 
 
 def interface_address(value: t.Any, key: str) -> str:
@@ -96,7 +99,11 @@ def interface_address(value: t.Any, key: str) -> str:
     network = found.network
     if found.ip.is_multicast or found.ip.is_unspecified or (found.version == 4 and found.ip.is_loopback):
         raise SpecError(key, f"{value!r} is not an address of a single host", "choose another one")
-    if found.version == 4 and network.prefixlen < 31 and found.ip in (network.network_address, network.broadcast_address):
+    if (
+        found.version == 4
+        and network.prefixlen < 31
+        and found.ip in (network.network_address, network.broadcast_address)
+    ):
         part = "network" if found.ip == network.network_address else "broadcast"
         raise SpecError(key, f"{value!r} is the {part} address of {network}", "choose another one")
     return str(found)
@@ -108,10 +115,8 @@ def subnet(value: t.Any, key: str) -> str:
         return str(ipaddress.ip_network(str(value)))
     except ValueError as error:
         advice = str(error)
-        try:
+        with contextlib.suppress(ValueError):
             advice = f"did you mean {ipaddress.ip_network(str(value), strict=False)}?"
-        except ValueError:
-            pass
         raise SpecError(key, f"{value!r} is no network", advice) from None
 
 

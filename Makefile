@@ -1,0 +1,40 @@
+# Every target does its own set-up: a fresh clone on Debian or Ubuntu needs nothing but make.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-demo lint test-unit test-kernel test-playbooks test demo changelog clean
+
+PYROUTE2_VERSIONS ?= 0.7.2 0.9.7
+export PYROUTE2_VERSIONS
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing: system packages, .venv, the link on a collection path
+	@scripts/setup.sh dev
+
+setup-demo:
+	@scripts/setup.sh demo
+
+lint: setup ## style, types, YAML, Ansible, sanity, changelog, and an import as on Galaxy
+	@scripts/lint.sh
+
+test-unit: setup ## the tests that need neither root nor a kernel of their own
+	@scripts/test-unit.sh
+
+test-kernel: setup ## the tests on this machine's kernel, with the oldest and the newest pyroute2
+	@scripts/test-kernel.sh
+
+test-playbooks: setup ## the playbooks end to end
+	@scripts/test-playbooks.sh
+
+test: setup ## all of the above, and a summary
+	@scripts/test.sh
+
+demo: setup-demo ## three nodes, nine namespaces: build, prove by packets, change nothing twice, tear down
+	@scripts/demo.sh
+
+changelog: setup ## write changelog.yaml and CHANGELOG.rst anew for the version in galaxy.yml
+	@scripts/changelog.sh
+
+clean: ## delete all that make made here, .venv too
+	rm -rf build .venv .ansible .hypothesis tests/output
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

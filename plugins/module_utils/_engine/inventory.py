@@ -1,0 +1,226 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything of a host that matters to egress, as plain data. Read-only."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+
+from .errors import UnsupportedError
+from .kernel import addresses, features, nftables, routes, sysctls
+from .kernel.link_messages import LinkReply, get_links, parse_link
+from .kernel.links import Links
+from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
+from .kernel.processes import namespaces_of_processes
+from .model import HOST, MARK, is_ours
+from .planning.state import FORWARD4, FORWARD6
+
+SECTIONS = ("namespaces", "links", "bridges", "routes", "forwarding", "nat", "conntrack", "uplinks", "orphans")
+_FORWARDING = {"ipv4": FORWARD4, "ipv6": FORWARD6}
+_CONNTRACK = {"count": "net/netfilter/nf_conntrack_count", "max": "net/netfilter/nf_conntrack_max"}
+
+Data = dict[str, t.Any]
+
+
+def inventory(sections: t.Sequence[str] = SECTIONS) -> Data:
+    """The asked sections, each as documented for the module egress_info. Errors: UnsupportedError without rights."""
+    features.require_privilege()
+    with Namespaces() as namespaces:
+        return _Inventory(namespaces).sections(sections)
+
+
+def label(alias: str | None) -> str | None:
+    """The network that a mark names: "" for the bare mark, None for what is not ours."""
+    return alias[len(MARK) :] if alias is not None and is_ours(alias) else None
+
+
+class _Inventory:
+    def __init__(self, namespaces: Namespaces) -> None:
+        self.open = namespaces
+        self.links_of = Links(namespaces)
+        self.known = self._known_namespaces()
+        self.replies: dict[str, list[LinkReply]] = {place: self._read_links(place) for place in self.known}
+
+    def sections(self, names: t.Sequence[str]) -> Data:
+        return {name: getattr(self, f"_{name}")() for name in SECTIONS if name in names}
+
+    def _known_namespaces(self) -> dict[str, Data]:
+        """By the engine's name of each: the host's, those with a handle, and those that only processes hold."""
+        processes = namespaces_of_processes()
+        found: dict[str, Data] = {}
+        seen: set[tuple[int, int]] = set()
+        names = sorted(os.listdir(DIRECTORY)) if os.path.isdir(DIRECTORY) else []
+        for place in [HOST, *(name for name in names if is_namespace(path_of(name)))]:
+            status = os.stat(path_of(place))
+            seen.add((status.st_dev, status.st_ino))
+            found[place] = _namespace(
+                place or None, path_of(place), status.st_ino, processes.get((status.st_dev, status.st_ino), [])
+            )
+        for (device, inode), inhabitants in processes.items():
+            path = f"/proc/{inhabitants[0][0]}/ns/net"
+            if (device, inode) not in seen and self.open.exists(path):
+                found[path] = _namespace(None, path, inode, inhabitants)
+        return found
+
+    def _read_links(self, place: str) -> list[LinkReply]:
+        if not self.open.exists(place):
+            return []
+        return [parse_link(data) for data in self.open.socket(place).dump(get_links())]
+
+    def _namespaces(self) -> list[Data]:
+        listed = []
+        for place, data in self.known.items():
+            if place != HOST:
+                loopback = next((reply for reply in self.replies[place] if reply.index == 1), None)
+                listed.append({**data, "network": label(loopback.alias if loopback else None)})
+        return listed
+
+    def _links(self) -> list[Data]:
+        return [self._link(place, reply) for place, replies in self.replies.items() for reply in replies]
+
+    def _link(self, place: str, reply: LinkReply) -> Data:
+        fact = self.links_of.fact(place, reply)
+        listed = addresses.read(self.open.socket(place), reply.index)
+        peer = fact.peer
+        return {
+            "netns": place,
+            "name": reply.name,
+            "index": reply.index,
+            "kind": reply.kind,
+            "mac": reply.mac,
+            "mtu": reply.mtu,
+            "up": reply.up,
+            "carrier": bool(reply.flags & 0x10000),
+            "master": fact.master,
+            "alias": reply.alias,
+            "network": label(reply.alias),
+            "peer": {"netns": peer.netns, "name": peer.name, "index": peer.index} if peer else None,
+            "addresses": [item.cidr for item in listed if not item.link_local],
+            "link_local": [item.cidr for item in listed if item.link_local],
+        }
+
+    def _bridges(self) -> list[Data]:
+        listed = []
+        for place, replies in self.replies.items():
+            for reply in replies:
+                if reply.kind == "bridge":
+                    ports = [port.name for port in replies if port.master == reply.index]
+                    network = label(reply.alias)
+                    listed.append(
+                        {"netns": place, "name": reply.name, "network": network, "ports": ports, **reply.options}
+                    )
+        return listed
+
+    def _routes(self) -> list[Data]:
+        listed = []
+        for place, replies in self.replies.items():
+            names = {reply.index: reply.name for reply in replies}
+            for family in (4, 6):
+                for found in routes.read(self.open.socket(place), family, netns=place) if replies else []:
+                    fact = found.fact
+                    listed.append(
+                        {
+                            "netns": place,
+                            "family": f"ipv{family}",
+                            "dest": fact.destination,
+                            "gateway": fact.gateway or None,
+                            "device": names.get(found.device),
+                            "metric": fact.metric,
+                            "table": fact.table,
+                            "type": fact.type,
+                            "protocol": fact.protocol,
+                        }
+                    )
+        return listed
+
+    def _forwarding(self) -> list[Data]:
+        listed = []
+        for place in self.known:
+            if self.open.exists(place):
+                values = sysctls.read(self.open, place, _FORWARDING.values())
+                listed.append({"netns": place, **{key: values.get(name) == "1" for key, name in _FORWARDING.items()}})
+        return listed
+
+    def _nat(self) -> list[Data]:
+        listed = []
+        for place in self.known:
+            try:
+                found = nftables.read(self.open, place)
+            except UnsupportedError:
+                return []
+            for name, rules in found.items():
+                listed.append(
+                    {"netns": place, "name": name, "intact": rules is not None, **(_nat(rules) if rules else {})}
+                )
+        return listed
+
+    def _conntrack(self) -> Data:
+        values = sysctls.read(self.open, HOST, _CONNTRACK.values())
+        return {key: int(values[name]) if name in values else None for key, name in _CONNTRACK.items()}
+
+    def _uplinks(self) -> Data:
+        """The best default route of the main table of each family, with its link's MTU."""
+        found: Data = {}
+        for family in (4, 6):
+            best = next(iter(routes.default_uplinks(self.open.socket(HOST), family)), None)
+            link = next((r for r in self.replies[HOST] if best and r.index == best.device), None)
+            found[f"ipv{family}"] = (
+                {"interface": link.name, "gateway": best.fact.gateway or None, "mtu": link.mtu}
+                if best and link
+                else None
+            )
+        return found
+
+    def _orphans(self) -> list[Data]:
+        """What nobody seems to need any more, with what says so. Nothing is judged by its name."""
+        names = os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []
+        stale = [name for name in sorted(names) if not is_namespace(path_of(name))]
+        networks = {label(reply.alias) for replies in self.replies.values() for reply in replies}
+        return [
+            *(_orphan("stale_handle", name, f"{DIRECTORY}/{name} is no namespace") for name in stale),
+            *self._leaked_namespaces(),
+            *self._dangling_ends(),
+            *(
+                _orphan("rules_without_network", rules["name"], "no link carries this network's mark")
+                for rules in self._nat()
+                if rules["netns"] == HOST and rules["name"] not in networks
+            ),
+        ]
+
+    def _leaked_namespaces(self) -> t.Iterator[Data]:
+        for data in self._namespaces():
+            if data["name"] is None and data["network"] is not None:
+                held = ", ".join(f"{item['pid']} ({item['command']})" for item in data["processes"])
+                yield _orphan("leaked_namespace", data["path"], f"made by us, has no name, held by {held}")
+
+    def _dangling_ends(self) -> t.Iterator[Data]:
+        for reply in self.replies[HOST]:
+            if reply.kind == "veth" and is_ours(reply.alias) and self.links_of.fact(HOST, reply).peer is None:
+                yield _orphan(
+                    "dangling_veth", reply.name, f"its other end (nsid {reply.peer_nsid}) is nowhere to be found"
+                )
+
+
+def _namespace(name: str | None, path: str, inode: int, inhabitants: t.Sequence[tuple[int, str]]) -> Data:
+    processes = [{"pid": pid, "command": command} for pid, command in inhabitants]
+    return {"name": name, "path": path, "inode": inode, "processes": processes}
+
+
+def _orphan(kind: str, name: str, evidence: str) -> Data:
+    return {"kind": kind, "name": name, "evidence": evidence}
+
+
+def _nat(rules: t.Any) -> Data:
+    mode = "snat" if any(rules.to_source) else "masquerade"
+    return {
+        "sources": list(rules.sources),
+        "exclude": list(rules.exclude),
+        "mode": mode,
+        "to_source": [source for source in rules.to_source if source],
+        "out_interface": rules.out_interface or None,
+        "not_out_interface": rules.not_out_interface or None,
+        "ports": f"{rules.ports[0]}-{rules.ports[1]}" if rules.ports else None,
+        "random_fully": rules.random_fully,
+    }

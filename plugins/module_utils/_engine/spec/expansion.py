@@ -1,0 +1,196 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks expanded into the options of the modules that build them: one list for each module."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+from dataclasses import dataclass, field
+
+from ..errors import SpecError
+from . import values
+from .allocation import allocate, gateway_for
+from .network import NamespaceSpec, Network, parse_networks
+
+ModuleOptions = dict[str, list[dict[str, t.Any]]]
+
+
+@dataclass(frozen=True)
+class HostView:
+    """What the expansion needs to know of a host.
+
+    uplinks: {4 or 6: name of the link of the best default route}. mtus: {link: MTU}.
+    addresses: {link: addresses}. owners: {link or bridge: network that made it, "" for none}.
+    namespaces: {name: network that made it, None for somebody else}.
+    assigned: {namespace: addresses in it}.
+    """
+
+    uplinks: t.Mapping[int, str] = field(default_factory=dict)
+    mtus: t.Mapping[str, int] = field(default_factory=dict)
+    addresses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    owners: t.Mapping[str, str | None] = field(default_factory=dict)
+    namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
+    assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def from_info(cls, info: t.Mapping[str, t.Any]) -> HostView:
+        """From what the module egress_info returns, with at least namespaces, links and uplinks gathered."""
+        host_links = [link for link in info["links"] if link["netns"] == ""]
+        assigned: dict[str, list[str]] = {}
+        for link in info["links"]:
+            if link["netns"]:
+                assigned.setdefault(link["netns"], []).extend(link["addresses"])
+        return cls(
+            uplinks={
+                version: info["uplinks"][f"ipv{version}"]["interface"]
+                for version in (4, 6)
+                if info["uplinks"].get(f"ipv{version}")
+            },
+            mtus={link["name"]: link["mtu"] for link in host_links},
+            addresses={link["name"]: link["addresses"] for link in host_links},
+            owners={link["name"]: link["network"] for link in host_links},
+            namespaces={ns["name"]: ns["network"] for ns in info["namespaces"] if ns["name"]},
+            assigned=assigned,
+        )
+
+
+def module_options(data: t.Any, host: HostView, key: str = "egress_networks", absent: bool = False) -> ModuleOptions:
+    """{module: [options, ...]} that build the networks on the host, in the order in which the modules run.
+
+    absent: every network is to be removed. Errors: SpecError with the offending key.
+    """
+    networks = parse_networks(data, key)
+    options: ModuleOptions = {
+        name: [] for name in ("netns", "linux_bridge", "veth", "ns_route", "sysctl_forward", "nat_masquerade")
+    }
+    for network in networks:
+        if absent or network.absent:
+            _remove(network, host, options)
+        else:
+            _check_against_host(network, host)
+            _build(network, host, options)
+    return options
+
+
+def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
+    mtu = network.mtu or _uplink_mtu(network, host)
+    addresses = allocate(network, host.assigned)
+    families = {values.family(subnet) for subnet in network.subnets}
+    ours = host.owners.get(network.bridge, network.name) == network.name
+    options["linux_bridge"].append(
+        {
+            "name": network.bridge,
+            "network": network.name,
+            "addresses": list(network.gateways),
+            "exclusive_addresses": ours,
+            "mtu": mtu,
+        }
+    )
+    for namespace in network.namespaces:
+        _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
+    _remove_strays(network, host, options)
+    options["sysctl_forward"].append(
+        {
+            "network": network.name,
+            "ipv4": True if 4 in families else None,
+            "ipv6": True if 6 in families else None,
+            "interfaces": [network.bridge],
+        }
+    )
+    options["nat_masquerade"].append(_nat(network))
+
+
+def _build_namespace(
+    network: Network, namespace: NamespaceSpec, cidrs: tuple[str, ...], mtu: int | None, options: ModuleOptions
+) -> None:
+    options["netns"].append({"name": namespace.name, "network": network.name, "dns": namespace.dns})
+    options["veth"].append(
+        {
+            "name": namespace.host_end,
+            "network": network.name,
+            "master": network.bridge,
+            "mtu": mtu,
+            "isolated": network.isolated,
+            "addresses": [],
+            "peer": {"name": namespace.interface, "netns": namespace.name, "addresses": list(cidrs)},
+        }
+    )
+    for version in (4, 6):
+        cidr = next((cidr for cidr in cidrs if values.family(cidr) == version), None)
+        if cidr:
+            options["ns_route"].append(
+                {
+                    "netns": namespace.name,
+                    "dest": "default",
+                    "gateway": gateway_for(network, cidr),
+                    "device": namespace.interface,
+                    "family": f"ipv{version}",
+                }
+            )
+
+
+def _nat(network: Network) -> dict[str, t.Any]:
+    if network.nat["mode"] == "none" or network.firewall == "none":
+        return {"name": network.name, "state": "absent"}
+    chosen = {key: value for key, value in network.nat.items() if value is not None}
+    return {
+        **chosen,
+        "name": network.name,
+        "sources": list(network.subnets),
+        "not_out_interface": network.bridge,
+        "out_interface": network.uplink or None,
+        "backend": network.firewall,
+    }
+
+
+def _remove_strays(network: Network, host: HostView, options: ModuleOptions) -> None:
+    """Namespaces that were made for the network and are no longer in it."""
+    named = {namespace.name for namespace in network.namespaces}
+    for name, owner in sorted(host.namespaces.items()):
+        if owner == network.name and name not in named:
+            options["netns"].append({"name": name, "state": "absent"})
+
+
+def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
+    """Everything of a network; of what others made, only what was added to it."""
+    members = {namespace.name: namespace for namespace in network.namespaces}
+    for name, owner in sorted(host.namespaces.items()):
+        if owner == network.name:
+            options["netns"].append({"name": name, "state": "absent"})
+        elif name in members and host.owners.get(members[name].host_end) == network.name:
+            options["veth"].append({"name": members[name].host_end, "state": "absent"})
+    for name, namespace in members.items():
+        if name not in host.namespaces and host.owners.get(namespace.host_end) == network.name:
+            options["veth"].append({"name": namespace.host_end, "state": "absent"})
+    if network.bridge in host.owners:
+        options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": list(network.gateways)})
+    options["sysctl_forward"].append({"network": network.name, "state": "restored"})
+    options["nat_masquerade"].append({"name": network.name, "state": "absent"})
+
+
+def _uplink_mtu(network: Network, host: HostView) -> int | None:
+    """The MTU of the uplink; None, so the kernel's default, on a host without one."""
+    name = network.uplink or host.uplinks.get(4) or host.uplinks.get(6)
+    return host.mtus.get(name) if name else None
+
+
+def _check_against_host(network: Network, host: HostView) -> None:
+    if network.uplink and network.uplink not in host.mtus:
+        known = ", ".join(sorted(host.mtus))
+        raise SpecError(f"{network.key}.uplink", f"this host has no interface {network.uplink!r}", f"it has {known}")
+    if network.uplink == network.bridge:
+        raise SpecError(f"{network.key}.uplink", "the network's own bridge", "give the interface that leads out")
+    for link, cidrs in host.addresses.items():
+        if link == network.bridge or host.owners.get(link):
+            continue
+        for cidr in cidrs:
+            there = ipaddress.ip_interface(cidr).network
+            for subnet in map(ipaddress.ip_network, network.subnets):
+                if there.version == subnet.version and there.overlaps(subnet):
+                    raise SpecError(
+                        f"{network.key}.subnets",
+                        f"{subnet} overlaps {cidr} on {link} of this host",
+                        "choose a range that the host does not use",
+                    )

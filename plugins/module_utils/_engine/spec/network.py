@@ -1,0 +1,271 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The entries of egress_networks: checked, with defaults, each alone and against each other."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import typing as t
+from dataclasses import dataclass
+
+from ..errors import SpecError
+from . import nat_masquerade, values
+from .linux_bridge import MAX_PORTS
+from .schema import STATE, Options, checked
+
+DNS: Options = {
+    "servers": {"type": "list", "elements": "str", "required": True},
+    "search": {"type": "list", "elements": "str", "default": []},
+}
+NAT: Options = {
+    "mode": {"type": "str", "choices": ["masquerade", "snat", "none"], "default": "masquerade"},
+    "to_source": {"type": "list", "elements": "str"},
+    "exclude": {"type": "list", "elements": "str"},
+    "random_fully": {"type": "bool", "default": False},
+    "ports": {"type": "str"},
+}
+NAMESPACE: Options = {
+    "name": {"type": "str"},
+    "prefix": {"type": "str"},
+    "count": {"type": "int"},
+    "interface": {"type": "str", "default": "eth0"},
+    "addresses": {"type": "raw", "default": "auto"},
+    "dns": {"type": "dict", "options": DNS},
+}
+OPTIONS: Options = {
+    "name": {"type": "str", "required": True},
+    "bridge": {"type": "str"},
+    "subnets": {"type": "list", "elements": "str"},
+    "gateway": {"type": "raw", "default": "first"},
+    "mtu": {"type": "raw", "default": "auto"},
+    "isolated": {"type": "bool", "default": False},
+    "uplink": {"type": "str", "default": "auto"},
+    "nat": {"type": "raw", "default": {}},
+    "firewall": {"type": "str", "choices": ["auto", "nftables", "none"], "default": "auto"},
+    "namespaces": {"type": "list", "elements": "raw", "default": []},
+    "prefix": {"type": "str"},
+    "count": {"type": "int"},
+    "state": STATE,
+}
+
+
+@dataclass(frozen=True)
+class NamespaceSpec:
+    """A namespace of a network. addresses None are chosen, else as given, in canonical form."""
+
+    name: str
+    interface: str
+    addresses: tuple[str, ...] | None
+    dns: t.Mapping[str, t.Any] | None
+    key: str
+
+    @property
+    def host_end(self) -> str:
+        """The name of the pair's end on the host: unique, since a namespace's name is."""
+        return derived_name("np-", self.name)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One entry. gateways: an address with the prefix length of its subnet for each subnet. mtu 0 is the uplink's."""
+
+    name: str
+    bridge: str
+    subnets: tuple[str, ...]
+    gateways: tuple[str, ...]
+    mtu: int
+    isolated: bool
+    uplink: str
+    nat: t.Mapping[str, t.Any]
+    firewall: str
+    namespaces: tuple[NamespaceSpec, ...]
+    absent: bool
+    key: str
+
+
+def derived_name(prefix: str, name: str) -> str:
+    """An interface name from a longer one: cut, and kept apart by a hash, where it does not fit."""
+    full = prefix + name
+    if len(full) <= values.MAX_INTERFACE_NAME:
+        return full
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return f"{full[: values.MAX_INTERFACE_NAME - 7]}-{digest}"
+
+
+def parse_networks(data: t.Any, key: str = "egress_networks") -> list[Network]:
+    """The list of entries. Errors: SpecError with the offending key, the value and what is allowed."""
+    networks = [_network(entry, f"{key}[{i}]") for i, entry in enumerate(values.as_list(data, key))]
+    _distinct((network.key, "name", network.name) for network in networks)
+    _distinct((network.key, "bridge", network.bridge) for network in networks)
+    _distinct((ns.key, "name", ns.name) for network in networks for ns in network.namespaces)
+    _distinct((ns.key, "interface on the host", ns.host_end) for network in networks for ns in network.namespaces)
+    _no_overlap([(f"{n.key}.subnets", subnet) for n in networks if not n.absent for subnet in n.subnets])
+    return networks
+
+
+def _network(entry: t.Any, key: str) -> Network:
+    data = checked(entry, OPTIONS, key)
+    name = values.network_name(data["name"], f"{key}.name")
+    absent = data["state"] == "absent"
+    subnets = _subnets(data["subnets"], key)
+    if not subnets and not absent:
+        raise SpecError(f"{key}.subnets", "missing", "give at least one, such as 10.22.33.0/24")
+    bridge = data["bridge"] or derived_name("br-", name)
+    network = Network(
+        name=name,
+        bridge=values.interface_name(bridge, f"{key}.bridge"),
+        subnets=subnets,
+        gateways=_gateways(data["gateway"], subnets, f"{key}.gateway"),
+        mtu=0 if data["mtu"] == "auto" else values.mtu(data["mtu"], f"{key}.mtu"),
+        isolated=data["isolated"],
+        uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
+        nat=_nat(data["nat"], name, subnets, f"{key}.nat") if not absent else {"mode": "none"},
+        firewall=data["firewall"],
+        namespaces=tuple(_namespaces(data, subnets, key)),
+        absent=absent,
+        key=key,
+    )
+    _check_members(network)
+    return network
+
+
+def _subnets(given: list[str] | None, key: str) -> tuple[str, ...]:
+    subnets = tuple(values.subnet(value, f"{key}.subnets[{i}]") for i, value in enumerate(given or []))
+    for i, subnet in enumerate(subnets):
+        network = ipaddress.ip_network(subnet)
+        if network.prefixlen > network.max_prefixlen - 1:
+            raise SpecError(f"{key}.subnets[{i}]", f"{subnet} has no room", "it must hold a gateway and a namespace")
+        if network.is_multicast or network.is_loopback:
+            raise SpecError(f"{key}.subnets[{i}]", f"{subnet} is no range for hosts", "give a private range")
+    _no_overlap([(f"{key}.subnets[{i}]", subnet) for i, subnet in enumerate(subnets)])
+    return subnets
+
+
+def first_host(network: values.IpNetwork) -> int:
+    """The lowest address of a subnet that a host may have, as a number."""
+    only_hosts = network.prefixlen >= network.max_prefixlen - 1
+    return int(network.network_address) + (0 if only_hosts else 1)
+
+
+def last_host(network: values.IpNetwork) -> int:
+    keeps_broadcast = network.version == 4 and network.prefixlen < 31
+    return int(network.broadcast_address) - (1 if keeps_broadcast else 0)
+
+
+def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ...]:
+    networks = [ipaddress.ip_network(subnet) for subnet in subnets]
+    if given == "first":
+        return tuple(f"{type(n.network_address)(first_host(n))}/{n.prefixlen}" for n in networks)
+    chosen: dict[values.IpNetwork, str] = {}
+    for i, item in enumerate([given] if isinstance(given, str) else values.as_list(given, key)):
+        address = ipaddress.ip_address(values.address(item, f"{key}[{i}]"))
+        home = next((network for network in networks if address in network), None)
+        if home is None:
+            raise SpecError(
+                f"{key}[{i}]", f"{address} is in none of {', '.join(subnets)}", "give an address of a subnet"
+            )
+        if home in chosen:
+            raise SpecError(f"{key}[{i}]", f"{address} is a second gateway for {home}", "give one for each subnet")
+        chosen[home] = values.interface_address(f"{address}/{home.prefixlen}", f"{key}[{i}]")
+    for network in networks:
+        if network not in chosen:
+            raise SpecError(key, f"none for {network}", "give one for each subnet, or first")
+    return tuple(chosen[network] for network in networks)
+
+
+def _nat(given: t.Any, name: str, subnets: tuple[str, ...], key: str) -> dict[str, t.Any]:
+    data = checked({"mode": given} if isinstance(given, str) else given, NAT, key)
+    if data["mode"] == "none":
+        return data
+    options = dict.fromkeys(nat_masquerade.OPTIONS)
+    request = {**options, **data, "name": name, "sources": list(subnets), "state": "present", "flush_conntrack": True}
+    nat_masquerade.wanted(request, f"{key}.")
+    return data
+
+
+def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str) -> t.Iterator[NamespaceSpec]:
+    entries = [(f"{key}.namespaces[{i}]", entry) for i, entry in enumerate(data["namespaces"])]
+    if data["count"] is not None or data["prefix"] is not None:
+        entries.append((key, {"prefix": data["prefix"], "count": data["count"]}))
+    for place, entry in entries:
+        options = checked({"name": entry} if isinstance(entry, str) else entry, NAMESPACE, place)
+        for name in _names(options, place):
+            yield NamespaceSpec(
+                name=values.namespace_name(name, f"{place}.name"),
+                interface=values.interface_name(options["interface"], f"{place}.interface"),
+                addresses=_addresses(options["addresses"], subnets, f"{place}.addresses"),
+                dns=options["dns"],
+                key=place,
+            )
+
+
+def _names(options: t.Mapping[str, t.Any], key: str) -> list[str]:
+    if options["name"] is not None:
+        if options["count"] is not None or options["prefix"] is not None:
+            raise SpecError(f"{key}.count", "given together with name", "give name, or prefix and count")
+        return [options["name"]]
+    if options["count"] is None or options["prefix"] is None:
+        raise SpecError(f"{key}.name", "missing", "give name, or prefix and count")
+    if options["addresses"] != "auto":
+        raise SpecError(f"{key}.addresses", "given for many namespaces", "leave it out together with prefix and count")
+    count = values.number(options["count"], f"{key}.count", 0, MAX_PORTS)
+    return [f"{options['prefix']}{number}" for number in range(1, count + 1)]
+
+
+def _addresses(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ...] | None:
+    if given == "auto":
+        return None
+    found = []
+    for i, item in enumerate(values.as_list(given, key)):
+        cidr = values.interface_address(item, f"{key}[{i}]")
+        network = ipaddress.ip_interface(cidr).network
+        if str(network) not in subnets:
+            inside = [s for s in subnets if ipaddress.ip_interface(cidr).ip in ipaddress.ip_network(s)]
+            advice = f"use the prefix length of {inside[0]}" if inside else "give an address of a subnet"
+            raise SpecError(f"{key}[{i}]", f"{cidr} is not of {' or '.join(subnets)}", advice)
+        found.append(cidr)
+    values.no_duplicates(found, key)
+    if not found:
+        raise SpecError(key, "an empty list", "give addresses, or auto")
+    return tuple(found)
+
+
+def _check_members(network: Network) -> None:
+    """Addresses of a network's own: each once, none the gateway's, and no more ports than a bridge has."""
+    if len(network.namespaces) > MAX_PORTS:
+        raise SpecError(
+            f"{network.key}.namespaces",
+            f"{len(network.namespaces)} namespaces on one bridge",
+            f"a bridge holds {MAX_PORTS} ports; spread them over several networks",
+        )
+    owners = dict.fromkeys(network.gateways, f"the gateway of {network.key}")
+    for namespace in network.namespaces:
+        for cidr in namespace.addresses or ():
+            if cidr in owners:
+                raise SpecError(f"{namespace.key}.addresses", f"{cidr} is already {owners[cidr]}", "choose another one")
+            owners[cidr] = f"the address of {namespace.key}"
+
+
+def _distinct(entries: t.Iterable[tuple[str, str, str]]) -> None:
+    seen: dict[str, str] = {}
+    for key, what, value in entries:
+        if value in seen:
+            raise SpecError(
+                f"{key}.{what}" if " " not in what else key,
+                f"{what} {value!r} is already that of {seen[value]}",
+                "choose another one",
+            )
+        seen[value] = key
+
+
+def _no_overlap(entries: t.Sequence[tuple[str, str]]) -> None:
+    """In order of their addresses, an overlap is always between neighbours."""
+    parsed = [(ipaddress.ip_network(subnet), key) for key, subnet in entries]
+    ordered = sorted(parsed, key=lambda e: (e[0].version, int(e[0].network_address), e[0].prefixlen))
+    for (first, first_key), (second, second_key) in zip(ordered, ordered[1:]):
+        if first.version == second.version and int(second.network_address) <= int(first.broadcast_address):
+            raise SpecError(
+                second_key, f"{second} overlaps {first} of {first_key}", "choose ranges that do not overlap"
+            )

@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: egress_info
+version_added: 0.1.0
+author: netpath.egress contributors (@netpath)
+short_description: Show namespaces, links, routes, translation and leftovers of a host
+description:
+  - Reads what makes up the path from network namespaces to the internet, in every namespace of the host, and changes nothing.
+options:
+  gather:
+    description:
+      - What to return. What is left out costs nothing.
+    type: list
+    elements: str
+    choices: [requirements, namespaces, links, bridges, routes, forwarding, nat, conntrack, uplinks, orphans]
+    default: [requirements, namespaces, links, bridges, routes, forwarding, nat, conntrack, uplinks, orphans]
+extends_documentation_fragment:
+  - netpath.egress.egress.info
+"""
+
+EXAMPLES = r"""
+- name: Look at everything
+  netpath.egress.egress_info:
+  register: host
+
+- name: List what nobody seems to need any more
+  ansible.builtin.debug:
+    var: host.orphans
+
+- name: Look at the uplinks only
+  netpath.egress.egress_info:
+    gather: [uplinks]
+"""
+
+RETURN = r"""
+requirements:
+  description: What the modules need on this host.
+  returned: when gathered
+  type: dict
+  contains:
+    pyroute2:
+      description: Its version.
+      type: str
+    nft:
+      description: Path of the program, none where it is missing.
+      type: str
+namespaces:
+  description: Namespaces with a handle below C(/run/netns), and those that only processes hold.
+  returned: when gathered
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the handle, none for a namespace without one.
+      type: str
+    path:
+      description: A path by which it can be entered.
+      type: str
+    inode:
+      description: Its number, the same as in C(/proc/PID/ns/net).
+      type: int
+    network:
+      description: The network for which it was made, empty for none in particular, none if somebody else made it.
+      type: str
+    processes:
+      description: Who lives in it, as C(pid) and C(command).
+      type: list
+      elements: dict
+links:
+  description: Links of all namespaces.
+  returned: when gathered
+  type: list
+  elements: dict
+  contains:
+    netns:
+      description: Its namespace, empty for that of the host, a path for one without a name.
+      type: str
+    name:
+      description: Its name.
+      type: str
+    index:
+      description: Its number in its namespace.
+      type: int
+    kind:
+      description: Its kind, such as V(veth) or V(bridge), empty for a physical one.
+      type: str
+    mac:
+      description: Its MAC address.
+      type: str
+    mtu:
+      description: Its MTU.
+      type: int
+    up:
+      description: Whether it is switched on.
+      type: bool
+    carrier:
+      description: Whether its other side is switched on too.
+      type: bool
+    master:
+      description: The bridge that it is a port of, empty for none.
+      type: str
+    alias:
+      description: Its alias.
+      type: str
+    network:
+      description: The network for which it was made, empty for none in particular, none if somebody else made it.
+      type: str
+    peer:
+      description: Of a veth the other end, as C(netns), C(name) and C(index), none where nobody knows where it is.
+      type: dict
+    addresses:
+      description: Its addresses with prefix length, without link-local ones.
+      type: list
+      elements: str
+    link_local:
+      description: Its IPv6 link-local addresses.
+      type: list
+      elements: str
+bridges:
+  description: Bridges with their C(ports) and options.
+  returned: when gathered
+  type: list
+  elements: dict
+routes:
+  description: Routes of all namespaces and tables, without those to local and broadcast addresses.
+  returned: when gathered
+  type: list
+  elements: dict
+forwarding:
+  description: Whether each namespace forwards C(ipv4) and C(ipv6).
+  returned: when gathered
+  type: list
+  elements: dict
+nat:
+  description: Source translation that this collection made. With C(intact) false the rules were edited by somebody else.
+  returned: when gathered
+  type: list
+  elements: dict
+conntrack:
+  description: Use of the connection tracking table, as C(count) and C(max), none where it is not loaded.
+  returned: when gathered
+  type: dict
+uplinks:
+  description: For C(ipv4) and C(ipv6) the best default route of the main table, as C(interface), C(gateway) and C(mtu), or none.
+  returned: when gathered
+  type: dict
+orphans:
+  description: Leftovers, each with its C(kind), C(name) and the C(evidence) for it. Nothing is removed.
+  returned: when gathered
+  type: list
+  elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.netpath.egress.plugins.module_utils._module import fail, require_pyroute2
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
+
+SECTIONS = [
+    "requirements",
+    "namespaces",
+    "links",
+    "bridges",
+    "routes",
+    "forwarding",
+    "nat",
+    "conntrack",
+    "uplinks",
+    "orphans",
+]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"gather": {"type": "list", "elements": "str", "choices": SECTIONS, "default": SECTIONS}},
+        supports_check_mode=True,
+    )
+    version = require_pyroute2(module)
+    from ansible_collections.netpath.egress.plugins.module_utils._engine import inventory
+
+    try:
+        found = inventory.inventory(module.params["gather"])
+    except EgressError as error:
+        fail(module, error)
+    if "requirements" in module.params["gather"]:
+        found["requirements"] = {"pyroute2": version, "nft": module.get_bin_path("nft")}
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+#!/usr/bin/python
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: veth
+short_description: Make, keep and remove pairs of virtual Ethernet interfaces
+version_added: 0.1.0
+author:
+  - netpath.egress contributors (@netpath)
+description:
+  - Makes a veth pair with both ends in place, in one message to the kernel, with their addresses and bridge.
+  - An existing pair is brought to the wanted state wherever its ends are. It is renamed, moved to another namespace or
+    put on another bridge, and gets back the addresses and routes that the kernel drops on the way.
+  - A pair is found by either end, under the wanted name in the wanted namespace.
+  - A new end gets a MAC address that is always the same for this host and name, unless another is asked for.
+extends_documentation_fragment:
+  - netpath.egress.egress
+  - netpath.egress.egress.config
+options:
+  name: &name
+    description:
+      - Name of the end that the pair is known by, 1 to 15 bytes without C(/), C(:), quotes or white space.
+      - Either this or O(config) is required.
+    type: str
+  netns: &netns
+    description: Namespace of this end, by its name. Without it, the one of the host.
+    type: str
+  master: &master
+    description:
+      - Bridge in the same namespace that this end is a port of.
+      - An empty string takes the end off its bridge. Leaving this out leaves it where it is.
+    type: str
+  mtu: &mtu
+    description: MTU of this end, 68 to 65535. Leaving it out leaves it as it is, in a new pair at the kernel's default.
+    type: int
+  mac: &mac
+    description: MAC address of this end. Leaving it out leaves it as it is.
+    type: str
+  addresses: &addresses
+    description:
+      - All addresses of this end, each with its prefix length. Other permanent global addresses are removed from it;
+        link-local ones and those learned by DHCP or router advertisements stay.
+      - Leaving this out leaves its addresses as they are.
+    type: list
+    elements: str
+  up: &up
+    description: Whether this end is up.
+    type: bool
+    default: true
+  isolated: &isolated
+    description: Whether the port cannot talk to other isolated ports of the bridge. Needs O(master).
+    type: bool
+  hairpin: &hairpin
+    description: Whether the bridge may send a frame back out of the port that it came in by. Needs O(master).
+    type: bool
+  peer: &peer
+    description: The other end. Required to make or keep a pair, and optional to remove one.
+    type: dict
+    suboptions:
+      name:
+        description: Name of the other end, by the same rules as O(name).
+        type: str
+        required: true
+      netns:
+        description: Namespace of the other end, by its name. Without it, the one of the host.
+        type: str
+      mtu:
+        description: MTU of the other end. Defaults to O(mtu).
+        type: int
+      mac:
+        description: MAC address of the other end. Leaving it out leaves it as it is.
+        type: str
+      addresses:
+        description: All addresses of the other end, as in O(addresses).
+        type: list
+        elements: str
+      up:
+        description: Whether the other end is up.
+        type: bool
+        default: true
+  network: &network
+    description:
+      - Name of the network that this is made for, 1 to 32 of C(a-z), C(0-9) and C(-), as its label.
+      - What this module makes carries the mark C(netpath:) with this name as its interface alias. What was there
+        before is brought to the wanted state, but it is never marked and so never removed.
+      - An interface that carries the mark of another network is refused. Without a name the mark is C(netpath:)
+        alone.
+    type: str
+  state: &state
+    description:
+      - V(present) brings the pair to the wanted state.
+      - V(absent) removes the pair, both ends at once. It is success where there is none, and refused for a pair that
+        does not carry the mark.
+    type: str
+    choices: [present, absent]
+    default: present
+  config:
+    suboptions:
+      name:
+        <<: *name
+        required: true
+      netns: *netns
+      master: *master
+      mtu: *mtu
+      mac: *mac
+      addresses: *addresses
+      up: *up
+      isolated: *isolated
+      hairpin: *hairpin
+      peer: *peer
+      network: *network
+      state: *state
+seealso:
+  - module: netpath.egress.netns
+    description: Makes the namespaces.
+  - module: netpath.egress.linux_bridge
+    description: Makes the bridge.
+"""
+
+EXAMPLES = r"""
+- name: Connect a namespace to a bridge
+  netpath.egress.veth:
+    name: ve-ns1
+    master: br0
+    peer:
+      name: eth0
+      netns: ns1
+      addresses:
+        - 10.22.33.11/24
+        - fd00:22:33::11/64
+    network: pods
+
+- name: Connect two namespaces to a bridge in one run, so that they cannot talk to each other
+  netpath.egress.veth:
+    config:
+      - name: ve-ns1
+        master: br0
+        isolated: true
+        peer:
+          name: eth0
+          netns: ns1
+          addresses:
+            - 10.22.33.11/24
+            - fd00:22:33::11/64
+        network: pods
+      - name: ve-ns2
+        master: br0
+        isolated: true
+        peer:
+          name: eth0
+          netns: ns2
+          addresses:
+            - 10.22.33.12/24
+            - fd00:22:33::12/64
+        network: pods
+
+- name: Connect two namespaces to each other directly, with jumbo frames
+  netpath.egress.veth:
+    name: to-ns2
+    netns: ns1
+    mtu: 9000
+    addresses:
+      - 10.22.34.1/30
+    peer:
+      name: to-ns1
+      netns: ns2
+      addresses:
+        - 10.22.34.2/30
+    network: pods
+
+- name: Remove a pair
+  netpath.egress.veth:
+    name: ve-ns9
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, in order. In check mode, what would be done.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - create veth ve-ns1 with peer eth0 in namespace ns1 on bridge br0
+    - add address 10.22.33.11/24 to eth0 in namespace ns1
+changed:
+  description: Whether anything was done. In check mode, whether anything would be.
+  returned: always
+  type: bool
+  sample: true
+diff:
+  description: The affected objects alone, as YAML.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: As they were.
+      type: str
+      sample: "link ve-ns1:\n  name: \"ve-ns1\"\n  mtu: 1500\n"
+    after:
+      description: As they are now, or in check mode would be.
+      type: str
+      sample: "link ve-ns1:\n  name: \"ve-ns1\"\n  mtu: 1400\n"
+asked:
+  description: What could not be done, or the option that is wrong.
+  returned: failure
+  type: str
+  sample: make veth ve-ns1 with peer eth0 in namespace ns1
+found:
+  description: What stands in the way.
+  returned: failure
+  type: str
+  sample: that name is taken by a veth link that somebody else made
+advice:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: Choose another name, or remove it
+rolled_back:
+  description: Whether the state before the run was restored after a step failed.
+  returned: when a step failed
+  type: bool
+  sample: true
+"""
+
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import veth
+from ansible_collections.netpath.egress.plugins.module_utils._module import run_module
+
+
+def main() -> None:
+    run_module(veth.OPTIONS, veth.wanted)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Makes a fresh machine ready: system packages, .venv, and the link that puts the checkout on a collection path.
+# Usage: setup.sh [demo|dev]    "demo" installs only what running the collection needs.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+cd "$ROOT"
+requirements=requirements-${1:-dev}.txt
+[ -f "$requirements" ] || die "usage: setup.sh [demo|dev]"
+say "checking programs, .venv and the collection path"
+
+# program:package
+programs=(ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux nsenter:util-linux flock:util-linux git:git)
+pythons=(python3.13 python3.12 python3.11 python3)
+
+install_packages() {
+    local run=()
+    say "installing with apt: $*"
+    command -v apt-get >/dev/null || die "cannot install $* here: apt-get is missing; install them and run this again"
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || die "cannot install $* without root or sudo; install them and run this again"
+        run=(sudo)
+        [ -t 0 ] || run+=(-n)
+    fi
+    run+=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+    "${run[@]}" update || say "the package lists could not be refreshed; going on with those that are here"
+    "${run[@]}" install -y --no-install-recommends "$@" >/dev/null || die "apt could not install $*"
+}
+
+# The interpreter itself, not a wrapper of a version manager that may later point elsewhere.
+find_python() {
+    local name
+    for name in "${pythons[@]}"; do
+        "$name" -c 'import sys, venv, ensurepip; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' \
+            2>/dev/null && return
+    done
+    return 1
+}
+
+missing=()
+for pair in "${programs[@]}"; do
+    command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
+done
+if [ ! -x .venv/bin/python ] && ! find_python >/dev/null; then
+    missing+=(python3 python3-venv)
+fi
+[ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+
+mkdir -p build/collections/ansible_collections/netpath
+exec 9>build/.setup.lock
+flock 9
+ln -sfn ../../../.. build/collections/ansible_collections/netpath/egress
+
+# The folder counts too, because an environment does not survive a move.
+stamp_of() { { cat requirements-demo.txt "$1" && pwd -P; } | sha256sum | cut -d' ' -f1; }
+is_current() { [ -x .venv/bin/python ] && [ "$(cat ".venv/.stamp-$1" 2>/dev/null)" = "$(stamp_of "requirements-$1.txt")" ]; }
+
+# The development environment holds all that the demo needs.
+if is_current dev || { [ "$requirements" = requirements-demo.txt ] && is_current demo; }; then
+    exit 0
+fi
+# Made afresh when the folder or the interpreter under it is gone; otherwise pip brings it up to date.
+if [ "$(cat .venv/.root 2>/dev/null)" != "$ROOT" ] || ! .venv/bin/python -c '' 2>/dev/null; then
+    python=$(find_python) || die "needs Python 3.11 or later with venv and ensurepip"
+    say "making .venv with $("$python" -V)"
+    rm -rf .venv
+    "$python" -m venv .venv
+    echo "$ROOT" >.venv/.root
+fi
+say "installing $requirements into .venv"
+rm -f .venv/.stamp-*
+.venv/bin/python -m pip install -qq --requirement "$requirements"
+name=${requirements#requirements-}
+stamp_of "$requirements" >".venv/.stamp-${name%.txt}"

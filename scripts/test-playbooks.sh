@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The playbooks end to end, in a private network.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+say "playbook tests"
+exec "$ROOT/scripts/pytest.sh" --private tests/playbooks "$@"

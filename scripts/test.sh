@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs every part even when one fails, and sums up. In CI, where nobody reads it, a part that cannot run is a failure.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+cd "$ROOT"
+mkdir -p build/log
+summary=()
+result=0
+for part in lint test-unit test-kernel test-playbooks; do
+    echo "== $part"
+    began=$SECONDS
+    status=0
+    "scripts/$part.sh" 2>&1 | tee "build/log/$part.log" || status=$?
+    case $status in
+    0) word=passed ;;
+    "$SKIPPED") word=$(grep -m1 '^SKIPPED' "build/log/$part.log" || echo SKIPPED) ;;
+    *) word=FAILED ;;
+    esac
+    if [ "$status" != 0 ] && { [ "$status" != "$SKIPPED" ] || [ -n "${CI:-}" ]; }; then
+        result=1
+    fi
+    if counts=$(grep -E '^(=+ )?[0-9]+ (passed|failed|skipped).* in [0-9.]+s' "build/log/$part.log"); then
+        word+=" ($(tr -d '=' <<<"$counts" | xargs -d '\n' printf '%s;' | sed 's/ *; */; /g; s/; $//; s/^ *//; s/  */ /g'))"
+    elif grep -q 'there are no tests' "build/log/$part.log"; then
+        word="no tests yet"
+    fi
+    summary+=("$(printf '%-15s %4d s  %s' "$part" $((SECONDS - began)) "$word")")
+done
+echo "== summary"
+printf '%s\n' "${summary[@]}"
+exit "$result"

@@ -1,0 +1,1 @@
+"""A private network world for the demo, the kernel tests and the playbook tests."""

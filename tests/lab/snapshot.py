@@ -1,0 +1,186 @@
+"""The network state of a node as text, to compare before and after.
+
+Left out is what changes by itself: counters, life times, timers, random identifiers and numbers
+that the kernel hands out (interface indices, namespace ids, rule handles).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import typing as t
+from pathlib import Path
+
+from tests.lab.syscalls import CLONE_NEWNET, setns
+
+Snapshot = dict[str, str]
+
+FILES = (
+    "/etc/netns",
+    "/etc/netpath",
+    "/etc/NetworkManager",
+    "/etc/resolv.conf",
+    "/etc/sysctl.d",
+    "/etc/systemd/network",
+    "/etc/systemd/system",
+    "/run/netpath",
+    "/var/lib/netpath",
+)
+_NAMED = Path("/run/netns")
+_SETTINGS = "/proc/sys/net"
+
+_COMMANDS = {
+    "links": ["ip", "-d", "-j", "link", "show"],
+    "addresses": ["ip", "-j", "address", "show"],
+    "routes ipv4": ["ip", "-4", "-d", "-j", "route", "show", "table", "all"],
+    "routes ipv6": ["ip", "-6", "-d", "-j", "route", "show", "table", "all"],
+    "rules ipv4": ["ip", "-4", "-d", "-j", "rule", "show"],
+    "rules ipv6": ["ip", "-6", "-d", "-j", "rule", "show"],
+}
+_VOLATILE_FIELDS = {
+    *("ifindex", "link_index", "link_netnsid", "iflink", "new_netnsid"),
+    *("valid_life_time", "preferred_life_time", "expires", "age", "used"),
+    *("tentative", "optimistic"),
+    *("hello_timer", "tcn_timer", "topology_change_timer", "gc_timer", "hold_timer"),
+    *("message_age_timer", "forward_delay_timer"),
+    *("topology_change", "topology_change_detected", "topology_change_ack"),
+    *("fdb_n_learned", "stats", "stats64"),
+}
+_VOLATILE_SETTINGS = frozenset(["nf_conntrack_count", "stable_secret", "tcp_fastopen_key", "netdev_rss_key"])
+
+
+def collect(namespaces: bool = True) -> Snapshot:
+    """Describe the namespace of the calling process and, if asked, its named namespaces."""
+    snapshot = {title: _objects(command) for title, command in _COMMANDS.items()}
+    snapshot["nftables"] = _ruleset()
+    snapshot.update(_legacy_rules())
+    snapshot["settings"] = "\n".join(f"{key} = {value}" for key, value in settings().items())
+    if namespaces:
+        snapshot["files"] = "\n".join(line for root in FILES for line in _tree(Path(root)))
+        names = sorted(entry.name for entry in _NAMED.iterdir()) if _NAMED.is_dir() else []
+        snapshot["namespaces"] = "\n".join(names)
+        for name in names:
+            for title, text in _inside(_NAMED / name).items():
+                snapshot[f"namespace {name}: {title}"] = text
+    return snapshot
+
+
+def difference(before: Snapshot, after: Snapshot) -> str:
+    """Say what differs, as one unified diff; empty if nothing does."""
+    lines: list[str] = []
+    for title in sorted({*before, *after}):
+        old, new = before.get(title, ""), after.get(title, "")
+        lines += difflib.unified_diff(old.splitlines(), new.splitlines(), title, title, lineterm="", n=0)
+    return "\n".join(lines)
+
+
+def settings(root: str = _SETTINGS) -> dict[str, str]:
+    """Read every readable value below a folder of /proc/sys that does not change by itself."""
+    values = {}
+    for directory, _folders, names in os.walk(root):
+        for name in sorted(set(names) - _VOLATILE_SETTINGS):
+            path = Path(directory, name)
+            # Some are to be written only, or have no value yet.
+            with contextlib.suppress(OSError):
+                text = path.read_text(encoding="ascii", errors="replace")
+                values[str(path.relative_to("/proc/sys"))] = text.strip()
+    return dict(sorted(values.items()))
+
+
+def _output(command: t.Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout if done.returncode == 0 else f"failed: {done.stderr.strip()}"
+
+
+def _objects(command: t.Sequence[str]) -> str:
+    """One line of JSON for each object, sorted."""
+    output = _output(command)
+    if output.startswith("failed:"):
+        return output
+    objects = json.loads(output or "[]")
+    return "\n".join(sorted(json.dumps(_stable(item), sort_keys=True) for item in objects))
+
+
+def _stable(value: t.Any) -> t.Any:
+    if isinstance(value, dict):
+        return {key: _stable(item) for key, item in value.items() if key not in _VOLATILE_FIELDS}
+    if isinstance(value, list):
+        return [_stable(item) for item in value]
+    return value
+
+
+def _ruleset() -> str:
+    if shutil.which("nft") is None:
+        return "nft is not installed"
+    return _output(["nft", "--stateless", "list", "ruleset"])
+
+
+def _legacy_rules() -> Snapshot:
+    """Rules of the legacy back end, if any table is in use: to list would create the tables."""
+    rules = {}
+    for program, known in (("iptables", "ip"), ("ip6tables", "ip6")):
+        try:
+            tables = Path(f"/proc/net/{known}_tables_names").read_text(encoding="ascii").split()
+        except OSError:
+            continue
+        for table in sorted(tables):
+            saved = _output([f"{program}-legacy-save", "-t", table])
+            lines = [line for line in saved.splitlines() if not line.startswith("#")]
+            # A chain's line ends with its counters.
+            rules[f"{program} {table}"] = "\n".join(line.split(" [")[0] for line in lines)
+    return rules
+
+
+def _tree(root: Path) -> list[str]:
+    if not os.path.lexists(root):
+        return []
+    lines = [_describe(root)]
+    if root.is_dir() and not root.is_symlink():
+        for entry in sorted(root.iterdir()):
+            lines += _tree(entry)
+    return lines
+
+
+def _describe(path: Path) -> str:
+    found = path.lstat()
+    title = f"{stat.filemode(found.st_mode)} {found.st_uid}:{found.st_gid} {path}"
+    if stat.S_ISLNK(found.st_mode):
+        return f"{title} -> {path.readlink()}"
+    if not stat.S_ISREG(found.st_mode):
+        return title
+    try:
+        return f"{title}: {path.read_text(encoding='utf-8', errors='backslashreplace')!r}"
+    except OSError as error:
+        return f"{title}: {error.strerror}"
+
+
+def _inside(path: Path) -> Snapshot:
+    """Describe a named namespace, from a fork that enters it."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _report_from(path, writer)
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as stream:
+        text = stream.read()
+    os.waitpid(pid, 0)
+    snapshot: Snapshot = json.loads(text) if text else {"network": "not readable"}
+    return snapshot
+
+
+def _report_from(path: Path, writer: int) -> t.NoReturn:
+    try:
+        try:
+            setns(os.open(path, os.O_RDONLY | os.O_CLOEXEC), CLONE_NEWNET)
+            snapshot = collect(namespaces=False)
+        except OSError as error:
+            snapshot = {"network": f"not a namespace: {error.strerror}"}
+        with os.fdopen(writer, "w", encoding="utf-8") as stream:
+            json.dump(snapshot, stream)
+    finally:
+        os._exit(0)

@@ -1,0 +1,83 @@
+"""The promises of the design that hold between files, not inside one."""
+
+from __future__ import annotations
+
+import ast
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "ansible_collections.netpath.egress.plugins.module_utils"
+ENGINE = ROOT / "plugins/module_utils/_engine"
+FILES = sorted(ENGINE.rglob("*.py"))
+# These decide; they never look at the system or change it.
+PURE = ("model", "spec", "planning")
+IMPURE_IMPORTS = ("kernel", "os", "socket", "subprocess", "ctypes", "fcntl", "pyroute2")
+
+
+def module_of(file: Path) -> tuple[str, ...]:
+    """Path below the engine as a module path: planning/step.py is ("planning", "step")."""
+    return file.relative_to(ENGINE).with_suffix("").parts
+
+
+def imports_of(file: Path) -> set[str]:
+    """Absolute names of all that a file imports, at any depth of its code."""
+    package = [*PACKAGE.split("."), "_engine", *file.relative_to(ENGINE).parent.parts]
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(), str(file))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            names.update(f"{source}.{alias.name}" for alias in node.names)
+    return names
+
+
+def within(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+def load(path: str) -> t.Any:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: "/".join(module_of(file)))
+def test_engine_imports_no_ansible(file: Path) -> None:
+    outside = {
+        name
+        for name in imports_of(file)
+        if within(name, "ansible") or (within(name, "ansible_collections") and not within(name, f"{PACKAGE}._engine"))
+    }
+    assert not outside
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if module_of(file)[0] in PURE], ids=lambda file: "/".join(module_of(file))
+)
+def test_decisions_do_not_touch_the_system(file: Path) -> None:
+    forbidden = [f"{PACKAGE}._engine.kernel", *IMPURE_IMPORTS]
+    assert not {name for name in imports_of(file) if any(within(name, package) for package in forbidden)}
+
+
+def test_pure_parts_exist() -> None:
+    """A renamed folder must not drop out of the test above unnoticed."""
+    assert {module_of(file)[0] for file in FILES} >= set(PURE)
+
+
+def test_version_is_the_newest_in_the_changelog() -> None:
+    releases = load("changelogs/changelog.yaml")["releases"]
+    newest = max(releases, key=lambda version: tuple(int(part) for part in version.split(".")))
+    assert newest == load("galaxy.yml")["version"]
+
+
+def test_requires_ansible() -> None:
+    assert load("meta/runtime.yml")["requires_ansible"] == ">=2.18.0"
+
+
+def test_action_group_lists_all_modules() -> None:
+    modules = sorted(file.stem for file in (ROOT / "plugins/modules").glob("*.py") if file.stem != "__init__")
+    assert load("meta/runtime.yml")["action_groups"]["egress"] == modules
