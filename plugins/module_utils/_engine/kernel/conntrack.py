@@ -9,17 +9,23 @@ See linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h.
 from __future__ import annotations
 
 import bisect
+import contextlib
+import errno
 import ipaddress
+import os
+import socket
 import struct
 import typing as t
 from dataclasses import dataclass
 
+from ..errors import KernelError, UnsupportedError
 from ..model import NatRules
 from ..spec.values import family
+from .netlink import Message, NetlinkSocket, kernel_error
 from .nftables import PORT_PROTOCOLS, UNTRANSLATED
 
 if t.TYPE_CHECKING:
-    pass
+    from .namespaces import Namespaces
 
 NETLINK_NETFILTER = 12
 IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = 0x101, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | message
@@ -27,9 +33,13 @@ CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_ZONE = 1, 2, 12, 18
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_PROTO_NUM, CTA_PROTO_DST_PORT = 1, 3
 NLA_TYPE_MASK = 0x3FFF
+_ASKED = "delete tracked connections that changed rules would translate differently"
+_MISSING = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 _COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
 _ATTRIBUTE = struct.Struct("=HH")
 _BODY = 20  # after nlmsghdr and nfgenmsg
+
+Spans = dict[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -64,28 +74,30 @@ class Networks:
 
 
 class Translation:
-    """What rules do to packets of one family."""
+    """What rules, None for no rules, do to packets of one family."""
 
     def __init__(self, rules: NatRules | None, version: int) -> None:
-        self.rules = rules
-        self.sources = Networks(rules.sources if rules else (), version)
-        self._exempt = Networks((*rules.exclude, *UNTRANSLATED[version]) if rules else (), version)
-        first, _dash, last = (rules.to_source[0 if version == 4 else 1] if rules else "").partition("-")
+        rules = rules or NatRules(())
+        self.sources = Networks(rules.sources, version)
+        self._exempt = Networks((*rules.exclude, *UNTRANSLATED[version]), version)
+        first, _dash, last = rules.to_source[0 if version == 4 else 1].partition("-")
         self.target = tuple(ipaddress.ip_address(end).packed for end in (first, last or first) if end)
+        self.ports = rules.ports
+        self.interfaces = (rules.out_interface, rules.not_out_interface)
 
-    def applies(self, source: bytes, destination: bytes) -> bool:
+    def applies(self, flow: Flow) -> bool:
         """Whether a flow is translated, if it leaves by an interface that the rules are for."""
-        return source in self.sources and destination not in self.sources and destination not in self._exempt
+        return (
+            flow.source in self.sources
+            and flow.destination not in self.sources
+            and flow.destination not in self._exempt
+        )
 
-    def could_have_made(self, flow: Flow, before: Translation) -> bool:
-        """Whether a flow that was translated by other rules looks as if these had done it."""
-        assert self.rules is not None and flow.translated is not None
-        if self.target:
-            address = self.target[0] <= flow.translated <= self.target[1]
-        else:
-            address = not before.target
-        ports = self.rules.ports if flow.protocol in PORT_PROTOCOLS else None
-        return address and (ports is None or ports[0] <= flow.port <= ports[1])
+    def allows(self, address: bytes, flow: Flow, before: Translation) -> bool:
+        """Whether the address that other rules gave a flow, and its port, are among those that these could give."""
+        right = self.target[0] <= address <= self.target[1] if self.target else not before.target
+        ports = self.ports if flow.protocol in PORT_PROTOCOLS.values() else None
+        return right and (ports is None or ports[0] <= flow.port <= ports[1])
 
 
 def is_stale(flow: Flow, old: Translation, new: Translation) -> bool:
@@ -94,19 +106,13 @@ def is_stale(flow: Flow, old: Translation, new: Translation) -> bool:
     A flow that the old rules left alone and that has a translation owes it to somebody else's rules, which
     are still there: it stays. One that keeps a translation that the new rules allow stays as well.
     """
-    before = old.applies(flow.source, flow.destination)
-    after = new.applies(flow.source, flow.destination)
+    before, after = old.applies(flow), new.applies(flow)
     if not before or not after:
         return (before and flow.translated is not None) or (after and flow.translated is None)
     # The entry does not tell the interface by which the flow leaves.
-    if _interfaces(old) != _interfaces(new):
+    if old.interfaces != new.interfaces:
         return True
-    return flow.translated is not None and not new.could_have_made(flow, old)
-
-
-def _interfaces(translation: Translation) -> tuple[str, str]:
-    assert translation.rules is not None
-    return translation.rules.out_interface, translation.rules.not_out_interface
+    return flow.translated is not None and not new.allows(flow.translated, flow, old)
 
 
 def flush_changed(namespaces: Namespaces, netns: str, old: NatRules | None, new: NatRules | None) -> int:
@@ -120,13 +126,14 @@ def flush_changed(namespaces: Namespaces, netns: str, old: NatRules | None, new:
         return 0
     local = _local_addresses(namespaces, netns)
     with namespaces.entered(netns):
-        opened = _open()
-        if opened is None:
-            return 0
         try:
-            return sum(_flush(opened, version, before, after, local) for version, before, after in pairs)
-        finally:
-            opened.close()
+            with contextlib.closing(NetlinkSocket(NETLINK_NETFILTER)) as opened:
+                return sum(_flush(opened, version, before, after, local) for version, before, after in pairs)
+        except (OSError, KernelError) as error:
+            if error.errno not in _MISSING:
+                raise
+            _check_missing(error.errno)
+    return 0
 
 
 def _local_addresses(namespaces: Namespaces, netns: str) -> frozenset[bytes]:
@@ -137,30 +144,75 @@ def _local_addresses(namespaces: Namespaces, netns: str) -> frozenset[bytes]:
     return frozenset(ipaddress.ip_interface(reply.cidr).ip.packed for reply in replies)
 
 
-def _open() -> NetlinkSocket | None:
-    """A socket that can dump and delete entries; None where there is no connection tracking, and so nothing to flush."""
+def _check_missing(code: int) -> None:
+    """Without ctnetlink: nothing to do where connections are not tracked, or none is there."""
     try:
-        opened = NetlinkSocket(NETLINK_NETFILTER)
-    except OSError as error:
-        if error.errno not in (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT):
-            raise
-        return _without_ctnetlink()
-    # Nobody has this tuple: ENOENT is the answer of a kernel that knows the request.
-    unused = _nested(CTA_TUPLE_ORIG, _nested(CTA_TUPLE_IP, _ipv4(0) + _ipv4(1)) + _nested(CTA_TUPLE_PROTO, _protocol()))
-    return opened
+        with open(_COUNT, encoding="ascii") as file:
+            count = int(file.read())
+    except OSError:
+        return
+    if count:
+        found = f"{count} connections are tracked, but the kernel says {os.strerror(code)} to a request for them"
+        raise UnsupportedError(_ASKED, found, "Load the kernel module nf_conntrack_netlink")
 
 
 def _flush(opened: NetlinkSocket, version: int, old: Translation, new: Translation, local: t.Container[bytes]) -> int:
     header = struct.pack("=BBH", socket.AF_INET if version == 4 else socket.AF_INET6, 0, 0)
     stale = []
     for entry in opened.dump(Message(IPCTNL_MSG_CT_GET, 0, header)):
-        parts = _attributes(entry, _BODY, len(entry))
-        flow = _flow(entry, parts, (old.sources, new.sources))
+        attributes = _attributes(entry, _BODY, len(entry))
+        flow = _flow(entry, attributes, old, new)
         if flow and flow.destination not in local and is_stale(flow, old, new):
-            stale.append(Message(IPCTNL_MSG_CT_DELETE, 0, header + _key(entry, parts)))
+            stale.append(Message(IPCTNL_MSG_CT_DELETE, 0, header + _key(entry, attributes)))
     deleted = 0
     for answer in opened.request(stale):
         if answer.errno not in (0, errno.ENOENT):
-            raise kernel_error("delete a tracked connection", answer)
+            raise kernel_error(_ASKED, answer)
         deleted += not answer.errno
     return deleted
+
+
+def _attributes(data: bytes, start: int, end: int) -> Spans:
+    """Start and end of each attribute's value, by type."""
+    found = {}
+    while start + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, start)
+        if length < 4:
+            break
+        found[kind & NLA_TYPE_MASK] = (start + 4, start + length)
+        start += (length + 3) & ~3
+    return found
+
+
+def _flow(data: bytes, attributes: Spans, old: Translation, new: Translation) -> Flow | None:
+    """None for a flow from no source of the rules."""
+    try:
+        original = _attributes(data, *attributes[CTA_TUPLE_ORIG])
+        source, _destination = _addresses(data, original)
+        if source not in old.sources and source not in new.sources:
+            return None
+        reply = _attributes(data, *attributes[CTA_TUPLE_REPLY])
+        destination, translated = _addresses(data, reply)
+        protocol = _attributes(data, *reply[CTA_TUPLE_PROTO])
+        number = data[protocol[CTA_PROTO_NUM][0]]
+        port = data[slice(*protocol[CTA_PROTO_DST_PORT])] if CTA_PROTO_DST_PORT in protocol else b""
+    except KeyError:
+        return None
+    return Flow(source, destination, number, None if translated == source else translated, int.from_bytes(port, "big"))
+
+
+def _addresses(data: bytes, parts: Spans) -> tuple[bytes, bytes]:
+    """Source and destination of a tuple: attributes 1 and 2 for IPv4, 3 and 4 for IPv6."""
+    found = _attributes(data, *parts[CTA_TUPLE_IP])
+    first = 1 if 1 in found else 3
+    return data[slice(*found[first])], data[slice(*found[first + 1])]
+
+
+def _key(data: bytes, attributes: Spans) -> bytes:
+    """What names an entry, as the kernel sent it. Without its tuple a request would delete all entries."""
+    parts = []
+    for kind in (CTA_TUPLE_ORIG, CTA_ZONE, CTA_ID):
+        if kind in attributes or kind == CTA_TUPLE_ORIG:
+            start, end = attributes[kind]
+            parts.append(data[start - 4 : end] + b"\0" * (-(end - start) % 4))
+    return b"".join(parts)

@@ -27,8 +27,8 @@ if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
 TABLE, BASE = "netpath_egress", "postrouting"
-# dccp, sctp, tcp and udp. By number, as /etc/protocols may be missing.
-PORT_PROTOCOLS = (6, 17, 33, 132)
+# We write numbers, as /etc/protocols may be missing; nft lists names where it is not.
+PORT_PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
 # The host's own mDNS or DHCP answers leave with a source inside, and no router translates group addresses back.
 UNTRANSLATED = {4: ("224.0.0.0/4", "255.255.255.255/32"), 6: ("ff00::/8",)}
 
@@ -38,10 +38,9 @@ Changes = t.Sequence[tuple[str, t.Optional[NatRules]]]
 _HERE = {"family": "inet", "table": TABLE}
 _BASE_CHAIN = {"type": "nat", "hook": "postrouting", "prio": 100, "policy": "accept"}
 _COUNTER: Json = {"counter": None}
-_PART = re.compile(r"(?:nat|src4|src6|exclude4|exclude6)_([a-z0-9_]{1,32})")
+_CHAIN, _SET = (re.compile(kind + r"_([a-z0-9_]{1,32})") for kind in ("nat", "(?:src|exclude)[46]"))
 _NETWORK_MARK = re.compile(re.escape(MARK) + r"([a-z0-9-]{1,32})")
 _REFERENCE = re.compile(r'"(?:target": "nat|@(?:src|exclude)[46])_([a-z0-9_]{1,32})"')
-_PROTOCOL_NAMES = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132}
 _UNSUPPORTED = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.EINVAL)
 
 
@@ -67,13 +66,13 @@ class Table:
 
     def networks(self) -> set[str]:
         """Names of the networks that anything here belongs to."""
-        parts = (_PART.fullmatch(name) for name in (*self.chains, *self.sets))
-        return {_name(part[1]) for part in parts if part} | {name for name in self.rules if name}
+        parts = (*map(_CHAIN.fullmatch, self.chains), *map(_SET.fullmatch, self.sets))
+        return {part[1].replace("_", "-") for part in parts if part} | {name for name in self.rules if name}
 
     def has_foreign_parts(self) -> bool:
         """Whether something is here that belongs to no network."""
-        names = {name for name in (*self.chains, *self.sets) if name != BASE and not _PART.fullmatch(name)}
-        return self.foreign or bool(names) or "" in self.rules
+        chains_are_ours = all(name == BASE or _CHAIN.fullmatch(name) for name in self.chains)
+        return self.foreign or "" in self.rules or not chains_are_ours or not all(map(_SET.fullmatch, self.sets))
 
 
 def read(namespaces: Namespaces, netns: str) -> dict[str, NatRules | None]:
@@ -92,14 +91,9 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
         if rules and any(name.startswith("@") for name in (rules.out_interface, rules.not_out_interface)):
             raise UnsupportedError(asked, "nft takes an interface name that starts with '@' for a set", "Rename it")
     commands = transaction(_listed(namespaces, netns, asked), changes)
-    if not commands:
-        return
-    done = _nft(namespaces, netns, asked, ["-f", "-"], commands)
-    if done.returncode:
+    done = _nft(namespaces, netns, asked, ["-f", "-"], commands) if commands else None
+    if done and done.returncode:
         raise _failure(namespaces, netns, asked, done)
-
-
-# The program
 
 
 def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
@@ -117,12 +111,10 @@ def _nft(
     # Not every PATH has the folders where distributions keep nft; errors are told apart by their English words.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
-    document = json.dumps({"nftables": commands})
+    document, command = json.dumps({"nftables": commands}), ["nft", "-j", *arguments]
     try:
         with namespaces.entered(netns):
-            return subprocess.run(
-                ["nft", "-j", *arguments], input=document, env=environment, capture_output=True, text=True, check=False
-            )
+            return subprocess.run(command, input=document, env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise UnsupportedError(asked, "the program nft is missing", "Install the package nftables") from error
 
@@ -165,16 +157,9 @@ def _missing_in_kernel(namespaces: Namespaces, netns: str, asked: str) -> str:
     return ""
 
 
-# What we write
-
-
 def _part(kind: str, name: str) -> str:
     """Network names have no "_", so that two of them never become one."""
     return f"{kind}_{name.replace('-', '_')}"
-
-
-def _name(part: str) -> str:
-    return part.replace("_", "-")
 
 
 def _set_names(name: str) -> list[str]:
@@ -213,7 +198,7 @@ def rules_of(name: str, rules: NatRules) -> list[Json]:
             continue
         matches = _matches(name, rules, version, _part(f"exclude{version}", name) in sets)
         if rules.ports:
-            protocols = _match({"meta": {"key": "l4proto"}}, {"set": list(PORT_PROTOCOLS)})
+            protocols = _match({"meta": {"key": "l4proto"}}, {"set": list(PORT_PROTOCOLS.values())})
             found.append([*matches, protocols, _COUNTER, _translation(rules, version, rules.ports)])
         found.append([*matches, _COUNTER, _translation(rules, version, None)])
     chain = {**_HERE, "chain": _part("nat", name), "comment": MARK + name}
@@ -301,9 +286,6 @@ def _removal(table: Table, name: str, keep_chain: bool) -> list[Json]:
     return [{"delete": {kind: {**_HERE, "name": part}}} for kind, part in gone]
 
 
-# What nft lists
-
-
 def listed(objects: t.Iterable[Json]) -> Table:
     """A listing of our table, sorted out."""
     table = Table()
@@ -326,9 +308,9 @@ def listed(objects: t.Iterable[Json]) -> Table:
 
 def _owners(rule: Json) -> set[str]:
     """The networks that a rule belongs to, or "" for none."""
-    found = [_PART.fullmatch(rule["chain"]), _NETWORK_MARK.fullmatch(str(rule.get("comment")))]
+    found = [_CHAIN.fullmatch(rule["chain"]), _NETWORK_MARK.fullmatch(str(rule.get("comment")))]
     parts = {match[1] for match in found if match} | set(_REFERENCE.findall(json.dumps(rule["expr"])))
-    return {_name(part) for part in parts} or {""}
+    return {part.replace("_", "-") for part in parts} or {""}
 
 
 def parsed(table: Table, name: str) -> NatRules | None:
@@ -346,9 +328,13 @@ def parsed(table: Table, name: str) -> NatRules | None:
 
 def _candidate(table: Table, name: str, there: t.Sequence[Json]) -> NatRules:
     """Rules that the listing may stand for; whether it does is the caller's to compare."""
-    elements = {part: _elements(table.sets[part][1]) for part in _set_names(name) if part in table.sets}
     sources, exclude = (
-        collapsed(network for version in (4, 6) for network in elements.get(_part(f"{kind}{version}", name), []))
+        collapsed(
+            network
+            for version in (4, 6)
+            for element in table.sets.get(_part(f"{kind}{version}", name), ("", {}))[1].get("elem", [])
+            for network in _networks(element)
+        )
         for kind in ("src", "exclude")
     )
     interfaces = {"==": "", "!=": ""}
@@ -368,33 +354,23 @@ def _candidate(table: Table, name: str, there: t.Sequence[Json]) -> NatRules:
 
 def _same_sets(table: Table, name: str, rules: NatRules) -> bool:
     """Whether the network's sets are those that we write. Their elements are where the rules come from."""
-    described = {part: (kind, body["type"], _as_list(body.get("flags"))) for part, (kind, body) in table.sets.items()}
-    there = {part: described[part] for part in _set_names(name) if part in described}
-    return there == {part: ("set", body["type"], body["flags"]) for part, body in sets_of(name, rules).items()}
+    there = {part: table.sets[part] for part in _set_names(name) if part in table.sets}
+    shapes = {part: (kind, body["type"], _as_list(body.get("flags"))) for part, (kind, body) in there.items()}
+    return shapes == {part: ("set", body["type"], body["flags"]) for part, body in sets_of(name, rules).items()}
 
 
 def _as_list(value: t.Any) -> list[t.Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _elements(described: Json) -> list[t.Any]:
-    """The networks of a set: nft lists an address, a prefix, or a range where intervals touch."""
-    found: list[t.Any] = []
-    for element in described.get("elem", []):
-        first, last = (ipaddress.ip_address(end) for end in _ends(element))
-        found += ipaddress.summarize_address_range(first, last)
-    return found
-
-
-def _ends(element: t.Any) -> tuple[str, str]:
-    """First and last address. Errors: ValueError, KeyError or TypeError for what is no plain element."""
+def _networks(element: t.Any) -> list[t.Any]:
+    """Of an address, a prefix or a range. Errors: ValueError, KeyError or TypeError for what is none of these."""
     if isinstance(element, str):
-        return element, element
+        return [ipaddress.ip_network(element)]
     if "range" in element:
-        first, last = element["range"]
-        return first, last
-    network = ipaddress.ip_network(f"{element['prefix']['addr']}/{element['prefix']['len']}")
-    return str(network[0]), str(network[-1])
+        first, last = (ipaddress.ip_address(end) for end in element["range"])
+        return list(ipaddress.summarize_address_range(first, last))
+    return [ipaddress.ip_network(f"{element['prefix']['addr']}/{element['prefix']['len']}")]
 
 
 def _same_rule(there: Json, written: Json) -> bool:
@@ -408,13 +384,14 @@ def _normal(expression: Json) -> Json:
     if kind == "counter" and isinstance(body, dict):
         return _COUNTER
     if kind == "match" and body["left"] == {"meta": {"key": "l4proto"}} and isinstance(body["right"], dict):
-        numbers = [_PROTOCOL_NAMES.get(item, item) for item in body["right"].get("set", [])]
+        numbers = [PORT_PROTOCOLS.get(item, item) for item in body["right"].get("set", [])]
         return {kind: {**body, "right": {"set": sorted(numbers, key=str)}}}
     if kind not in ("snat", "masquerade"):
         return expression
     found = dict(body or {})
     if isinstance(found.get("addr"), (str, dict)):
-        found["addr"] = tuple(dict.fromkeys(_ends(found["addr"])))
+        networks = _networks(found["addr"])
+        found["addr"] = tuple(dict.fromkeys((str(networks[0][0]), str(networks[-1][-1]))))
     if "port" in found:
         port = found["port"]
         found["port"] = tuple(port["range"]) if isinstance(port, dict) else (port, port)
