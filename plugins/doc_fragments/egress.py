@@ -7,7 +7,8 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """egress: every module; egress.config: modules that manage objects; egress.nft: those that write rules."""
+    """egress: every module; egress.manage: modules that change something; egress.config: those
+    that take many objects; egress.nft: those that write rules."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -35,6 +36,10 @@ options:
       - They are planned and applied as one change, which takes effect as a whole or not at all.
     type: list
     elements: dict
+"""
+
+    MANAGE = r"""
+options: {}
 attributes:
   check_mode:
     description: Can run in check mode and predict what would be done, without doing it.

@@ -38,18 +38,29 @@ def run_module(options: Options, wanted: t.Callable[..., Want], looks_at_host: b
         required_one_of=[("config", name) for name in required],
         supports_check_mode=True,
     )
+    items = _items(module, options)
+
+    def build(host: t.Any) -> Want:
+        wants = []
+        for key, item in items:
+            arguments = (item, host) if looks_at_host else (item,)
+            wants.append((key or "request", wanted(*arguments, f"{key}." if key else "")))
+        return union(wants)
+
+    run_request(module, build, check=(lambda: None) if looks_at_host else (lambda: build(None)))
+
+
+def run_request(module: AnsibleModule, build: t.Callable[[t.Any], Want], check: t.Callable[[], t.Any]) -> None:
+    """Bring the host to what build wants of it, and end the module.
+
+    check raises what is wrong with the arguments alone, before pyroute2 is imported: that costs a tenth of a second.
+    """
     try:
-        items = _items(module, options)
-        if not looks_at_host:
-            want = union([(key or "request", wanted(item, _prefix(key))) for key, item in items])
-        from_host = _import_engine(module)
+        check()
+        require_pyroute2(module)
+        from ._engine.run import run
 
-        def build(observer: t.Any) -> Want:
-            if not looks_at_host:
-                return want
-            return union([(key or "request", wanted(item, observer, _prefix(key))) for key, item in items])
-
-        result = from_host.run(build, check=module.check_mode)
+        result = run(build, check=module.check_mode)
     except EgressError as error:
         fail(module, error)
     module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff)
@@ -71,27 +82,16 @@ def _items(module: AnsibleModule, options: Options) -> list[tuple[str, Item]]:
     return [(f"config[{index}]", item) for index, item in enumerate(module.params["config"])]
 
 
-def _prefix(key: str) -> str:
-    return f"{key}." if key else ""
-
-
-def _import_engine(module: AnsibleModule) -> t.Any:
-    """The engine's run, imported when the arguments are known to be good: pyroute2 costs a tenth of a second."""
-    require_pyroute2(module)
-    from ._engine import run
-
-    return run
-
-
 def require_pyroute2(module: AnsibleModule) -> str:
     """The version of pyroute2; the module fails with a hint, and missing set, where there is none or it is too old."""
     needed = f"pyroute2 >= {'.'.join(map(str, OLDEST_PYROUTE2))}"
     try:
-        import pyroute2
+        from ._engine.kernel.message_classes import version as pyroute2_version
+
+        version = pyroute2_version()
     except ImportError:
         module.fail_json(msg=missing_required_lib(needed), missing="pyroute2", exception=traceback.format_exc())
         raise
-    version = str(getattr(pyroute2, "__version__", "0"))
     if _numbers(version) < OLDEST_PYROUTE2:
         module.fail_json(msg=f"{missing_required_lib(needed)} Found is pyroute2 {version}.", missing="pyroute2")
     return version

@@ -11,7 +11,8 @@ version_added: 0.1.0
 author: netpath.egress contributors (@netpath)
 short_description: Show namespaces, links, routes, translation and leftovers of a host
 description:
-  - Reads what makes up the path from network namespaces to the internet, in every namespace of the host, and changes nothing.
+  - Reads what makes up the path from network namespaces to the internet, in every namespace of the host.
+  - It changes nothing.
 options:
   gather:
     description:
@@ -138,7 +139,7 @@ forwarding:
   type: list
   elements: dict
 nat:
-  description: Source translation that this collection made. With C(intact) false the rules were edited by somebody else.
+  description: Source translation that this collection made. With C(intact) false somebody else edited the rules.
   returned: when gathered
   type: list
   elements: dict
@@ -147,7 +148,8 @@ conntrack:
   returned: when gathered
   type: dict
 uplinks:
-  description: For C(ipv4) and C(ipv6) the best default route of the main table, as C(interface), C(gateway) and C(mtu), or none.
+  description:
+    - For C(ipv4) and C(ipv6) the best default route of the main table, as C(interface), C(gateway) and C(mtu), or none.
   returned: when gathered
   type: dict
 orphans:
@@ -158,9 +160,8 @@ orphans:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.netpath.egress.plugins.module_utils._module import fail, require_pyroute2
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
+from ansible_collections.netpath.egress.plugins.module_utils._module import fail, require_pyroute2
 
 SECTIONS = [
     "requirements",

@@ -17,6 +17,7 @@ description:
     keeps it when ports come and go.
 extends_documentation_fragment:
   - netpath.egress.egress
+  - netpath.egress.egress.manage
   - netpath.egress.egress.config
 options:
   name: &name

@@ -18,6 +18,7 @@ description:
   - A change takes effect in one transaction. However many sources there are, each family has one set and one rule.
 extends_documentation_fragment:
   - netpath.egress.egress
+  - netpath.egress.egress.manage
   - netpath.egress.egress.config
   - netpath.egress.egress.nft
 options:

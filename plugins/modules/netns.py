@@ -19,6 +19,7 @@ description:
     it is never removed.
 extends_documentation_fragment:
   - netpath.egress.egress
+  - netpath.egress.egress.manage
   - netpath.egress.egress.config
 options:
   name: &name

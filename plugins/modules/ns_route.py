@@ -17,6 +17,7 @@ description:
   - What this module adds carries routing protocol 250, which is how it is known as its own.
 extends_documentation_fragment:
   - netpath.egress.egress
+  - netpath.egress.egress.manage
   - netpath.egress.egress.config
 options:
   dest: &dest

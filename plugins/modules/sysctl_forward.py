@@ -19,6 +19,7 @@ description:
     last network that needs a setting lets it go, the setting gets back exactly what it was.
 extends_documentation_fragment:
   - netpath.egress.egress
+  - netpath.egress.egress.manage
   - netpath.egress.egress.config
 options:
   ipv4: &ipv4

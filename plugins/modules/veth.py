@@ -19,6 +19,7 @@ description:
   - A new end gets a MAC address that is always the same for this host and name, unless another is asked for.
 extends_documentation_fragment:
   - netpath.egress.egress
+  - netpath.egress.egress.manage
   - netpath.egress.egress.config
 options:
   name: &name

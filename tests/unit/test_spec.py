@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
+
 from tests.unit.asking import Options, all_of, want
 
 PEER = {"name": "eth0", "netns": "ns1"}

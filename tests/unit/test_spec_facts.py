@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
     Address,
     Claim,
@@ -17,6 +16,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Setting,
     Want,
 )
+
 from tests.unit.asking import Options, all_of, want
 
 Case = tuple[str, Options, Want]

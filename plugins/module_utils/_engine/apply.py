@@ -47,14 +47,16 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
 
 def roll_back(journal: t.Sequence[Step], executor: Executor) -> list[str]:
     """Undo what took effect, last first. Returns lines on what could not be undone."""
-    left: list[str] = []
-    for done in reversed(journal):
-        for step in done.inverses:
-            try:
-                executor.run([step])
-            except (StepError, EgressError, OSError) as error:
-                left.append(f"{step.line} ({error})")
-    return left
+    inverses = [inverse for done in reversed(journal) for inverse in done.inverses]
+    return [f"{step.line} ({error})" for step in inverses for error in [_attempt(step, executor)] if error]
+
+
+def _attempt(step: Step, executor: Executor) -> str:
+    try:
+        executor.run([step])
+    except (StepError, EgressError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def write_ledger(there: Ledger, ledger: Ledger) -> None:

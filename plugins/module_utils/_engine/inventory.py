@@ -28,7 +28,12 @@ def inventory(sections: t.Sequence[str] = SECTIONS) -> Data:
     """The asked sections, each as documented for the module egress_info. Errors: UnsupportedError without rights."""
     features.require_privilege()
     with Namespaces() as namespaces:
-        return _Inventory(namespaces).sections(sections)
+        return read_sections(namespaces, sections)
+
+
+def read_sections(namespaces: Namespaces, sections: t.Sequence[str]) -> Data:
+    """The same with handles that are open already."""
+    return _Inventory(namespaces).sections(sections)
 
 
 def label(alias: str | None) -> str | None:

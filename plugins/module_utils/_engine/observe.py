@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from . import ledger as ledgers
+from .inventory import read_sections
 from .kernel import addresses, files, management, nftables, routes, sysctls
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces
@@ -28,6 +29,7 @@ from .model import (
 )
 from .planning.state import FORWARD4, FORWARD6, Have, ends
 from .planning.sysctl_file import SYSCTL_FILE
+from .spec.expansion import HostView
 from .spec.values import family
 
 
@@ -41,6 +43,10 @@ class Observer:
     def observe(self, want: Want, ledger: Ledger | None = None) -> Have:
         """What is there of what want names. ledger None reads the one on disk."""
         return _Observation(self, want, read_ledger() if ledger is None else ledger).have()
+
+    def view(self) -> HostView:
+        """What the expansion of networks needs to know."""
+        return HostView.from_info(read_sections(self.namespaces, ("namespaces", "links", "uplinks")))
 
     def ra_uplinks(self, netns: str) -> list[str]:
         """Links whose IPv6 default route was learned from a router advertisement."""

@@ -10,10 +10,9 @@ import socket
 import typing as t
 from dataclasses import dataclass
 
-from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
-
 from ..model import Address
 from .link_messages import body
+from .message_classes import ifaddrmsg
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, NetlinkSocket
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22

@@ -8,9 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
-from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
-
+from .message_classes import ifinfmsg, nsidmsg
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_GETNSID = 16, 17, 18, 90

@@ -99,7 +99,11 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
 def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
     done = _nft(namespaces, netns, asked, ["list", "table", "inet", TABLE])
     if done.returncode == 0:
-        return listed(json.loads(done.stdout)["nftables"])
+        try:
+            return listed(json.loads(done.stdout)["nftables"])
+        except ValueError as error:
+            advice = f"Versions up to 1.0.6 do so where the table is dormant: wake it by nft add table inet {TABLE}"
+            raise KernelError(asked, "nft lists it in JSON that is not valid", 0, advice) from error
     if _code(done.stderr) == errno.ENOENT:
         return Table()
     raise _failure(namespaces, netns, asked, done)
@@ -114,7 +118,8 @@ def _nft(
     document, command = json.dumps({"nftables": commands}), ["nft", "-j", *arguments]
     try:
         with namespaces.entered(netns):
-            return subprocess.run(command, input=document, env=environment, capture_output=True, text=True, check=False)
+            pipes: Json = {"input": document, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
+            return subprocess.run(command, env=environment, check=False, **pipes)
     except FileNotFoundError as error:
         raise UnsupportedError(asked, "the program nft is missing", "Install the package nftables") from error
 
@@ -202,11 +207,8 @@ def rules_of(name: str, rules: NatRules) -> list[Json]:
             found.append([*matches, protocols, _COUNTER, _translation(rules, version, rules.ports)])
         found.append([*matches, _COUNTER, _translation(rules, version, None)])
     chain = {**_HERE, "chain": _part("nat", name), "comment": MARK + name}
-    jump = {"jump": {"target": chain["chain"]}}
-    return [
-        *({**chain, "expr": expressions} for expressions in found),
-        {**chain, "chain": BASE, "expr": [_COUNTER, jump]},
-    ]
+    jump = {**chain, "chain": BASE, "expr": [_COUNTER, {"jump": {"target": chain["chain"]}}]}
+    return [*({**chain, "expr": expressions} for expressions in found), jump]
 
 
 def _matches(name: str, rules: NatRules, version: int, excludes: bool) -> list[Json]:
@@ -337,8 +339,7 @@ def _candidate(table: Table, name: str, there: t.Sequence[Json]) -> NatRules:
         )
         for kind in ("src", "exclude")
     )
-    interfaces = {"==": "", "!=": ""}
-    targets = {"ip": "", "ip6": ""}
+    interfaces, targets = {"==": "", "!=": ""}, {"ip": "", "ip6": ""}
     ports, random_fully = None, False
     for expression in (expression for rule in there for expression in rule["expr"]):
         ((kind, body),) = _normal(expression).items()
@@ -354,8 +355,8 @@ def _candidate(table: Table, name: str, there: t.Sequence[Json]) -> NatRules:
 
 def _same_sets(table: Table, name: str, rules: NatRules) -> bool:
     """Whether the network's sets are those that we write. Their elements are where the rules come from."""
-    there = {part: table.sets[part] for part in _set_names(name) if part in table.sets}
-    shapes = {part: (kind, body["type"], _as_list(body.get("flags"))) for part, (kind, body) in there.items()}
+    there = [table.sets[part] for part in _set_names(name) if part in table.sets]
+    shapes = {body["name"]: (kind, body["type"], _as_list(body.get("flags"))) for kind, body in there}
     return shapes == {part: ("set", body["type"], body["flags"]) for part, body in sets_of(name, rules).items()}
 
 
@@ -389,12 +390,11 @@ def _normal(expression: Json) -> Json:
     if kind not in ("snat", "masquerade"):
         return expression
     found = dict(body or {})
-    if isinstance(found.get("addr"), (str, dict)):
+    if "addr" in found:
         networks = _networks(found["addr"])
         found["addr"] = tuple(dict.fromkeys((str(networks[0][0]), str(networks[-1][-1]))))
     if "port" in found:
-        port = found["port"]
-        found["port"] = tuple(port["range"]) if isinstance(port, dict) else (port, port)
+        found["port"] = tuple(found["port"]["range"]) if isinstance(found["port"], dict) else (found["port"],) * 2
     if "flags" in found:
         found["flags"] = _as_list(found["flags"])
     return {kind: found}

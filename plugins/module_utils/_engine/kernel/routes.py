@@ -10,10 +10,9 @@ import socket
 import typing as t
 from dataclasses import dataclass
 
-from pyroute2.netlink.rtnl.rtmsg import rtmsg
-
 from ..model import DEFAULT_DESTINATION, MAIN_TABLE, ROUTE_PROTOCOL, Route
 from .link_messages import body
+from .message_classes import rtmsg
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, NetlinkSocket
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26

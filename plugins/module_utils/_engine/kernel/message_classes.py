@@ -1,0 +1,51 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The message classes of pyroute2, without the rest of it.
+
+Importing the package runs code that imports all of its parts, which takes four times as long as what is needed here.
+So the package is entered without running that code; a program that has imported it already keeps what it has.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import types
+import typing as t
+
+_NAME = "pyroute2"
+
+
+def version() -> str:
+    """The version of pyroute2. Errors: ImportError where it is missing."""
+    _enter_package()
+    try:
+        return str(importlib.import_module(f"{_NAME}.config.version").__version__)
+    except (ImportError, AttributeError):
+        return "0"
+
+
+def _enter_package() -> None:
+    if _NAME in sys.modules:
+        return
+    found = importlib.util.find_spec(_NAME)
+    if found is None or found.submodule_search_locations is None:
+        raise ImportError(f"No module named '{_NAME}'", name=_NAME)
+    package = types.ModuleType(_NAME)
+    package.__path__ = list(found.submodule_search_locations)
+    package.__spec__ = found
+    sys.modules[_NAME] = package
+
+
+def _message_class(name: str) -> t.Any:
+    """A class of rtnetlink messages, which has the name of its module."""
+    _enter_package()
+    return getattr(importlib.import_module(f"{_NAME}.netlink.rtnl.{name}"), name)
+
+
+ifaddrmsg = _message_class("ifaddrmsg")
+ifinfmsg = _message_class("ifinfmsg")
+nsidmsg = _message_class("nsidmsg")
+rtmsg = _message_class("rtmsg")

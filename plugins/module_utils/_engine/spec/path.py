@@ -1,0 +1,48 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the module egress_path, as facts: the union of what the modules of a network's path want."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..model import Want
+from . import expansion, linux_bridge, nat_masquerade, netns, network, ns_route, schema, sysctl_forward, veth
+from .schema import STATE, Options
+from .union import union
+
+OPTIONS: Options = {
+    "networks": {"type": "list", "elements": "dict", "required": True, "options": network.OPTIONS},
+    "state": STATE,
+}
+_MODULES: dict[str, t.Any] = {
+    "netns": netns,
+    "linux_bridge": linux_bridge,
+    "veth": veth,
+    "ns_route": ns_route,
+    "sysctl_forward": sysctl_forward,
+    "nat_masquerade": nat_masquerade,
+}
+
+
+class Host(sysctl_forward.RouterAdvertisements, t.Protocol):
+    """What the path needs to know of a host."""
+
+    def view(self) -> expansion.HostView: ...
+
+
+def wanted(options: t.Mapping[str, t.Any], host: Host) -> Want:
+    """All networks of a host as one request."""
+    expanded = expansion.module_options(
+        options["networks"], host.view(), "networks", absent=options["state"] == "absent"
+    )
+    wants = []
+    for name, items in expanded.items():
+        module = _MODULES[name]
+        for index, item in enumerate(items):
+            key = f"{name}[{index}]"
+            checked = schema.checked(item, module.OPTIONS, key)
+            arguments = (checked, host) if module is sysctl_forward else (checked,)
+            wants.append((key, module.wanted(*arguments, f"{key}.")))
+    return union(wants)

@@ -1,0 +1,61 @@
+"""Runs a module of the collection as Ansible would, inside a node of the lab."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import typing as t
+
+from ansible.module_utils.testing import patch_module_args
+
+from tests.lab.node import Node
+
+Options = dict[str, t.Any]
+Result = dict[str, t.Any]
+Request = tuple[str, Options]
+
+_PLUGINS = "ansible_collections.netpath.egress.plugins.modules"
+
+
+def run(node: Node, module: str, options: Options, check: bool = False) -> Result:
+    """What the module returns, whether it succeeds or fails."""
+    return node.call(_run_here, module, options, check)
+
+
+def _run_here(module: str, options: Options, check: bool) -> Result:
+    output = io.StringIO()
+    arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": True}
+    with contextlib.redirect_stdout(output), patch_module_args(arguments), contextlib.suppress(SystemExit):
+        importlib.import_module(f"{_PLUGINS}.{module}").main()
+    result: Result = json.loads(output.getvalue())
+    return result
+
+
+def done(node: Node, module: str, options: Options) -> list[str]:
+    """Run a module and return its actions; a failure is one of the test."""
+    result = run(node, module, options)
+    assert not result.get("failed"), result["msg"]
+    assert result["changed"] == bool(result["actions"])
+    actions: list[str] = result["actions"]
+    return actions
+
+
+def predicted(node: Node, module: str, options: Options) -> list[str]:
+    """Run a module in check mode, which must not change anything, and return its actions."""
+    before = node.snapshot()
+    result = run(node, module, options, check=True)
+    assert not result.get("failed"), result["msg"]
+    assert node.snapshot() == before
+    actions: list[str] = result["actions"]
+    return actions
+
+
+def refused(node: Node, module: str, options: Options) -> Result:
+    """Run a module that must fail and change nothing, in check mode too. Returns what it says."""
+    before = node.snapshot()
+    result = run(node, module, options)
+    assert result.get("failed"), result
+    assert node.snapshot() == before
+    return result
