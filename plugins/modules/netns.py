@@ -32,7 +32,7 @@ options:
       - Gives a name to a namespace that has none, for example that of a container.
       - The PID of a process in it, or the absolute path of its handle, such as C(/proc/1234/ns/net).
       - It is looked at only as long as the name is not taken. Such a namespace stays somebody else's and gets no
-        mark; O(state=absent) takes the name away again, and the namespace itself lives on.
+        mark; O(state=absent) takes the name away again, while programs live in it only with O(force).
     type: str
   loopback: &loopback
     description:

@@ -10,6 +10,9 @@ import typing as t
 
 from ansible.module_utils.testing import patch_module_args
 
+# Imported ahead of the fork, so that not each run pays for it.
+from ansible_collections.netpath.egress.plugins.module_utils._engine import run as _run  # noqa: F401
+
 from tests.lab.node import Node
 
 Options = dict[str, t.Any]

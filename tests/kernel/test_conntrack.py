@@ -130,6 +130,15 @@ def test_zones_are_told_apart(node: Node) -> None:
     assert (left.count("udp"), "zone" in left) == (1, False)
 
 
+def test_protocols_without_ports(node: Node) -> None:
+    for source, replies_to in (("10.0.0.2", "10.0.0.2"), ("10.0.0.3", PUBLIC), ("172.16.0.2", "172.16.0.2")):
+        echo = ["-p", "icmp", "--icmp-type", "8", "--icmp-code", "0", "--icmp-id", "7", "-t", "60"]
+        node.run(["conntrack", "-I", "-s", source, "-d", SERVER, "-r", SERVER, "-q", replies_to, *echo])
+    assert node.call(_flush, None, RULES) == 1
+    assert node.call(_flush, RULES, dataclasses.replace(RULES, ports=(40000, 50000))) == 0
+    assert node.call(_flush, RULES, None) == 1
+
+
 def test_named_namespace_and_an_empty_one(node: Node) -> None:
     node.run(["ip", "netns", "add", "blue"])
     try:

@@ -26,6 +26,11 @@ Identity = tuple[str, ...]
 ASIDE: t.Final = {"aside": True}
 
 
+def named(identity: Identity) -> str:
+    """An identity in words, for messages."""
+    return " ".join(word for word in identity if word)
+
+
 def is_ours(alias: str | None) -> bool:
     """Whether an interface alias or a rule comment is our mark."""
     return alias is not None and alias.startswith(MARK)

@@ -83,7 +83,7 @@ class _Observation:
         self._files()
         touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
-        return Have(self.facts, self.ledger, self._ports(), protected)
+        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants())
 
     def _namespaces(self) -> None:
         named = {fact.name for fact in self.asked if isinstance(fact, Namespace)}
@@ -240,6 +240,10 @@ class _Observation:
             content = files.read(path)
             if content is not None:
                 self.facts["file", path] = File(path, content)
+
+    def _inhabitants(self) -> dict[str, list[tuple[int, str]]]:
+        leaving = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
+        return self.namespaces.inhabitants([name for name in leaving if self.namespaces.exists(name)])
 
     def _ports(self) -> dict[tuple[str, str], int]:
         """How many ports each bridge has that gets more."""

@@ -31,8 +31,9 @@ NETLINK_NETFILTER = 12
 IPCTNL_MSG_CT_GET, IPCTNL_MSG_CT_DELETE = 0x101, 0x102  # NFNL_SUBSYS_CTNETLINK << 8 | message
 CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_ZONE = 1, 2, 12, 18
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
+CTA_IP_V4_SRC, CTA_IP_V6_SRC = 1, 3  # each followed by that of the destination
 CTA_PROTO_NUM, CTA_PROTO_DST_PORT = 1, 3
-NLA_TYPE_MASK = 0x3FFF
+NLA_TYPE_MASK, NLA_F_NESTED = 0x3FFF, 0x8000
 _ASKED = "delete tracked connections that changed rules would translate differently"
 _MISSING = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 _COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
@@ -160,10 +161,9 @@ def _flush(opened: NetlinkSocket, version: int, old: Translation, new: Translati
     header = struct.pack("=BBH", socket.AF_INET if version == 4 else socket.AF_INET6, 0, 0)
     stale = []
     for entry in opened.dump(Message(IPCTNL_MSG_CT_GET, 0, header)):
-        attributes = _attributes(entry, _BODY, len(entry))
-        flow = _flow(entry, attributes, old, new)
+        flow = _flow(entry, old, new)
         if flow and flow.destination not in local and is_stale(flow, old, new):
-            stale.append(Message(IPCTNL_MSG_CT_DELETE, 0, header + _key(entry, attributes)))
+            stale.append(Message(IPCTNL_MSG_CT_DELETE, 0, header + _key(entry)))
     deleted = 0
     for answer in opened.request(stale):
         if answer.errno not in (0, errno.ENOENT):
@@ -172,44 +172,67 @@ def _flush(opened: NetlinkSocket, version: int, old: Translation, new: Translati
     return deleted
 
 
-def _attributes(data: bytes, start: int, end: int) -> Spans:
-    """Start and end of each attribute's value, by type."""
+def _attributes(data: bytes, start: int, end: int, until: int = -1) -> Spans:
+    """Start and end of each attribute's value, by type; up to a type after which nothing is of interest."""
     found = {}
     while start + 4 <= end:
         length, kind = _ATTRIBUTE.unpack_from(data, start)
         if length < 4:
             break
-        found[kind & NLA_TYPE_MASK] = (start + 4, start + length)
+        kind &= NLA_TYPE_MASK
+        found[kind] = (start + 4, start + length)
+        if kind == until:
+            break
         start += (length + 3) & ~3
     return found
 
 
-def _flow(data: bytes, attributes: Spans, old: Translation, new: Translation) -> Flow | None:
+def _flow(data: bytes, old: Translation, new: Translation) -> Flow | None:
     """None for a flow from no source of the rules."""
+    tuples = _attributes(data, _BODY, len(data), until=CTA_TUPLE_REPLY)
     try:
-        original = _attributes(data, *attributes[CTA_TUPLE_ORIG])
-        source, _destination = _addresses(data, original)
+        source, _destination, _protocol, _port = _tuple(data, *tuples[CTA_TUPLE_ORIG])
         if source not in old.sources and source not in new.sources:
             return None
-        reply = _attributes(data, *attributes[CTA_TUPLE_REPLY])
-        destination, translated = _addresses(data, reply)
-        protocol = _attributes(data, *reply[CTA_TUPLE_PROTO])
-        number = data[protocol[CTA_PROTO_NUM][0]]
-        port = data[slice(*protocol[CTA_PROTO_DST_PORT])] if CTA_PROTO_DST_PORT in protocol else b""
+        destination, translated, protocol, port = _tuple(data, *tuples[CTA_TUPLE_REPLY])
     except KeyError:
         return None
-    return Flow(source, destination, number, None if translated == source else translated, int.from_bytes(port, "big"))
+    return Flow(source, destination, protocol, None if translated == source else translated, port)
 
 
-def _addresses(data: bytes, parts: Spans) -> tuple[bytes, bytes]:
-    """Source and destination of a tuple: attributes 1 and 2 for IPv4, 3 and 4 for IPv6."""
-    found = _attributes(data, *parts[CTA_TUPLE_IP])
-    first = 1 if 1 in found else 3
-    return data[slice(*found[first])], data[slice(*found[first + 1])]
+def _tuple(data: bytes, start: int, end: int) -> tuple[bytes, bytes, int, int]:
+    """Source, destination, protocol and destination port, 0 where the protocol has none."""
+    layout = _LAYOUTS.get(end - start)
+    if layout:
+        head, source, between, destination, after, number, _sport, last, port = layout.fields.unpack_from(data, start)
+        if (head, between, after, last) == layout.headers:
+            return source, destination, number, int.from_bytes(port, "big")
+    parts = _attributes(data, start, end)
+    ends = _attributes(data, *parts[CTA_TUPLE_IP])
+    first = CTA_IP_V4_SRC if CTA_IP_V4_SRC in ends else CTA_IP_V6_SRC
+    protocol = _attributes(data, *parts[CTA_TUPLE_PROTO])
+    port = data[slice(*protocol[CTA_PROTO_DST_PORT])] if CTA_PROTO_DST_PORT in protocol else b""
+    number = data[protocol[CTA_PROTO_NUM][0]]
+    return data[slice(*ends[first])], data[slice(*ends[first + 1])], number, int.from_bytes(port, "big")
 
 
-def _key(data: bytes, attributes: Spans) -> bytes:
+class _Layout:
+    """How the kernel lays out the tuple of a protocol with ports: one step instead of eight."""
+
+    def __init__(self, size: int, first: int) -> None:
+        self.fields = struct.Struct(f"=8s{size}s4s{size}s8sB3x8s4s2s2x")
+        inner = _ATTRIBUTE.pack
+        addresses = inner(4 + 2 * (4 + size), CTA_TUPLE_IP | NLA_F_NESTED) + inner(4 + size, first)
+        protocol = inner(28, CTA_TUPLE_PROTO | NLA_F_NESTED) + inner(5, CTA_PROTO_NUM)
+        self.headers = (addresses, inner(4 + size, first + 1), protocol, inner(6, CTA_PROTO_DST_PORT))
+
+
+_LAYOUTS = {layout.fields.size: layout for layout in (_Layout(4, CTA_IP_V4_SRC), _Layout(16, CTA_IP_V6_SRC))}
+
+
+def _key(data: bytes) -> bytes:
     """What names an entry, as the kernel sent it. Without its tuple a request would delete all entries."""
+    attributes = _attributes(data, _BODY, len(data))
     parts = []
     for kind in (CTA_TUPLE_ORIG, CTA_ZONE, CTA_ID):
         if kind in attributes or kind == CTA_TUPLE_ORIG:

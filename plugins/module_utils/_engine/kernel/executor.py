@@ -93,7 +93,7 @@ class Executor:
             else:
                 self.namespaces.create(after.name, after.alias or "", bool(after.loopback))
         elif before is not None and after is None:
-            self.namespaces.remove(before.name, before.force)
+            self.namespaces.remove(before.name)
         elif after is not None:
             set_loopback(self.namespaces.socket(after.name), after.alias, bool(after.loopback), asked)
 

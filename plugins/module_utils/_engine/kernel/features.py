@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import os
 import typing as t
 
-from ..errors import UnsupportedError
-from ..model import Link
+from ..errors import KernelError, UnsupportedError
+from ..model import HOST, Link
 from .links import Links
 from .namespaces import Namespaces, in_new_namespace
 
@@ -38,17 +40,25 @@ def require_privilege() -> None:
 
 
 def require_bridge_features(links: t.Iterable[Link]) -> None:
-    """Errors: UnsupportedError where a bridge option is asked for that this kernel silently ignores."""
-    asked = {key for link in links for key in _BRIDGE_FEATURES if getattr(link, key) is not None}
-    if not asked:
-        return
-    with in_new_namespace(), Namespaces() as namespaces:
-        links_there = Links(namespaces)
-        probe = Link("", "probe", kind="bridge", alias="", up=False)
-        links_there.create(probe, "make a bridge to see what this kernel can do")
-        found = links_there.find(probe)
-    for key in sorted(asked):
-        if found is None or getattr(found, key) is None:
+    """Errors: UnsupportedError where a bridge option is asked for that this kernel refuses or ignores."""
+    asked = {key: getattr(link, key) for link in links for key in _BRIDGE_FEATURES if getattr(link, key) is not None}
+    for key, value in asked.items():
+        if not _bridge_takes(key, value):
             raise UnsupportedError(
                 f"set {key}", f"this kernel is built without {_BRIDGE_FEATURES[key]}", "Leave it out"
             )
+
+
+def _bridge_takes(key: str, value: bool) -> bool:
+    """Try it on a bridge in a namespace that is thrown away."""
+    probe = dataclasses.replace(Link(HOST, "probe", kind="bridge", alias="", up=False), **{key: value})
+    with in_new_namespace(), Namespaces() as namespaces:
+        there = Links(namespaces)
+        try:
+            there.create(probe, "make a bridge to see what this kernel can do")
+        except KernelError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                return False
+            raise
+        found = there.find(probe)
+        return found is not None and getattr(found, key) == value

@@ -89,9 +89,11 @@ class Namespaces:
     def __exit__(self, *_exception: object) -> None:
         for open_socket in self._sockets.values():
             open_socket.close()
+        # A namespace in which processes live does not go, and neither do the links into it.
+        inhabited = processes_in({name: os.fstat(handle) for name, handle in self._removed.items()})
         for handle in (*self._handles.values(), *self._removed.values()):
             os.close(handle)
-        await_departure([index for indexes in self._departing.values() for index in indexes])
+        await_departure([i for name, indexes in self._departing.items() if not inhabited.get(name) for i in indexes])
 
     def exists(self, netns: str) -> bool:
         return netns in self._handles or is_namespace(path_of(netns))
@@ -157,17 +159,13 @@ class Namespaces:
         self._departing.pop(name, None)
         return True
 
-    def remove(self, name: str, force: bool) -> None:
+    def inhabitants(self, netnses: t.Sequence[str]) -> dict[str, list[tuple[int, str]]]:
+        """(PID, command) of the processes in each of the namespaces."""
+        return processes_in({name: os.fstat(self.handle(name)) for name in netnses})
+
+    def remove(self, name: str) -> None:
         """Take the name away. The namespace itself lives on until the run is over, so that this can be undone."""
-        inhabitants = processes_in(os.fstat(self.handle(name)))
-        if inhabitants and not force:
-            listed = ", ".join(f"{pid} ({command})" for pid, command in inhabitants[:8])
-            more = f" and {len(inhabitants) - 8} more" if len(inhabitants) > 8 else ""
-            raise ConflictError(
-                f"delete namespace {name}", f"processes live in it: {listed}{more}", "End them first, or set force"
-            )
-        if not inhabitants:
-            self._departing[name] = links.host_ends(self, name)
+        self._departing[name] = links.host_ends(self, name)
         _call(f"delete namespace {name}", "umount2", f"{DIRECTORY}/{name}".encode(), MNT_DETACH)
         os.unlink(f"{DIRECTORY}/{name}")
         self._removed[name] = self._handles.pop(name)

@@ -349,8 +349,7 @@ def _candidate(table: Table, name: str, there: t.Sequence[Json]) -> NatRules:
             ports, random_fully = ports or body.get("port"), "flags" in body
             if kind == "snat":
                 targets[body["family"]] = "-".join(body["addr"])
-    to_source = (targets["ip"], targets["ip6"])
-    return NatRules(sources, exclude, interfaces["=="], interfaces["!="], to_source, ports, random_fully)
+    return NatRules(sources, exclude, *interfaces.values(), (targets["ip"], targets["ip6"]), ports, random_fully)
 
 
 def _same_sets(table: Table, name: str, rules: NatRules) -> bool:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import typing as t
 
 
 def namespaces_of_processes() -> dict[tuple[int, int], list[tuple[int, str]]]:
@@ -21,9 +22,12 @@ def namespaces_of_processes() -> dict[tuple[int, int], list[tuple[int, str]]]:
     return found
 
 
-def processes_in(namespace: os.stat_result) -> list[tuple[int, str]]:
-    """(PID, command) of each process in the namespace."""
-    return sorted(namespaces_of_processes().get((namespace.st_dev, namespace.st_ino), []))
+def processes_in(namespaces: t.Mapping[str, os.stat_result]) -> dict[str, list[tuple[int, str]]]:
+    """(PID, command) of each process in each of the namespaces, by one walk."""
+    if not namespaces:
+        return {}
+    found = namespaces_of_processes()
+    return {name: sorted(found.get((status.st_dev, status.st_ino), [])) for name, status in namespaces.items()}
 
 
 def _command(pid: str) -> str:

@@ -9,7 +9,7 @@ import ipaddress
 import typing as t
 
 from ..errors import ConflictError
-from ..model import HOST, MARK, ROUTE_PROTOCOL, Address, Claim, Fact, Link, Namespace, Route, Want, is_ours
+from ..model import HOST, MARK, ROUTE_PROTOCOL, Address, Claim, Fact, Link, Namespace, Route, Want, is_ours, named
 from .state import Have, ends, netns_exists
 from .step import destination, dotted, place
 
@@ -53,7 +53,7 @@ def _describe(fact: Fact) -> tuple[str, str]:
     if isinstance(fact, Route):
         hand_over = f", or hand it over by giving it protocol {ROUTE_PROTOCOL}"
         return f"route {destination(fact)}{place(fact.netns)}", hand_over
-    return " ".join(fact.identity), ""
+    return named(fact.identity), ""
 
 
 class _Check:
@@ -77,6 +77,8 @@ class _Check:
                 self._route(fact)
         for fact in self.want.absent:
             self._protected_removal(fact)
+            if isinstance(fact, Namespace) and not fact.force:
+                self._inhabited(fact)
         self._ports()
 
     def _whereabouts(self, fact: Fact) -> None:
@@ -98,7 +100,7 @@ class _Check:
 
     def _missing(self, what: str, maker: str, fact: Fact) -> None:
         if not self.predicting:
-            raise ConflictError(f"make {' '.join(fact.identity)}", f"{what} does not exist", f"Make it with {maker}")
+            raise ConflictError(f"make {named(fact.identity)}", f"{what} does not exist", f"Make it with {maker}")
 
     def _bridge(self, netns: str, master: str, port: Link) -> None:
         there = self.have.facts.get(("link", netns, master))
@@ -179,9 +181,21 @@ class _Check:
             if isinstance(fact, Address) and fact.identity in self.have.ledger.originals:
                 return
             raise ConflictError(
-                f"remove {' '.join(fact.identity[2:])}",
+                f"remove {named(fact.identity)}",
                 f"{name} carries {self.have.protected[name]}",
                 "Use another interface; this one is left alone",
+            )
+
+    def _inhabited(self, fact: Namespace) -> None:
+        inhabitants = self.have.inhabitants.get(fact.name, ())
+        # Of a namespace that was only given a name, nothing but the name goes.
+        if inhabitants and fact.identity not in self.have.ledger.originals:
+            listed = ", ".join(f"{pid} ({command})" for pid, command in inhabitants[:8])
+            more = f" and {len(inhabitants) - 8} more" if len(inhabitants) > 8 else ""
+            raise ConflictError(
+                f"delete namespace {fact.name}",
+                f"processes live in it: {listed}{more}",
+                "End them first, or set force to take away its name alone",
             )
 
     def _address(self, fact: Address) -> None:

@@ -133,21 +133,23 @@ class _Planner:
         have = self.facts.get(fact.identity)
         if have is None or self._goes_with_link(fact):
             self.ledger = self.ledger.forgotten(fact.identity)
-        elif fact.identity in self.ledger.originals:
+        elif self.ledger.originals.get(fact.identity) is not None:
             self._restore(have, self.ledger.originals[fact.identity])
+        elif fact.identity in self.ledger.originals:
+            self._delete(fact, have)
+            self.ledger = self.ledger.forgotten(fact.identity)
         elif owned(self.facts, have):
             self._delete(fact, have)
         elif not isinstance(fact, Address):
             conflicts.refuse_to_remove(have)
 
     def _delete(self, fact: Fact, have: Fact) -> None:
-        if isinstance(fact, Namespace) and isinstance(have, Namespace):
-            self.add(Step(dataclasses.replace(have, force=fact.force), None))
-            self.ledger = self.ledger.without_namespace(fact.name)
-        elif isinstance(fact, Ruleset) and isinstance(have, Ruleset):
+        if isinstance(fact, Ruleset) and isinstance(have, Ruleset):
             self.add(Step(dataclasses.replace(have, flush=fact.flush), None))
         else:
             self.add(Step(have, None))
+        if isinstance(fact, Namespace):
+            self.ledger = self.ledger.without_namespace(fact.name)
 
     def _goes_with_link(self, fact: Fact) -> bool:
         """An address on a link of ours that is to be removed itself."""

@@ -26,12 +26,14 @@ class Have:
     under the wanted identity, and so do the addresses and routes on it.
     ports: how many ports a bridge, as (netns, name), has.
     protected: links of this namespace that carry the management path, with the reason.
+    inhabitants: (PID, command) of the processes in namespaces that shall go.
     """
 
     facts: t.Mapping[Identity, Fact] = field(default_factory=dict)
     ledger: Ledger = EMPTY
     ports: t.Mapping[tuple[str, str], int] = field(default_factory=dict)
     protected: t.Mapping[str, str] = field(default_factory=dict)
+    inhabitants: t.Mapping[str, t.Sequence[tuple[int, str]]] = field(default_factory=dict)
 
 
 Facts = dict[Identity, Fact]

@@ -9,7 +9,7 @@ import dataclasses
 import typing as t
 
 from ..errors import SpecError
-from ..model import Fact, Identity, Want, differences, merged
+from ..model import Fact, Identity, Want, differences, merged, named
 
 
 def union(wants: t.Sequence[tuple[str, Want]]) -> Want:
@@ -29,7 +29,7 @@ def union(wants: t.Sequence[tuple[str, Want]]) -> Want:
     for identity, key in gone.items():
         if identity in facts:
             raise SpecError(
-                key, f"{_named(identity)} shall be absent here and present in {facts[identity][0]}", "choose one"
+                key, f"{named(identity)} shall be absent here and present in {facts[identity][0]}", "choose one"
             )
     return dataclasses.replace(total, facts=tuple(fact for _key, fact in facts.values()))
 
@@ -38,7 +38,7 @@ def _one_subject(key: str, want: Want, subjects: dict[Identity, str]) -> None:
     """The first fact of a request is what it is about, and no other request is about the same."""
     for fact in (*want.facts, *want.absent)[:1]:
         if fact.identity in subjects:
-            raise SpecError(key, f"{_named(fact.identity)} is already in {subjects[fact.identity]}", "list it once")
+            raise SpecError(key, f"{named(fact.identity)} is already in {subjects[fact.identity]}", "list it once")
         subjects[fact.identity] = key
 
 
@@ -47,11 +47,7 @@ def _both(key: str, fact: Fact, other_key: str, other: Fact) -> Fact:
         if there is not None:
             raise SpecError(
                 f"{key}.{field}",
-                f"{here!r} contradicts {there!r} for {_named(fact.identity)} in {other_key}",
+                f"{here!r} contradicts {there!r} for {named(fact.identity)} in {other_key}",
                 "choose one",
             )
     return merged(other, fact)
-
-
-def _named(identity: Identity) -> str:
-    return " ".join(word for word in identity if word)
