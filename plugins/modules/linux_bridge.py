@@ -176,11 +176,17 @@ diff:
     before:
       description: As they were.
       type: str
-      sample: "link br0:\n  name: \"br0\"\n  mtu: 1500\n"
+      sample: ""
     after:
       description: As they are now, or in check mode would be.
       type: str
-      sample: "link br0:\n  name: \"br0\"\n  mtu: 1400\n"
+      sample: |
+        link br0:
+          netns: ""
+          name: "br0"
+          kind: "bridge"
+          alias: "netpath:pods"
+          up: true
 asked:
   description: What could not be done, or the option that is wrong.
   returned: failure

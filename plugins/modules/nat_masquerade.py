@@ -169,7 +169,13 @@ diff:
     after:
       description: As they are now, or in check mode would be.
       type: str
-      sample: "ruleset pods:\n  name: \"pods\"\n  rules:\n    sources: [\"10.22.33.0/24\"]\n"
+      sample: |
+        ruleset pods:
+          netns: ""
+          name: "pods"
+          rules:
+            sources: ["10.22.33.0/24", "fd00:22:33::/64"]
+            not_out_interface: "br0"
 asked:
   description: What could not be done, or the option that is wrong.
   returned: failure

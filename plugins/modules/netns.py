@@ -32,7 +32,7 @@ options:
       - Gives a name to a namespace that has none, for example that of a container.
       - The PID of a process in it, or the absolute path of its handle, such as C(/proc/1234/ns/net).
       - It is looked at only as long as the name is not taken. Such a namespace stays somebody else's and gets no
-        mark; O(state=absent) takes the name away again, while programs live in it only with O(force).
+        mark; O(state=absent) takes the name away again, and the namespace lives on as long as a program does in it.
     type: str
   loopback: &loopback
     description:
@@ -162,7 +162,11 @@ diff:
     after:
       description: As they are now, or in check mode would be.
       type: str
-      sample: "namespace ns1:\n  name: \"ns1\"\n  alias: \"netpath:pods\"\n  loopback: true\n"
+      sample: |
+        namespace ns1:
+          name: "ns1"
+          alias: "netpath:pods"
+          loopback: true
 asked:
   description: What could not be done, or the option that is wrong.
   returned: failure

@@ -165,7 +165,12 @@ diff:
     after:
       description: As they are now, or in check mode would be.
       type: str
-      sample: "route ns1 254 0.0.0.0/0 0:\n  destination: \"0.0.0.0/0\"\n  gateway: \"10.22.33.1\"\n"
+      sample: |
+        route ns1 254 0.0.0.0/0 0:
+          netns: "ns1"
+          destination: "0.0.0.0/0"
+          type: "unicast"
+          gateway: "10.22.33.1"
 asked:
   description: What could not be done, or the option that is wrong.
   returned: failure

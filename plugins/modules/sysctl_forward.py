@@ -145,11 +145,17 @@ diff:
     before:
       description: As they were.
       type: str
-      sample: "setting net.ipv4.ip_forward:\n  value: \"0\"\n"
+      sample: |
+        setting net.ipv4.ip_forward:
+          netns: ""
+          value: "0"
     after:
       description: As they are now, or in check mode would be.
       type: str
-      sample: "setting net.ipv4.ip_forward:\n  value: \"1\"\n"
+      sample: |
+        setting net.ipv4.ip_forward:
+          netns: ""
+          value: "1"
 asked:
   description: What could not be done, or the option that is wrong.
   returned: failure

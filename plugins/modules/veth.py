@@ -201,11 +201,21 @@ diff:
     before:
       description: As they were.
       type: str
-      sample: "link ve-ns1:\n  name: \"ve-ns1\"\n  mtu: 1500\n"
+      sample: |
+        link ve-ns1:
+          netns: ""
+          name: "ve-ns1"
+          kind: "veth"
+          master: ""
     after:
       description: As they are now, or in check mode would be.
       type: str
-      sample: "link ve-ns1:\n  name: \"ve-ns1\"\n  mtu: 1400\n"
+      sample: |
+        link ve-ns1:
+          netns: ""
+          name: "ve-ns1"
+          kind: "veth"
+          master: "br0"
 asked:
   description: What could not be done, or the option that is wrong.
   returned: failure

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine import inventory
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Want
@@ -70,21 +73,47 @@ def inside(namespace: str) -> t.Iterator[None]:
         os.close(home)
 
 
-def seen_from(namespace: str, target: str, protocol: str = "tcp", timeout: float = 1.0) -> str:
-    """Whom the internet saw when a namespace asked it, or in words why there was no answer."""
+def families_of(*namespaces: str) -> list[str]:
+    """Each namespace with each family, as unreachable_from says them."""
+    return [f"{namespace} {family}" for namespace in namespaces for family in PUBLIC]
+
+
+def seen_from(namespace: str, target: str, patience: float = 4.0) -> str:
+    """Whom the internet saw when a namespace asked it, or in words why there was no answer.
+
+    Asked again until patience, in seconds, ends: a neighbour that did not answer is given up for good only then.
+    """
+    give_up = time.monotonic() + patience
     with inside(namespace):
-        try:
-            return str(probe.probe(protocol, target, timeout=timeout).client)
-        except OSError as error:
-            return str(error)
+        while True:
+            try:
+                return str(probe.tcp(target, timeout=max(0.05, min(1.0, give_up - time.monotonic()))).client)
+            except OSError as error:
+                if time.monotonic() + 0.05 > give_up:
+                    return str(error)
+                time.sleep(0.02)
 
 
-def unreachable_from(node: Node, *namespaces: str, families: t.Sequence[str] = ("ipv4", "ipv6")) -> list[str]:
-    """One line for each namespace and family whose packets do not come back translated to the node's address."""
+def unreachable_from(node: Node, *namespaces: str, timeout: float = 4.0) -> list[str]:
+    """The namespaces and families whose packets do not come back translated to the node's address."""
     wanted = {"ipv4": node.address, "ipv6": node.address6}
 
     def ask_all() -> list[str]:
-        found = [(name, family, seen_from(name, PUBLIC[family])) for name in namespaces for family in families]
-        return [f"{name} {family}: {client}" for name, family, client in found if client != wanted[family]]
+        asked = [(namespace, family) for namespace in namespaces for family in PUBLIC]
+        with ThreadPoolExecutor(len(asked)) as threads:
+            seen = threads.map(lambda pair: seen_from(pair[0], PUBLIC[pair[1]], timeout), asked)
+            return [f"{name} {family}" for (name, family), who in zip(asked, seen) if who != wanted[family]]
 
     return node.call(ask_all)
+
+
+def await_links(*namespaces: str, patience: float = 5.0) -> None:
+    """Wait until no IPv6 address of the node and the namespaces is being checked for duplicates any more."""
+    give_up = time.monotonic() + patience
+    waiting = [["ip", *place, "-6", "-o", "address", "show", "tentative"] for place in [[], *map(_inside, namespaces)]]
+    while waiting and time.monotonic() < give_up:
+        waiting = [ask for ask in waiting if subprocess.run(ask, capture_output=True, check=True).stdout]
+
+
+def _inside(namespace: str) -> list[str]:
+    return ["-n", namespace]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import KernelError, UnsupportedError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import nftables
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import conntrack, nftables
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, NatRules
 
@@ -23,6 +22,10 @@ from tests.lab.world import Node, World
 _OBSTACLE = privilege.obstacle() or (None if shutil.which("nft") else "the program nft is missing")
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
+# In another user namespace nft has a smaller socket buffer.
+_FIRST_USERS = "4294967295" in Path("/proc/self/uid_map").read_text(encoding="ascii")
+# The second is what the lab raises for an exception that cannot be pickled, with the name of its class.
+REFUSED = (EgressError, RuntimeError)
 Change = tuple[str, t.Optional[NatRules]]
 
 PLAIN = NatRules(("10.22.33.0/24", "fd00:22:33::/64"))
@@ -35,7 +38,6 @@ FULL = NatRules(
     (1024, 65535),
     random_fully=True,
 )
-TABLE = ("nft", "list", "table", "inet", nftables.TABLE)
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +73,6 @@ def ruleset(node: Node) -> str:
     return node.run(["nft", "list", "ruleset"]).stdout
 
 
-def rule_count(node: Node) -> int:
-    listed = json.loads(node.run(["nft", "-j", "list", "ruleset"]).stdout)["nftables"]
-    return sum("rule" in item for item in listed)
-
-
 def many(count: int) -> tuple[str, ...]:
     return tuple(f"10.{i // 128}.{i % 128 * 2}.0/24" for i in range(count))
 
@@ -96,7 +93,7 @@ def many(count: int) -> tuple[str, ...]:
         NatRules(("10.0.0.0/8",), to_source=("198.51.100.1-198.51.100.6", "2001:db8::1-2001:db8::ffff"), ports=(1, 9)),
         NatRules(("fd00::/8",), to_source=("", "2001:db8::1"), ports=(1, 9), random_fully=True),
         NatRules(("10.0.0.0/8",), to_source=("198.51.100.0-198.51.100.255", ""), ports=(1024, 65535)),
-        NatRules(many(10_000)),
+        NatRules(many(10_000 if _FIRST_USERS else 1000)),
     ],
     ids=lambda rules: f"{rules.sources[0]}-{len(rules.sources)}",
 )
@@ -105,7 +102,7 @@ def test_what_is_written_reads_back(empty: Node, rules: NatRules) -> None:
     assert empty.call(_read) == {"pods-a": rules, "other": PLAIN}
 
 
-@pytest.mark.parametrize("rules", [PLAIN, FULL, NatRules(many(1000))])
+@pytest.mark.parametrize("rules", [PLAIN, FULL])
 def test_survives_being_saved_and_loaded_as_text(empty: Node, rules: NatRules) -> None:
     empty.call(_write, [("a", rules)])
     empty.run(["nft", "-f", "-"], input="flush ruleset\n" + ruleset(empty))
@@ -125,18 +122,11 @@ def test_replace_and_delete(empty: Node) -> None:
     assert ruleset(empty) == ""
 
 
-def test_writing_again_changes_nothing(empty: Node) -> None:
-    empty.call(_write, [("a", PLAIN), ("b", FULL)])
-    before = ruleset(empty)
-    empty.call(_write, [("a", PLAIN), ("b", FULL)])
-    assert sorted(ruleset(empty).splitlines()) == sorted(before.splitlines())
-
-
 def test_number_of_rules_does_not_depend_on_the_number_of_subnets(empty: Node) -> None:
     counts = set()
     for subnets in (10, 1000):
         empty.call(_write, [("a", dataclasses.replace(FULL, sources=(*many(subnets), "fd00::/64")))])
-        counts.add(rule_count(empty))
+        counts.add(empty.run(["nft", "-j", "list", "ruleset"]).stdout.count('"rule"'))
     assert counts == {5}
 
 
@@ -195,7 +185,7 @@ EDITS = {
     "base chain gone": "flush chain T postrouting; delete chain T postrouting",
     "base chain of another type": "flush chain T postrouting; delete chain T postrouting;"
     " add chain T postrouting { type filter hook forward priority 0; policy drop; }; add rule T postrouting accept",
-    "leftovers alone": "delete table T; add table T; add set T src4_a { type ether_addr; }; add chain T nat_a",
+    "leftovers alone": "delete table T; add table T; add set T src4_a { type ipv4_addr; }; add chain T nat_a",
 }
 
 
@@ -217,16 +207,10 @@ def test_table_that_sleeps(empty: Node) -> None:
     empty.call(_write, [("a", PLAIN)])
     empty.run(["nft", f"add table inet {nftables.TABLE} {{ flags dormant; }}"])
     # nft up to 1.0.6 prints the table's flags from memory that is not theirs: at times that is no JSON.
-    with contextlib.suppress(KernelError):
-        assert empty.call(_in_words, _read) == {"a": None}
-        empty.call(_in_words, _write, [("a", FULL)])
+    with contextlib.suppress(*REFUSED):
+        assert empty.call(_read) == {"a": None}
+        empty.call(_write, [("a", FULL)])
         assert empty.call(_read) == {"a": FULL}
-
-
-def test_elements_changed_by_hand_read_as_they_are(empty: Node) -> None:
-    empty.call(_write, [("a", PLAIN)])
-    empty.run(["nft", "add", "element", "inet", nftables.TABLE, "src4_a", "{ 10.99.0.0/16 }"])
-    assert empty.call(_read) == {"a": NatRules(("10.22.33.0/24", "10.99.0.0/16", "fd00:22:33::/64"))}
 
 
 def test_other_networks_survive_the_repair_of_the_base_chain(empty: Node) -> None:
@@ -242,20 +226,9 @@ def test_one_transaction(empty: Node) -> None:
     empty.call(_write, [("a", PLAIN)])
     before = ruleset(empty)
     overlapping = NatRules(("10.0.0.0/8", "10.0.0.0/16"))
-    with pytest.raises(KernelError, match="nft says"):
-        empty.call(_in_words, _write, [("a", FULL), ("b", overlapping)])
+    with pytest.raises(REFUSED, match="nft says"):
+        empty.call(_write, [("a", FULL), ("b", overlapping)])
     assert ruleset(empty) == before
-
-
-def _in_words(function: t.Callable[..., t.Any], *arguments: t.Any) -> t.Any:
-    """Errors of the engine have more arguments than pickle gives them."""
-    try:
-        return function(*arguments)
-    except (KernelError, UnsupportedError) as error:
-        kind, words = type(error), str(error)
-    stand_in = kind.__new__(kind)
-    stand_in.args = (words, "", 0)[: 3 if kind is KernelError else 2]
-    raise stand_in
 
 
 def test_named_namespace(empty: Node) -> None:
@@ -263,22 +236,17 @@ def test_named_namespace(empty: Node) -> None:
     try:
         empty.call(_write, [("a", PLAIN)], "blue")
         assert (empty.call(_read), empty.call(_read, "blue")) == ({}, {"a": PLAIN})
-        assert "nat_a" in empty.namespace_run("blue", TABLE).stdout
+        assert "nat_a" in empty.namespace_run("blue", ["nft", "list", "ruleset"]).stdout
     finally:
         empty.run(["ip", "netns", "delete", "blue"])
-
-
-def test_interface_name_that_nft_cannot_express(empty: Node) -> None:
-    with pytest.raises(UnsupportedError, match="'@'"):
-        empty.call(_in_words, _write, [("a", NatRules(("10.0.0.0/8",), out_interface="@up"))])
 
 
 def test_program_missing(empty: Node) -> None:
     folder = Path(str(shutil.which("nft"))).resolve().parent
     empty.run(["mount", "-t", "tmpfs", "none", str(folder)])
     try:
-        with pytest.raises(UnsupportedError, match=r"nft is missing.*package nftables"):
-            empty.call(_in_words, _read)
+        with pytest.raises(REFUSED, match=r"nft is missing.*package nftables"):
+            empty.call(_read)
     finally:
         empty.run(["umount", str(folder)])
 
@@ -287,7 +255,7 @@ def _write_by(program: str, changes: t.Sequence[Change]) -> None:
     """With another program in place of nft."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{Path(program).parent}:{os.environ['PATH']}")
-        _in_words(_write, changes)
+        _write(changes)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +273,7 @@ def test_kernel_feature_missing(empty: Node, tmp_path: Path, word: str, feature:
         f'exec {real} "$@" <<<"$text"\n'
     )
     program.chmod(0o755)
-    with pytest.raises(UnsupportedError, match=rf"lacks .*{feature}.*Operation not supported"):
+    with pytest.raises(REFUSED, match=rf"lacks .*{feature}.*Operation not supported"):
         empty.call(_write_by, str(program), [("a", PLAIN)])
     assert ruleset(empty) == ""
 
@@ -351,9 +319,17 @@ def _probe_inside(protocol: str, target: str) -> bool:
         return True
 
 
+def _write_and_forget(rules: NatRules) -> None:
+    """A probe may have the port or identifier of an earlier one: no flow of a source is to be left."""
+    _write([("pods", rules)])
+    with Namespaces() as namespaces:
+        for change in ((PLAIN, None), (None, PLAIN)):
+            conntrack.flush_changed(namespaces, HOST, *change)
+
+
 def seen(world: World, gate: Node, rules: NatRules, protocol: str, target: str) -> Seen:
     """Whom the other side saw, under these rules."""
-    gate.call(_write, [("pods", rules)])
+    gate.call(_write_and_forget, rules)
     before = len(world.internet.seen())
     answered = gate.call(_probe_inside, protocol, target)
     found = world.internet.seen()[before]

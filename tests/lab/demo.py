@@ -142,7 +142,8 @@ def _print_table(rows: t.Sequence[Row], world: World) -> None:
 
 def _stay(world: World, environment: t.Mapping[str, str]) -> None:
     node = world.nodes[0]
-    user = "" if os.path.realpath("/proc/1/ns/user") == os.path.realpath("/proc/self/ns/user") else " -U --preserve-credentials"
+    rootless = not os.path.samefile("/proc/1/ns/user", "/proc/self/ns/user")
+    user = " -U --preserve-credentials" if rootless else ""
     print("\ndemo: DEMO_KEEP is set, so the world stays until Ctrl-C. To look around in a namespace of node1:")
     print(f"    nsenter -t {node.pid}{user} -n -m -u ip netns exec ns1 ping {TARGETS[4]}")
     print(f"The inventory is {environment['LAB_INVENTORY']}", flush=True)

@@ -41,7 +41,7 @@ _MOST = 9989  # the number in the IPv6 address is written in four decimal digits
 _SERVICE = Path(__file__).resolve().parent / "internet.py"
 
 # The kernel's own defaults: a new namespace may inherit the values of the machine.
-_DEFAULTS = {
+DEFAULTS = {
     "ipv4/ip_forward": "0",
     "ipv4/conf/all/rp_filter": "0",
     "ipv4/conf/default/rp_filter": "0",
@@ -149,7 +149,7 @@ class World:
                 routes = [f"route add default via {gateway}" for gateway in (GATEWAY, GATEWAY6)]
                 _connect(self.segment, node, routes)
             else:
-                node.run(["sh", "-ec", f"{_write_settings(_DEFAULTS)}ip link set lo up"])
+                node.run(["sh", "-ec", f"{write_settings(DEFAULTS)}ip link set lo up"])
         except BaseException:
             node.close()
             raise
@@ -159,9 +159,7 @@ class World:
     def _start_node(self, name: str, uplink: bool) -> Node:
         if not uplink:
             return Node(name, holder.start(name))
-        address = str(ipaddress.IPv4Address("198.18.0.0") + _FIRST + self._made)
-        address6 = f"2001:db8:18::{_FIRST + self._made}"
-        return Node(name, holder.start(name, f"nameserver {PUBLIC[0]}\n"), UPLINK, address, address6)
+        return Node(name, holder.start(name, f"nameserver {PUBLIC[0]}\n"), UPLINK, *uplink_addresses(self._made))
 
     def close(self) -> None:
         """Take everything away; what is already gone is not an error."""
@@ -184,20 +182,35 @@ class World:
         return internet
 
 
+def uplink_addresses(number: int) -> tuple[str, str]:
+    """Return the IPv4 and the IPv6 address of the node with a number, which starts at 1."""
+    return str(ipaddress.IPv4Address("198.18.0.0") + _FIRST + number), f"2001:db8:18::{_FIRST + number}"
+
+
+def wire(segment: Node, node: Node, interface: str, *, port: str = "", mac: str = "") -> None:
+    """Give a node an interface on the segment, down and without addresses."""
+    peer = f"peer name {interface} mtu {MTU} netns {node.pid} {f'address {mac}' if mac else ''}"
+    link = f"link add {port or node.name} mtu {MTU} master {_BRIDGE} up type veth {peer}"
+    segment.run(["ip", *link.split()])
+
+
+def unwire(segment: Node, port: str) -> None:
+    """Take an interface away at once: the kernel does so only some time after the end of its node."""
+    segment.run(["ip", "link", "delete", port], check=False)
+
+
 def _make_segment() -> Node:
     segment = Node("segment", holder.start("segment"))
     # The machine may filter bridged frames; multicast snooping would need a querier.
     bridge = f"ip link add {_BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0"
     up = f"ip link set {_BRIDGE} mtu {MTU} up"
-    segment.run(["sh", "-ec", f"{_write_settings(_SEGMENT_SETTINGS)}{bridge}\n{up}"])
+    segment.run(["sh", "-ec", f"{write_settings(_SEGMENT_SETTINGS)}{bridge}\n{up}"])
     return segment
 
 
 def _connect(segment: Node, node: Node, then: t.Sequence[str]) -> None:
     """Give a node its uplink on the segment, addresses and what else `ip` is to set."""
-    peer = f"peer name {UPLINK} mtu {MTU} netns {node.pid}"
-    link = f"link add {node.name} mtu {MTU} master {_BRIDGE} up type veth {peer}"
-    segment.run(["ip", *link.split()])
+    wire(segment, node, UPLINK)
     batch = [
         "link set lo up",
         f"link set {UPLINK} up",
@@ -205,7 +218,7 @@ def _connect(segment: Node, node: Node, then: t.Sequence[str]) -> None:
         f"address add {node.address6}/{PREFIX6} dev {UPLINK} nodad",
         *then,
     ]
-    settings = _write_settings({**_DEFAULTS, **_UPLINK_SETTINGS})
+    settings = write_settings({**DEFAULTS, **_UPLINK_SETTINGS})
     node.run(["sh", "-ec", f"{settings}ip -batch -"], input="\n".join(batch) + "\n")
     segment.call(_await_forwarding, node.name)
 
@@ -222,7 +235,8 @@ def _await_forwarding(port: str, patience: float = 5.0) -> None:
         time.sleep(0.0005)
 
 
-def _write_settings(settings: t.Mapping[str, str]) -> str:
+def write_settings(settings: t.Mapping[str, str]) -> str:
+    """Return shell commands that write values below /proc/sys/net."""
     return "".join(f"echo {value} > /proc/sys/net/{key}\n" for key, value in settings.items())
 
 

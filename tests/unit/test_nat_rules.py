@@ -8,6 +8,7 @@ import ipaddress
 import typing as t
 
 import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import UnsupportedError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import conntrack, nftables
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import NatRules
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.values import collapsed
@@ -122,6 +123,13 @@ def test_listings_of_other_versions_read_the_same() -> None:
     assert read(dialect(objects)) == {NAME: FULL}
 
 
+def test_range_that_nft_0_9_8_lists_as_a_prefix() -> None:
+    rules = dataclasses.replace(PLAIN, to_source=("198.51.100.1-198.51.100.6", "2001:db8::1"))
+    objects = written((NAME, rules))
+    part(objects, "rule")["expr"][-1]["snat"]["addr"] = {"prefix": {"addr": "198.51.100.1", "len": 29}}
+    assert read(objects) == {NAME: rules}
+
+
 def test_number_of_rules_does_not_depend_on_the_number_of_subnets() -> None:
     def count(subnets: int) -> int:
         sources = tuple(f"10.{i // 128}.{i % 128 * 2}.0/24" for i in range(subnets))
@@ -171,6 +179,12 @@ def test_edited_by_hand_is_unreadable(edit: t.Callable[[list[Json]], object]) ->
     assert read(objects) == {NAME: None}
 
 
+def test_elements_changed_by_hand_read_as_they_are() -> None:
+    objects = written((NAME, PLAIN))
+    part(objects, "set", "src4_pods_a")["elem"].append("10.99.0.1")
+    assert read(objects) == {NAME: NatRules(("10.22.33.0/24", "10.99.0.1/32", "fd00:22:33::/64"))}
+
+
 def test_table_goes_with_the_last_network() -> None:
     delete = [{"delete": {"table": {"family": "inet", "name": "netpath_egress"}}}]
     table = nftables.listed(written((NAME, FULL), ("other", PLAIN)))
@@ -195,6 +209,12 @@ def test_foreign_parts_keep_the_table(foreign: Json) -> None:
     deleted = [kind for command in commands for kind in command.get("delete", {})]
     assert (deleted.count("table"), deleted.count("chain"), deleted.count("set")) == (0, 1, 4)
     assert deleted.count("rule") == 5
+
+
+def test_interface_name_that_nft_cannot_express() -> None:
+    rules = dataclasses.replace(PLAIN, out_interface="@up")
+    with pytest.raises(UnsupportedError, match="'@'"):
+        nftables.write(t.cast("t.Any", None), "", [("a", rules)])
 
 
 # Flows

@@ -175,7 +175,12 @@ DRIFT: dict[str, tuple[list[Fact], list[str]]] = {
     "address missing": (there(without=[INSIDE4]), [f"add address 10.0.0.2/24 to eth0 {INSIDE}"]),
     "address of another prefix": (
         there(Address("ns1", "eth0", "10.0.0.2/16"), without=[INSIDE4]),
-        [f"delete address 10.0.0.2/16 from eth0 {INSIDE}", f"add address 10.0.0.2/24 to eth0 {INSIDE}"],
+        [
+            f"delete address 10.0.0.2/16 from eth0 {INSIDE}",
+            f"add address 10.0.0.2/24 to eth0 {INSIDE}",
+            # The last IPv4 address takes the routes along.
+            f"add route default via 10.0.0.1 {INSIDE}",
+        ],
     ),
     "a stranger's address": (
         there(Address("ns1", "eth0", "10.9.0.2/24")),
@@ -183,7 +188,11 @@ DRIFT: dict[str, tuple[list[Fact], list[str]]] = {
     ),
     "a stranger's primary address, ours secondary: it goes along": (
         there(Address("ns1", "eth0", "10.0.0.9/24"), change(INSIDE4, secondary=True)),
-        [f"delete address 10.0.0.9/24 from eth0 {INSIDE}", f"add address 10.0.0.2/24 to eth0 {INSIDE}"],
+        [
+            f"delete address 10.0.0.9/24 from eth0 {INSIDE}",
+            f"add address 10.0.0.2/24 to eth0 {INSIDE}",
+            f"add route default via 10.0.0.1 {INSIDE}",
+        ],
     ),
     "gateway lost": (there(without=[GATEWAY4]), ["add address 10.0.0.1/24 to br0"]),
     "route missing": (there(without=[DEFAULT4]), [f"add route default via 10.0.0.1 {INSIDE}"]),

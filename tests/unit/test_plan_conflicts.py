@@ -14,6 +14,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Want,
 )
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
+from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have
 
 from tests.unit.asking import Options, all_of, found, want
 from tests.unit.test_plan import (
@@ -151,7 +152,7 @@ SACRED: dict[str, tuple[Want, str]] = {
     "enslaved as an end of a pair": (want("veth", {**UP0, "master": "br0"}), "enslave up0"),
     "taken down": (want("veth", {**UP0, "up": False}), "take down up0"),
     "MAC": (want("veth", {**UP0, "mac": "02:00:00:00:00:07"}), "change the MAC of up0"),
-    "removed": (want("veth", {"name": "up0", "state": "absent"}), "remove up0"),
+    "removed": (want("veth", {"name": "up0", "state": "absent"}), "remove link up0"),
 }
 
 
@@ -232,3 +233,14 @@ def test_errors_are_words() -> None:
         with pytest.raises(ConflictError) as caught:
             make_plan(wanted, found(*facts))
         assert not set("()={}") & set(str(caught.value))
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_namespace_with_inhabitants_needs_force(force: bool) -> None:
+    have = Have({NS1.identity: NS1}, inhabitants={"ns1": [(12, "sleep")]})
+    wanted = want("netns", {"name": "ns1", "state": "absent", "force": force})
+    if force:
+        assert make_plan(wanted, have).actions == ["delete namespace ns1"]
+        return
+    with pytest.raises(ConflictError, match=r"processes live in it: 12 \(sleep\)"):
+        make_plan(wanted, have)

@@ -170,12 +170,9 @@ def test_attached_namespace_gives_its_name_back() -> None:
     plan = planned(want("netns", {"name": "app", "attach": "12"}), [])
     assert plan.actions == ["create namespace app from /proc/12/ns/net"]
     assert plan.ledger.originals == {("namespace", "app"): None}
-    back = planned(want("netns", {"name": "app", "state": "absent", "force": True}), [Namespace("app")], plan.ledger)
+    back = planned(want("netns", {"name": "app", "state": "absent"}), [Namespace("app")], plan.ledger)
     assert back.actions == ["delete namespace app"]
     assert back.ledger == EMPTY
-    removed = back.steps[0].before
-    assert isinstance(removed, Namespace)
-    assert removed.force
 
 
 def test_removed_namespace_takes_its_entries_along() -> None:
@@ -211,8 +208,12 @@ def test_forwarding_writes_down_what_the_kernel_changes_along() -> None:
         ("setting", "", FORWARD4): setting(FORWARD4, "0"),
         ("setting", "", "net/ipv4/conf/tun0/forwarding"): setting("net/ipv4/conf/tun0/forwarding", "1"),
     }
-    now = [setting(FORWARD4, "1"), *(change(fact, value="1") for fact in FOUND[1:3]), setting(REDIRECTS, "0")]
-    claimed = [*now, *plan.ledger.claims.values()]
+    now: list[Fact] = [
+        setting(FORWARD4, "1"),
+        *(change(fact, value="1") for fact in FOUND[1:3]),
+        setting(REDIRECTS, "0"),
+    ]
+    claimed: list[Fact] = [*now, *plan.ledger.claims.values()]
     assert planned(want("sysctl_forward", FORWARDING), claimed, plan.ledger).actions == []
 
     back = planned(want("sysctl_forward", {"network": "pods", "state": "restored"}), claimed, plan.ledger)
@@ -226,10 +227,10 @@ def test_forwarding_writes_down_what_the_kernel_changes_along() -> None:
 
 def test_setting_stays_while_another_network_needs_it() -> None:
     first = planned(want("sysctl_forward", FORWARDING), FOUND[:1])
-    now = [setting(FORWARD4, "1"), *first.ledger.claims.values()]
+    now: list[Fact] = [setting(FORWARD4, "1"), *first.ledger.claims.values()]
     second = planned(want("sysctl_forward", {**FORWARDING, "network": "lab"}), now, first.ledger)
     assert second.actions == ["note that lab needs net.ipv4.ip_forward = 1"]
-    both = [*now, *second.ledger.claims.values()]
+    both: list[Fact] = [*now, *second.ledger.claims.values()]
 
     one = planned(want("sysctl_forward", {"network": "pods", "state": "restored"}), both, second.ledger)
     assert one.actions == ["note that pods no longer needs net.ipv4.ip_forward"]
@@ -241,7 +242,7 @@ def test_setting_stays_while_another_network_needs_it() -> None:
 
 def test_two_networks_that_need_different_values_are_refused() -> None:
     first = planned(want("sysctl_forward", FORWARDING), FOUND[:1])
-    facts = [setting(FORWARD4, "1"), *first.ledger.claims.values()]
+    facts: list[Fact] = [setting(FORWARD4, "1"), *first.ledger.claims.values()]
     with pytest.raises(ConflictError, match=r"set net.ipv4.ip_forward to 0 for lab: pods needs 1"):
         planned(want("sysctl_forward", {"ipv4": False, "network": "lab"}), facts, first.ledger)
 
@@ -253,12 +254,12 @@ def test_persisted_settings_are_those_that_are_claimed() -> None:
     assert plan.steps[-1].after == File(SYSCTL_FILE, content)
     assert "net/ipv4/ip_forward = 1\n" in content
 
-    facts = [setting(FORWARD4, "1"), File(SYSCTL_FILE, content), *plan.ledger.claims.values()]
+    facts: list[Fact] = [setting(FORWARD4, "1"), File(SYSCTL_FILE, content), *plan.ledger.claims.values()]
     again = planned(want("sysctl_forward", {**FORWARDING, "persist": True}), facts, plan.ledger)
     assert again.actions == []
     more = planned(want("sysctl_forward", {"ipv6": True}), [*facts, setting(FORWARD6, "0")], plan.ledger)
     assert more.actions[-1] == f"rewrite {SYSCTL_FILE}"
-    edited = [*facts[:1], File(SYSCTL_FILE, ""), *facts[2:]]
+    edited: list[Fact] = [*facts[:1], File(SYSCTL_FILE, ""), *facts[2:]]
     mended = planned(want("sysctl_forward", {**FORWARDING, "persist": True}), edited, plan.ledger)
     assert mended.actions == [f"rewrite {SYSCTL_FILE}"]
     back = planned(want("sysctl_forward", {"network": "pods", "state": "restored"}), facts, plan.ledger)
@@ -267,7 +268,7 @@ def test_persisted_settings_are_those_that_are_claimed() -> None:
 
 def test_interface_is_set_again_after_the_switch_that_rewrites_it() -> None:
     """The switch and an interface's own setting differ: the last word is the interface's."""
-    facts = [setting(FORWARD4, "0"), setting("net/ipv4/conf/br0/forwarding", "0")]
+    facts: list[Fact] = [setting(FORWARD4, "0"), setting("net/ipv4/conf/br0/forwarding", "0")]
     wanted = want("sysctl_forward", {"ipv4": True, "interfaces": ["br0"], "persist": False})
     assert [line for line in planned(wanted, facts).actions if line.startswith("set")] == [
         "set net.ipv4.ip_forward to 1 (was 0)"

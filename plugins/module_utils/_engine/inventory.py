@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .errors import UnsupportedError
+from .errors import EgressError, UnsupportedError
 from .kernel import addresses, features, nftables, routes, sysctls
 from .kernel.link_messages import LinkReply, get_links, parse_link
 from .kernel.links import Links
@@ -31,9 +31,9 @@ def inventory(sections: t.Sequence[str] = SECTIONS) -> Data:
         return read_sections(namespaces, sections)
 
 
-def read_sections(namespaces: Namespaces, sections: t.Sequence[str]) -> Data:
-    """The same with handles that are open already."""
-    return _Inventory(namespaces).sections(sections)
+def read_sections(namespaces: Namespaces, sections: t.Sequence[str], anonymous: bool = True) -> Data:
+    """The same with handles that are open already, and if asked without namespaces that have no name."""
+    return _Inventory(namespaces, anonymous).sections(sections)
 
 
 def label(alias: str | None) -> str | None:
@@ -42,36 +42,42 @@ def label(alias: str | None) -> str | None:
 
 
 class _Inventory:
-    def __init__(self, namespaces: Namespaces) -> None:
+    def __init__(self, namespaces: Namespaces, anonymous: bool) -> None:
         self.open = namespaces
         self.links_of = Links(namespaces)
-        self.known = self._known_namespaces()
+        self.known = self._known_namespaces(anonymous)
         self.replies: dict[str, list[LinkReply]] = {place: self._read_links(place) for place in self.known}
 
     def sections(self, names: t.Sequence[str]) -> Data:
         return {name: getattr(self, f"_{name}")() for name in SECTIONS if name in names}
 
-    def _known_namespaces(self) -> dict[str, Data]:
+    def _known_namespaces(self, anonymous: bool) -> dict[str, Data]:
         """By the engine's name of each: the host's, those with a handle, and those that only processes hold."""
         processes = namespaces_of_processes()
         found: dict[str, Data] = {}
         seen: set[tuple[int, int]] = set()
         names = sorted(os.listdir(DIRECTORY)) if os.path.isdir(DIRECTORY) else []
         for place in [HOST, *(name for name in names if is_namespace(path_of(name)))]:
-            status = os.stat(path_of(place))
-            seen.add((status.st_dev, status.st_ino))
-            found[place] = _namespace(
-                place or None, path_of(place), status.st_ino, processes.get((status.st_dev, status.st_ino), [])
-            )
-        for (device, inode), inhabitants in processes.items():
+            if self._may_enter(place):
+                status = os.fstat(self.open.handle(place))
+                identity = (status.st_dev, status.st_ino)
+                seen.add(identity)
+                found[place] = _namespace(place or None, path_of(place), status.st_ino, processes.get(identity, []))
+        for (device, inode), inhabitants in processes.items() if anonymous else ():
             path = f"/proc/{inhabitants[0][0]}/ns/net"
-            if (device, inode) not in seen and self.open.exists(path):
+            if (device, inode) not in seen and self._may_enter(path):
                 found[path] = _namespace(None, path, inode, inhabitants)
         return found
 
+    def _may_enter(self, place: str) -> bool:
+        """A namespace may be gone by now, or be another user's."""
+        try:
+            self.open.socket(place)
+        except EgressError:
+            return False
+        return True
+
     def _read_links(self, place: str) -> list[LinkReply]:
-        if not self.open.exists(place):
-            return []
         return [parse_link(data) for data in self.open.socket(place).dump(get_links())]
 
     def _namespaces(self) -> list[Data]:
@@ -143,9 +149,8 @@ class _Inventory:
     def _forwarding(self) -> list[Data]:
         listed = []
         for place in self.known:
-            if self.open.exists(place):
-                values = sysctls.read(self.open, place, _FORWARDING.values())
-                listed.append({"netns": place, **{key: values.get(name) == "1" for key, name in _FORWARDING.items()}})
+            values = sysctls.read(self.open, place, _FORWARDING.values())
+            listed.append({"netns": place, **{key: values.get(name) == "1" for key, name in _FORWARDING.items()}})
         return listed
 
     def _nat(self) -> list[Data]:

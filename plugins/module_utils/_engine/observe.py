@@ -46,7 +46,8 @@ class Observer:
 
     def view(self) -> HostView:
         """What the expansion of networks needs to know."""
-        return HostView.from_info(read_sections(self.namespaces, ("namespaces", "links", "uplinks")))
+        sections = ("namespaces", "links", "uplinks")
+        return HostView.from_info(read_sections(self.namespaces, sections, anonymous=False))
 
     def ra_uplinks(self, netns: str) -> list[str]:
         """Links whose IPv6 default route was learned from a router advertisement."""
@@ -107,7 +108,8 @@ class _Observation:
                 found = self.links.get(*place)
                 if found:
                     self.facts["link", place[0], place[1]] = self.links.fact(place[0], found)
-        for netns, bridge in sorted(self.want.exclusive_ports):
+        removed = {_place(fact) for fact in self.want.absent if isinstance(fact, Link) and fact.kind == "bridge"}
+        for netns, bridge in sorted(self.want.exclusive_ports | removed):
             for port in self.links.ports(netns, bridge):
                 self.facts.setdefault(("link", netns, port.name), self.links.fact(netns, port))
 
@@ -178,10 +180,22 @@ class _Observation:
                 for reply in routes.read(self.namespaces.socket(netns), version, table, netns=netns):
                     if reply.fact.identity in wanted:
                         self._add_route(reply, netns)
-        for netns, name in sorted(self._moving()):
+        for netns, name in sorted(self._moving() | self._losing_addresses()):
             link = self.located.get((netns, name))
             if link and link.index and link.up:
                 self._routes_of(link, netns, name)
+
+    def _losing_addresses(self) -> set[tuple[str, str]]:
+        """Places of addresses that shall go: the last one takes the routes of its link along."""
+        wanted = {fact.identity for fact in self.want.facts}
+        gone = {fact.identity for fact in self.want.absent}
+        return {
+            (fact.netns, fact.link)
+            for fact in self.facts.values()
+            if isinstance(fact, Address)
+            and fact.identity not in wanted
+            and (fact.identity in gone or (fact.netns, fact.link) in self.want.exclusive_addresses)
+        }
 
     def _routes_of(self, link: Link, netns: str, name: str) -> None:
         """Routes on a link, filed under the place where it shall be."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import typing as t
@@ -51,7 +50,8 @@ def require_bridge_features(links: t.Iterable[Link]) -> None:
 
 def _bridge_takes(key: str, value: bool) -> bool:
     """Try it on a bridge in a namespace that is thrown away."""
-    probe = dataclasses.replace(Link(HOST, "probe", kind="bridge", alias="", up=False), **{key: value})
+    option: dict[str, t.Any] = {key: value}
+    probe = Link(HOST, "probe", kind="bridge", alias="", up=False, **option)
     with in_new_namespace(), Namespaces() as namespaces:
         there = Links(namespaces)
         try:

@@ -12,7 +12,7 @@ import os
 import typing as t
 
 from ..errors import ConflictError, KernelError
-from ..model import HOST, Link, differences
+from ..model import HOST, Link, differences, is_ours
 from . import link_messages as messages
 from .netlink import Message, NetlinkSocket, kernel_error
 from .processes import namespaces_of_processes
@@ -98,17 +98,25 @@ class Links:
         return [port for port in ports if port.master == found.index]
 
     def find(self, want: Link) -> Link | None:
-        """The link wherever it is: under its name, or as the other end of the peer that has the wanted name."""
+        """The link wherever it is: under its name, as the other end of its peer, or by the MAC that its peer got."""
         reply = self.get(want.netns, want.name)
         if reply is not None:
             return self.fact(want.netns, reply, want.peer)
         if want.peer is None:
             return None
-        peer = self.get(want.peer.netns, want.peer.name)
-        if peer is None or peer.kind != "veth" or not (peer.alias or "").startswith("netpath:"):
+        peer = self.get(want.peer.netns, want.peer.name) or self._renamed(want.peer)
+        if peer is None or peer.kind != "veth" or not is_ours(peer.alias):
             return None
         other = self._other_end(want.peer.netns, peer, want.netns)
         return self.fact(other[0], other[1], want.peer) if other else None
+
+    def _renamed(self, end: Link) -> messages.LinkReply | None:
+        """An end of a pair of ours that somebody gave another name. The host's links may be too many to look through."""
+        if end.netns == HOST or not self._namespaces.exists(end.netns):
+            return None
+        mac = end.mac or stable_mac(end.netns, end.name)
+        replies = map(messages.parse_link, self._namespaces.socket(end.netns).dump(messages.get_links()))
+        return next((reply for reply in replies if reply.mac == mac), None)
 
     def fact(self, netns: str, reply: messages.LinkReply, peer_hint: Link | None = None) -> Link:
         """A reply as a fact; of a veth also its other end, which is looked for at the hint first."""

@@ -9,6 +9,7 @@ So the package is entered without running that code; a program that has imported
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -39,13 +40,24 @@ def _enter_package() -> None:
     sys.modules[_NAME] = package
 
 
+@functools.cache
 def _message_class(name: str) -> t.Any:
     """A class of rtnetlink messages, which has the name of its module."""
     _enter_package()
     return getattr(importlib.import_module(f"{_NAME}.netlink.rtnl.{name}"), name)
 
 
-ifaddrmsg = _message_class("ifaddrmsg")
-ifinfmsg = _message_class("ifinfmsg")
-nsidmsg = _message_class("nsidmsg")
-rtmsg = _message_class("rtmsg")
+def ifaddrmsg(data: bytes | None = None) -> t.Any:
+    return _message_class("ifaddrmsg")(data)
+
+
+def ifinfmsg(data: bytes | None = None) -> t.Any:
+    return _message_class("ifinfmsg")(data)
+
+
+def nsidmsg(data: bytes | None = None) -> t.Any:
+    return _message_class("nsidmsg")(data)
+
+
+def rtmsg(data: bytes | None = None) -> t.Any:
+    return _message_class("rtmsg")(data)

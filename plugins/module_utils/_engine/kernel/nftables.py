@@ -61,8 +61,7 @@ class Table:
 
     @property
     def base_is_right(self) -> bool:
-        base = self.chains.get(BASE, {})
-        return all(base.get(key) == value for key, value in _BASE_CHAIN.items())
+        return _BASE_CHAIN.items() <= self.chains.get(BASE, {}).items()
 
     def networks(self) -> set[str]:
         """Names of the networks that anything here belongs to."""
@@ -98,15 +97,15 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
 
 def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
     done = _nft(namespaces, netns, asked, ["list", "table", "inet", TABLE])
-    if done.returncode == 0:
-        try:
-            return listed(json.loads(done.stdout)["nftables"])
-        except ValueError as error:
-            advice = f"Versions up to 1.0.6 do so where the table is dormant: wake it by nft add table inet {TABLE}"
-            raise KernelError(asked, "nft lists it in JSON that is not valid", 0, advice) from error
-    if _code(done.stderr) == errno.ENOENT:
-        return Table()
-    raise _failure(namespaces, netns, asked, done)
+    if done.returncode:
+        if _code(done.stderr) == errno.ENOENT:
+            return Table()
+        raise _failure(namespaces, netns, asked, done)
+    try:
+        return listed(json.loads(done.stdout)["nftables"])
+    except ValueError as error:
+        advice = f"Versions up to 1.0.6 do so where the table is dormant: wake it by nft add table inet {TABLE}"
+        raise KernelError(asked, "nft lists it in JSON that is not valid", 0, advice) from error
 
 
 def _nft(
@@ -130,18 +129,19 @@ def _code(words: str) -> int:
 
 
 def _failure(namespaces: Namespaces, netns: str, asked: str, done: subprocess.CompletedProcess[str]) -> EgressError:
-    lines = [line.rpartition("Error: ")[2].strip() for line in done.stderr.splitlines()]
-    words = "nft says " + ("; ".join(line for line in lines if line) or f"nothing, and ends with {done.returncode}")
+    lines = dict.fromkeys(line.rpartition("Error: ")[2].strip() for line in done.stderr.splitlines())
+    words = "nft says " + ("; ".join(filter(None, lines)) or f"nothing, and ends with {done.returncode}")
     code = _code(words)
     if "JSON support not compiled" in words:
         return UnsupportedError(asked, words, "Install a build of nftables with JSON")
     if code in (errno.EPERM, errno.EACCES):
         return UnsupportedError(asked, words, "Root rights (CAP_NET_ADMIN) are needed")
-    missing = _missing_in_kernel(namespaces, netns, asked) if code in _UNSUPPORTED else ""
+    missing = _missing_in_kernel(namespaces, netns, asked) if code in _UNSUPPORTED and "open file" not in words else ""
     if missing:
-        advice = "Load that kernel module, or use a kernel that has it"
-        return UnsupportedError(asked, f"this kernel lacks {missing}. {words}", advice)
-    return KernelError(asked, words, code, "Try again if something else changes the table at the same time")
+        return UnsupportedError(asked, f"this kernel lacks {missing}. {words}", "Load it, or use a kernel that has it")
+    # Without rights in the first user namespace nft cannot have a larger socket buffer than this.
+    advice = {errno.EMSGSIZE: "Raise net.core.wmem_max"}.get(code, "Try again if something else changes the table now")
+    return KernelError(asked, words, code, advice)
 
 
 def _missing_in_kernel(namespaces: Namespaces, netns: str, asked: str) -> str:
@@ -190,8 +190,7 @@ def _set(set_name: str, version: int, networks: t.Sequence[str]) -> Json:
 
 def _network(text: str) -> str | Json:
     address, _slash, length = text.partition("/")
-    whole = length == ("128" if ":" in text else "32")
-    return address if whole else {"prefix": {"addr": address, "len": int(length)}}
+    return address if length == ("128" if ":" in text else "32") else {"prefix": {"addr": address, "len": int(length)}}
 
 
 def rules_of(name: str, rules: NatRules) -> list[Json]:
@@ -252,8 +251,7 @@ def _translation(rules: NatRules, version: int, ports: tuple[int, int] | None) -
 def transaction(table: Table, changes: Changes) -> list[Json]:
     """The commands that lead from what the table holds, whatever that is, to the changes."""
     wanted = dict(changes)
-    kept = table.networks() - set(wanted)
-    if not kept and not any(wanted.values()) and not table.has_foreign_parts():
+    if not table.networks() - set(wanted) and not any(wanted.values()) and not table.has_foreign_parts():
         return [{"delete": {"table": {"family": "inet", "name": TABLE}}}] if table.exists else []
     # Adding a table that is there wakes it where it is dormant.
     commands: list[Json] = [{"add": {"table": {"family": "inet", "name": TABLE}}}]
@@ -282,8 +280,8 @@ def _base_chain(table: Table, deleted: t.Container[int]) -> list[Json]:
 
 def _removal(table: Table, name: str, keep_chain: bool) -> list[Json]:
     chain = _part("nat", name)
-    there = table.chains.get(chain)
-    gone = [("chain", chain)] if there is not None and ("hook" in there or not keep_chain) else []
+    goes = chain in table.chains and ("hook" in table.chains[chain] or not keep_chain)
+    gone = [("chain", chain)] if goes else []
     gone += [(table.sets[part][0], part) for part in _set_names(name) if part in table.sets]
     return [{"delete": {kind: {**_HERE, "name": part}}} for kind, part in gone]
 
@@ -349,18 +347,15 @@ def _candidate(table: Table, name: str, there: t.Sequence[Json]) -> NatRules:
             ports, random_fully = ports or body.get("port"), "flags" in body
             if kind == "snat":
                 targets[body["family"]] = "-".join(body["addr"])
-    return NatRules(sources, exclude, *interfaces.values(), (targets["ip"], targets["ip6"]), ports, random_fully)
+    to_source = (targets["ip"], targets["ip6"])
+    return NatRules(sources, exclude, interfaces["=="], interfaces["!="], to_source, ports, random_fully)
 
 
 def _same_sets(table: Table, name: str, rules: NatRules) -> bool:
     """Whether the network's sets are those that we write. Their elements are where the rules come from."""
     there = [table.sets[part] for part in _set_names(name) if part in table.sets]
-    shapes = {body["name"]: (kind, body["type"], _as_list(body.get("flags"))) for kind, body in there}
-    return shapes == {part: ("set", body["type"], body["flags"]) for part, body in sets_of(name, rules).items()}
-
-
-def _as_list(value: t.Any) -> list[t.Any]:
-    return value if isinstance(value, list) else [value]
+    shapes = {b["name"]: (kind, b["type"], b.get("flags") in ("interval", ["interval"])) for kind, b in there}
+    return shapes == {part: ("set", body["type"], True) for part, body in sets_of(name, rules).items()}
 
 
 def _networks(element: t.Any) -> list[t.Any]:
@@ -370,7 +365,12 @@ def _networks(element: t.Any) -> list[t.Any]:
     if "range" in element:
         first, last = (ipaddress.ip_address(end) for end in element["range"])
         return list(ipaddress.summarize_address_range(first, last))
-    return [ipaddress.ip_network(f"{element['prefix']['addr']}/{element['prefix']['len']}")]
+    first = ipaddress.ip_address(element["prefix"]["addr"])
+    network = ipaddress.ip_network(f"{first}/{element['prefix']['len']}", strict=False)
+    if first == network[0]:
+        return [network]
+    # nft 0.9.8 lists a range from 1 to 6 as 1/29, by the bits in which its ends differ.
+    return list(ipaddress.summarize_address_range(first, type(first)(int(first) ^ int(network.hostmask))))
 
 
 def _same_rule(there: Json, written: Json) -> bool:
@@ -395,5 +395,5 @@ def _normal(expression: Json) -> Json:
     if "port" in found:
         found["port"] = tuple(found["port"]["range"]) if isinstance(found["port"], dict) else (found["port"],) * 2
     if "flags" in found:
-        found["flags"] = _as_list(found["flags"])
+        found["flags"] = [found["flags"]] if isinstance(found["flags"], str) else found["flags"]
     return {kind: found}

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
+import itertools
 import typing as t
 from dataclasses import dataclass
 
@@ -28,7 +30,7 @@ from ..model import (
 )
 from . import conflicts
 from .ownership import owned, released_originals, restored_link, written_down
-from .state import Facts, Have, ends, setting_now, side_effects, simulate
+from .state import Facts, Have, ends, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
@@ -62,22 +64,25 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         planner.remove(fact)
     for user, netns in sorted(want.released):
         planner.release(user, netns)
-    for fact in planner.strangers():
-        planner.remove_stranger(fact)
-    for fact in sorted(want.facts, key=_order):
-        planner.converge(fact)
+    planner.converge_all()
     planner.write_sysctl_file()
     return Plan(tuple(planner.steps), planner.ledger)
 
 
-def _order(fact: Fact) -> tuple[int, str, int]:
-    """Namespaces, bridges, other links; then all that is inside one namespace; then rules and files."""
+_Order = tuple[int, str, int, bool]
+
+
+def _order(fact: Fact) -> _Order:
+    """Namespaces, bridges, other links; then all that is inside one namespace; then rules and files.
+
+    A gateway may be reached by a route that has none.
+    """
     kind = _ORDER.index(type(fact))
     if isinstance(fact, Link):
-        return (1, "", 0 if fact.kind == "bridge" else 1)
+        return (1, "", 0 if fact.kind == "bridge" else 1, True)
     if isinstance(fact, (Address, Claim, Setting, Route)):
-        return (2, fact.netns, kind)
-    return (0 if kind == 0 else 3, "", kind)
+        return (2, fact.netns, kind, not isinstance(fact, Route) or bool(fact.gateway))
+    return (0 if kind == 0 else 3, "", kind, True)
 
 
 class _Planner:
@@ -89,33 +94,56 @@ class _Planner:
         self.facts: Facts = dict(have.facts)
         self.ledger = have.ledger
         self.steps: list[Step] = []
+        self.pending: list[tuple[_Order, int, t.Callable[[t.Any], None], Fact]] = []
+        self.count = itertools.count()
         self.named = {fact.identity for fact in (*want.facts, *want.absent)}
 
     def add(self, step: Step) -> None:
         effects = side_effects(self.facts, step)
-        step = dataclasses.replace(step, along=tuple(self.facts[identity] for identity in effects))
+        along = sorted((self.facts[identity] for identity in effects), key=_order)
+        step = dataclasses.replace(step, along=tuple(along))
         self.ledger = written_down(self.ledger, self.facts, step, effects)
-        restore = self._kept_through(step, [self.facts[key] for key, gone in effects.items() if gone is None])
+        lost = [fact for fact in along if effects[fact.identity] is None]
         self.steps.append(step)
         simulate(self.facts, step, effects)
-        for fact in restore:
-            self.add(Step(None, fact))
+        for fact in lost:
+            if self._stays(step, fact):
+                self._later(_order(fact), self.keep, fact)
 
-    def _kept_through(self, step: Step, lost: t.Sequence[Fact]) -> list[Fact]:
-        """Addresses and routes of others that a rename takes along: they are put back right after it."""
-        if not isinstance(step.before, Link) or not isinstance(step.after, Link):
-            return []
-        stays = {
-            (new.netns, new.name) for old, new in zip(ends(step.before), ends(step.after)) if old.netns == new.netns
-        }
-        return [
-            fact
-            for fact in sorted(lost, key=_order)
-            if fact.identity not in self.named
-            and isinstance(fact, (Address, Route))
-            and (fact.netns, fact.link if isinstance(fact, Address) else fact.device) in stays
-            and (fact.netns, getattr(fact, "link", "")) not in self.want.exclusive_addresses
-        ]
+    def _stays(self, step: Step, lost: Fact) -> bool:
+        """Whether it is an address or a route of others on a link that the step leaves where it is."""
+        if lost.identity in self.named or not isinstance(lost, (Address, Route)):
+            return False
+        place = (lost.netns, lost.link if isinstance(lost, Address) else lost.device or "")
+        if isinstance(lost, Address) and place in self.want.exclusive_addresses:
+            return False
+        if isinstance(step.before, Link):
+            after = ends(step.after) if isinstance(step.after, Link) else []
+            pairs = zip(ends(step.before), after)
+            return place in {(new.netns, new.name) for old, new in pairs if old.netns == new.netns}
+        return isinstance(step.before, Address)
+
+    def _later(self, order: _Order, action: t.Callable[[t.Any], None], fact: Fact) -> None:
+        heapq.heappush(self.pending, (order, next(self.count), action, fact))
+
+    def converge_all(self) -> None:
+        """Do what is wanted, in order; what a step takes along and shall stay is put back in its turn."""
+        for fact in self.strangers():
+            # Ahead of the wanted addresses, and after the change of links that these are on.
+            order = _order(fact) if isinstance(fact, Address) else (-1, "", 0, False)
+            self._later((*order[:3], False), self.remove_stranger, fact)
+        for fact in self.want.facts:
+            self._later(_order(fact), self.converge, fact)
+        while self.pending:
+            _order_of_it, _number, action, fact = heapq.heappop(self.pending)
+            action(fact)
+
+    def keep(self, fact: Address | Route) -> None:
+        """Put back what a step took along, unless nothing leads to a route's gateway any more."""
+        if fact.identity in self.facts:
+            return
+        if isinstance(fact, Address) or not fact.gateway or fact.onlink or is_on_link(self.facts, fact):
+            self.add(Step(None, fact))
 
     def converge(self, fact: Fact) -> None:
         have = setting_now(self.facts, fact) if isinstance(fact, Setting) else self.facts.get(fact.identity)
@@ -170,26 +198,32 @@ class _Planner:
         for claim in self.ledger.claims_of(user, netns):
             self.add(Step(claim, None))
             self.ledger = self.ledger.unclaimed(claim)
-        for original in released_originals(self.ledger, netns):
+        staying = self.ledger
+        for fact in self.want.facts:
+            staying = staying.claimed(fact) if isinstance(fact, Claim) else staying
+        for original in released_originals(staying, netns):
             have = self.facts.get(original.identity)
             if isinstance(have, Setting) and have.value != original.value:
                 self.add(Step(have, original))
             self.ledger = self.ledger.forgotten(original.identity)
 
-    def strangers(self) -> list[Fact]:
+    def strangers(self) -> list[Address | Link]:
         """Addresses and ports that an exclusive list does not name."""
         return [
             fact
             for fact in self.facts.values()
-            if fact.identity not in self.named
+            if isinstance(fact, (Address, Link))
+            and fact.identity not in self.named
             and (
-                (isinstance(fact, Address) and (fact.netns, fact.link) in self.want.exclusive_addresses)
-                or (isinstance(fact, Link) and (fact.netns, fact.master or "") in self.want.exclusive_ports)
+                (fact.netns, fact.link) in self.want.exclusive_addresses
+                if isinstance(fact, Address)
+                else (fact.netns, fact.master or "") in self.want.exclusive_ports
             )
         ]
 
-    def remove_stranger(self, fact: Fact) -> None:
-        self.add(Step(fact, dataclasses.replace(fact, master="") if isinstance(fact, Link) else None))
+    def remove_stranger(self, fact: Address | Link) -> None:
+        if fact.identity in self.facts:
+            self.add(Step(fact, dataclasses.replace(fact, master="") if isinstance(fact, Link) else None))
 
     def write_sysctl_file(self) -> None:
         """Keep the file that makes settings last in step with the claims."""

@@ -74,6 +74,11 @@ def ends(link: Link | None) -> list[Link]:
 def _link_effects(facts: t.Mapping[Identity, Fact], before: Link, after: Link | None) -> dict[Identity, Fact | None]:
     lost: dict[Identity, Fact | None] = {}
     # A pair's ends are named by where they shall be, since that is where their addresses are filed.
+    if before.kind == "bridge" and after is None:
+        ports = (fact for fact in facts.values() if isinstance(fact, Link) and fact.netns == before.netns)
+        lost.update(
+            {port.identity: dataclasses.replace(port, master="") for port in ports if port.master == before.name}
+        )
     for index, old in enumerate(ends(before)):
         new = ends(after)[index] if after and len(ends(after)) > index else None
         place = (new.netns, new.name) if new else (old.netns, old.name)
@@ -97,18 +102,43 @@ def _is_lost(fact: Fact, place: tuple[str, str], old: Link, new: Link | None) ->
 
 
 def _address_effects(facts: t.Mapping[Identity, Fact], gone: Address) -> dict[Identity, Fact | None]:
-    """A primary IPv4 address takes the secondary ones of its subnet along (promote_secondaries is 0)."""
-    if gone.secondary or ":" in gone.cidr:
+    """A primary IPv4 address takes the secondary ones of its subnet along (promote_secondaries is 0).
+
+    The last one takes all IPv4 routes of the link along (fib_disable_ip in the kernel's net/ipv4/fib_frontend.c).
+    """
+    if ":" in gone.cidr:
         return {}
+    place = (gone.netns, gone.link)
     subnet = ipaddress.ip_interface(gone.cidr).network
-    return {
-        identity: None
-        for identity, fact in facts.items()
-        if isinstance(fact, Address)
-        and fact.secondary
-        and (fact.netns, fact.link) == (gone.netns, gone.link)
-        and ipaddress.ip_interface(fact.cidr).network == subnet
-    }
+    lost: dict[Identity, Fact | None] = {}
+    stays = False
+    for identity, fact in facts.items():
+        if isinstance(fact, Address) and (fact.netns, fact.link) == place and ":" not in fact.cidr and fact != gone:
+            if fact.secondary and not gone.secondary and ipaddress.ip_interface(fact.cidr).network == subnet:
+                lost[identity] = None
+            else:
+                stays = True
+    for identity, fact in facts.items() if not stays else ():
+        if isinstance(fact, Route) and (fact.netns, fact.device) == place and ":" not in fact.destination:
+            lost[identity] = None
+    return lost
+
+
+def is_on_link(facts: t.Mapping[Identity, Fact], route: Route) -> bool:
+    """Whether the route's gateway is in a network of the route's link."""
+    gateway = ipaddress.ip_address(route.gateway or "::")
+    if gateway.version == 6 and gateway.is_link_local:
+        return True
+    for fact in facts.values():
+        if isinstance(fact, Address) and (fact.netns, fact.link) == (route.netns, route.device):
+            network = ipaddress.ip_interface(fact.cidr).network
+        elif isinstance(fact, Route) and (fact.netns, fact.device) == (route.netns, route.device) and not fact.gateway:
+            network = ipaddress.ip_network(fact.destination)
+        else:
+            continue
+        if gateway in network:
+            return True
+    return False
 
 
 def governor(key: str) -> str:

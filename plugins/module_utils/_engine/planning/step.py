@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 from dataclasses import dataclass
 
@@ -50,7 +51,18 @@ class Step:
     @property
     def inverses(self) -> list[Step]:
         """The steps that undo it."""
-        return [Step(self.after, self.before), *(Step(None, fact) for fact in self.along)]
+        return [Step(self.after, self.before), *(self._back(fact) for fact in self.along)]
+
+    def _back(self, fact: Fact) -> Step:
+        """The step that brings back a fact, on the link under the name that it had before."""
+        if isinstance(fact, Link):
+            return Step(dataclasses.replace(fact, master=""), fact)
+        for old, new in zip(_ends(self.before), _ends(self.after)):
+            if isinstance(fact, Address) and (fact.netns, fact.link) == (new.netns, new.name):
+                return Step(None, dataclasses.replace(fact, netns=old.netns, link=old.name))
+            if isinstance(fact, Route) and (fact.netns, fact.device) == (new.netns, new.name):
+                return Step(None, dataclasses.replace(fact, netns=old.netns, device=old.name))
+        return Step(None, fact)
 
     @property
     def line(self) -> str:
@@ -60,6 +72,10 @@ class Step:
         if self.after is None:
             return _DELETE[type(self.fact)](self.fact)
         return _change(self.before, self.after)
+
+
+def _ends(fact: Fact | None) -> list[Link]:
+    return [end for end in (fact, fact.peer) if end] if isinstance(fact, Link) else []
 
 
 def place(netns: str) -> str:

@@ -86,6 +86,8 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             "addresses": list(network.gateways),
             "exclusive_addresses": ours,
             "mtu": mtu,
+            # A port of a bridge with STP carries nothing for half a minute.
+            "stp": False if ours else None,
         }
     )
     for namespace in network.namespaces:

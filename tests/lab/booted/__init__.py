@@ -1,0 +1,1 @@
+"""Booted nodes: hosts with systemd, sshd, sudo and a distribution's packages, in a private world."""
