@@ -22,6 +22,7 @@ options:
     choices: [requirements, namespaces, links, bridges, routes, forwarding, nat, conntrack, uplinks, orphans]
     default: [requirements, namespaces, links, bridges, routes, forwarding, nat, conntrack, uplinks, orphans]
 extends_documentation_fragment:
+  - netpath.egress.egress
   - netpath.egress.egress.info
 """
 

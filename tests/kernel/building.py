@@ -9,11 +9,13 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.netpath.egress.plugins.module_utils._engine import inventory
+from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import read_sections
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Want
 from ansible_collections.netpath.egress.plugins.module_utils._engine.run import Result, run
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
+
 from tests.lab import probe
 from tests.lab.node import Node
 from tests.lab.syscalls import CLONE_NEWNET, setns
@@ -36,7 +38,9 @@ def ask(module: str, *requests: Options, check: bool = False) -> Result:
 
 def build(networks: t.Sequence[Options], absent: bool = False, check: bool = False) -> list[str]:
     """Run the modules one after the other, as the role does, and return what they did."""
-    info = inventory.inventory(("namespaces", "links", "uplinks"))
+    with Namespaces() as namespaces:
+        # What the role learns from egress_info; that lists the namespaces of all processes of this machine as well.
+        info = read_sections(namespaces, ("namespaces", "links", "uplinks"), anonymous=False)
     options = module_options(list(networks), HostView.from_info(info), absent=absent)
     actions = []
     for module in ORDER:
@@ -88,7 +92,7 @@ def seen_from(namespace: str, target: str, patience: float = 4.0) -> str:
         while True:
             try:
                 return str(probe.tcp(target, timeout=max(0.05, min(1.0, give_up - time.monotonic()))).client)
-            except OSError as error:
+            except OSError as error:  # noqa: PERF203 (a network takes longer)
                 if time.monotonic() + 0.05 > give_up:
                     return str(error)
                 time.sleep(0.02)

@@ -92,7 +92,8 @@ FAULTS = {
         ["change veth np-c1: name x0 -> np-c1"],
     ),
     "both ends renamed": Fault(
-        "ip link set np-c1 down; ip link set np-c1 name x0; ip -n c1 link set eth0 down; ip -n c1 link set eth0 name x1",
+        """ip link set np-c1 down; ip link set np-c1 name x0
+        ip -n c1 link set eth0 down; ip -n c1 link set eth0 name x1""",
         [
             "change veth np-c1: name x0 -> np-c1, up off -> on, peer.name x1 -> eth0, peer.up off -> on",
             *(ADDRESS6, ROUTE4, ROUTE6),
@@ -216,7 +217,8 @@ class Built:
         self.node = world.add_node()
         # Waiting for duplicate address detection each time is for other tests.
         self.node.run(["sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0"])
-        self.node.run(["sh", "-ec", "ip link add other address 02:00:00:00:00:09 type bridge; ip link set other up"])
+        other = "ip link add other address 02:00:00:00:00:09 type bridge; ip link set other addrgenmode none up"
+        self.node.run(["sh", "-ec", other])
         self.empty = self.node.snapshot()
         self.node.call(build, [PODS])
         for name in NAMES:
@@ -309,11 +311,10 @@ def test_teardown_after_drift_gives_the_host_back(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("script", "change"),
     [
-        ("ip -n c1 link set eth0 down; ip -n c1 link set eth0 name x0; ip -n c1 link set x0 up", {}),
         ("ip -n c1 link set eth0 name x0", {}),
         ("true", {"namespaces": [{"name": "c1", "addresses": ["10.22.33.77/24", "fd00:22:33::77/64"]}, "c2", "c3"]}),
     ],
-    ids=["renamed", "renamed while up", "another address"],
+    ids=["renamed", "another address"],
 )
 def test_routes_of_others_stay(bench: Bench, script: str, change: dict[str, t.Any]) -> None:
     """Those whose gateway can be reached afterwards."""

@@ -5,6 +5,7 @@
 
 `up` keeps a world until it is interrupted. `run` runs one command with LAB_INVENTORY and Ansible's
 plugin path in its environment, takes the world away and passes the exit code of the command on.
+`boot` has the commands for booted nodes, which stay until they are destroyed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import typing as t
 from pathlib import Path
 
 from tests.lab import inventory, privilege
+from tests.lab.booted import commands
 from tests.lab.world import LabError, World
 
 _BAD_USAGE = 3
@@ -34,7 +36,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: t.Sequence[str] | None = None) -> int:
     """Make a world and use it as the command line says."""
-    options = _parse(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["boot"]:
+        return commands.main(given[1:])
+    options = _parse(given)
     privilege.ensure()
     # A termination takes the same way out as an interrupt, which a shell ignores for what it runs in the background.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -52,7 +57,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         return _FAILED
 
 
-def _parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
+def _parse(arguments: t.Sequence[str]) -> argparse.Namespace:
     shared = _Parser(add_help=False)
     shared.add_argument("--nodes", type=int, default=1, metavar="N")
     shared.add_argument("--python", default=sys.executable, help="the interpreter for Ansible's modules on the nodes")
@@ -61,6 +66,7 @@ def _parse(arguments: t.Sequence[str] | None) -> argparse.Namespace:
     actions.add_parser("up", parents=[shared], help="keep a world until interrupted")
     run = actions.add_parser("run", parents=[shared], help="run a command beside a world")
     run.add_argument("command", nargs="+")
+    actions.add_parser("boot", help="hosts with systemd and sshd: see `boot --help`")  # which does not come here
     return parser.parse_args(arguments)
 
 
@@ -73,7 +79,7 @@ def _stay(world: World, variables: t.Mapping[str, str]) -> int:
     print("To run playbooks on the nodes:")
     for name, value in variables.items():
         print(f"    export {name}={value}")
-    where = "" if _real_root() else f"nsenter -t {os.getpid()} -U -m --preserve-credentials "
+    where = "" if privilege.real_root() else f"nsenter -t {os.getpid()} -U -m --preserve-credentials "
     print(f'    {where}ansible-playbook -i "$LAB_INVENTORY" site.yml')
     print("It ends with Ctrl-C.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
@@ -98,13 +104,8 @@ def _run(command: t.Sequence[str], variables: t.Mapping[str, str]) -> int:
 
 
 def _entering(pid: str) -> str:
-    user = "" if _real_root() else "-U --preserve-credentials "
+    user = "" if privilege.real_root() else "-U --preserve-credentials "
     return f"nsenter -t {pid} {user}-m -u -n"
-
-
-def _real_root() -> bool:
-    """Whether this user namespace is the machine's: it maps every user there is."""
-    return Path("/proc/self/uid_map").read_text(encoding="ascii").split() == ["0", "0", "4294967295"]
 
 
 if __name__ == "__main__":

@@ -32,6 +32,11 @@ def obstacle() -> str | None:
     return None
 
 
+def real_root() -> bool:
+    """Whether this user namespace is the machine's: it maps every user there is."""
+    return Path("/proc/self/uid_map").read_text(encoding="ascii").split() == ["0", "0", "4294967295"]
+
+
 def namespaces_forbidden() -> str | None:
     """Say why a user without rights gets no user namespace here, or None if one does."""
     try:

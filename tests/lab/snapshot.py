@@ -84,12 +84,20 @@ def settings(root: str = _SETTINGS) -> dict[str, str]:
     values = {}
     for directory, _folders, names in os.walk(root):
         for name in sorted(set(names) - _VOLATILE_SETTINGS):
-            path = Path(directory, name)
+            path = f"{directory}/{name}"
             # Some are to be written only, or have no value yet.
             with contextlib.suppress(OSError):
-                text = path.read_text(encoding="ascii", errors="replace")
-                values[str(path.relative_to("/proc/sys"))] = text.strip()
+                values[path[len("/proc/sys/") :]] = _content(path)
     return dict(sorted(values.items()))
+
+
+def _content(path: str) -> str:
+    """The text of a small file; there are thousands of them, and Path.read_text takes four times as long."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 1 << 16).decode("ascii", errors="replace").strip()
+    finally:
+        os.close(descriptor)
 
 
 def _output(command: t.Sequence[str]) -> str:

@@ -152,14 +152,14 @@ SACRED: dict[str, tuple[Want, str]] = {
     "enslaved as an end of a pair": (want("veth", {**UP0, "master": "br0"}), "enslave up0"),
     "taken down": (want("veth", {**UP0, "up": False}), "take down up0"),
     "MAC": (want("veth", {**UP0, "mac": "02:00:00:00:00:07"}), "change the MAC of up0"),
-    "removed": (want("veth", {"name": "up0", "state": "absent"}), "remove link up0"),
+    "removed": (want("veth", {"name": "up0", "state": "absent"}), "remove up0"),
 }
 
 
 @pytest.mark.parametrize("title", SACRED)
 def test_management_path_is_sacred(title: str) -> None:
     wanted, asked = SACRED[title]
-    uplink = change(UPLINK, kind="veth", peer=Link("", "x", "veth"))
+    uplink = change(UPLINK, kind="veth", alias="netpath:", peer=Link("", "x", "veth"))
     with pytest.raises(ConflictError, match=PROTECTED["up0"]) as caught:
         make_plan(wanted, found(BRIDGE, uplink, LEASED, protected=PROTECTED))
     assert caught.value.asked.startswith(asked)

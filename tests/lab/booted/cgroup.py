@@ -1,4 +1,4 @@
-"""The control group of a lab: it has all of its processes, so that they can be found whatever became of their parents."""
+"""The control group of a lab: all of its processes are in it, and so found whatever became of their parents."""
 
 from __future__ import annotations
 
@@ -54,14 +54,18 @@ def processes(folder: Path) -> list[int]:
 
 
 def first_processes(folder: Path) -> list[int]:
-    """Return the processes that are the first of a PID namespace each."""
-    found = []
-    for pid in processes(folder):
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-                if line.startswith("NSpid:") and line.split()[-1] == "1" and len(line.split()) > 2:
-                    found.append(pid)
-    return found
+    """Return the processes that are the first of a PID namespace each, the outermost ahead."""
+    known = {pid: namespace_pids(pid) for pid in processes(folder)}
+    return sorted((pid for pid, pids in known.items() if pids[1:] and pids[-1] == 1), key=lambda pid: len(known[pid]))
+
+
+def namespace_pids(pid: int) -> list[int]:
+    """Return what a process is called in each PID namespace that it is in, from this one inwards."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(number) for line in lines if line.startswith("NSpid:") for number in line.split()[1:]]
 
 
 def kill(folder: Path) -> None:

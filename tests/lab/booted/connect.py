@@ -42,7 +42,8 @@ def main() -> int:
     try:
         answer, descriptors = request(control, {"action": "socket"})
         if not descriptors:
-            raise OSError(str(answer.get("error", "the supervisor gave no socket")))
+            print(f"lab: {answer.get('error', 'the supervisor gave no socket')}", file=sys.stderr)
+            return 1
         with socket.socket(fileno=descriptors[0]) as connection:
             connection.settimeout(_TIMEOUT)
             connection.connect((address, int(port)))

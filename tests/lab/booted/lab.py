@@ -1,15 +1,16 @@
 """A lab of booted nodes, for tests and commands: made by one process, used and destroyed by any other.
 
-    lab = Lab.create("mine", {"web": "bookworm", "db": "trixie"})
-    lab.ssh("web", ["sudo", "systemctl", "is-system-running"])
-    print(lab.seen())
-    lab.destroy()
+lab = Lab.create("mine", {"web": "bookworm", "db": "trixie"})
+lab.ssh("web", ["sudo", "systemctl", "is-system-running"])
+print(lab.seen())
+lab.destroy()
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shlex
 import shutil
@@ -17,7 +18,6 @@ import subprocess
 import sys
 import time
 import typing as t
-from pathlib import Path
 
 from tests.lab import world
 from tests.lab.booted import cgroup, connect, plan, provision, rootfs
@@ -170,7 +170,7 @@ class Lab:
         for node in self._chosen(nodes):
             self._ask({"action": "reboot", "node": node})
         for node in self._chosen(nodes):
-            self._await(node, lambda now, node=node: now.boots > before[node].boots, "reboot", timeout)
+            self._await(node, functools.partial(_was_started_after, before[node]), "reboot", timeout)
         self.wait(*nodes, timeout=timeout)
 
     def poweroff(self, *nodes: str, now: bool = False, timeout: float = BOOT_TIMEOUT) -> None:
@@ -178,7 +178,7 @@ class Lab:
         for node in self._chosen(nodes):
             self._ask({"action": "kill" if now else "poweroff", "node": node})
         for node in self._chosen(nodes):
-            self._await(node, lambda status: status.state != "running", "power off", timeout)
+            self._await(node, _ended, "power off", timeout)
 
     def wait(self, *nodes: str, timeout: float = BOOT_TIMEOUT) -> None:
         """Wait until nodes, by default all, answer SSH."""
@@ -235,6 +235,14 @@ class Lab:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         return answer, descriptors
+
+
+def _was_started_after(before: Status, now: Status) -> bool:
+    return now.boots > before.boots
+
+
+def _ended(now: Status) -> bool:
+    return now.state != "running"
 
 
 def names() -> list[str]:
@@ -297,5 +305,3 @@ def _locked(places: Places) -> t.Iterator[None]:
         except BlockingIOError:
             raise LabError(f"another process is making or destroying lab {places.name!r}") from None
         yield
-
-

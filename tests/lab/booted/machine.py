@@ -105,7 +105,7 @@ class Machine:
             self._node = None
             for interface, segment in self._segments.items():
                 world.unwire(segment, self.plan.port(interface))
-            cgroup.remove(cgroup.path(self._places.cgroup) / self.plan.name)
+            cgroup.remove(self._group())
         self.state = "off"
 
     def _connect(self, node: Node) -> None:
@@ -130,16 +130,11 @@ class Machine:
             )
 
     def _leader(self) -> int | None:
-        """Find the node's PID 1 among the children of nspawn."""
-        if self._nspawn is None:
-            return None
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                lines = (entry / "status").read_text(encoding="utf-8").splitlines()
-                status = dict(line.split(":", 1) for line in lines if ":" in line)
-                if int(status["PPid"]) == self._nspawn.pid and status["NSpid"].split()[-1] == "1":
-                    return int(entry.name)
-        return None
+        """Find the node's PID 1."""
+        return next(iter(cgroup.first_processes(self._group())), None)
+
+    def _group(self) -> Path:
+        return cgroup.path(self._places.cgroup) / self.plan.name
 
 
 def _mount_all(folder: Path, rootfs: str) -> None:

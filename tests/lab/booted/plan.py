@@ -152,7 +152,7 @@ def make(nodes: t.Mapping[str, str], roots: t.Mapping[str, Path]) -> list[NodePl
         raise LabError(f"a lab has {_MOST} nodes at most, and {len(nodes)} were asked for")
     for name in nodes:
         if not _NODE_NAME.fullmatch(name) or name in _RESERVED:
-            raise LabError(f"{name!r} is no name for a node: it must be a host name in lower case, not one of the lab's")
+            raise LabError(f"{name!r} is no name for a node: it must be a host name, not of the lab's own")
     return [
         NodePlan(name, release, number, str(roots[release])) for number, (name, release) in enumerate(nodes.items(), 1)
     ]

@@ -142,11 +142,10 @@ def _inventory(places: Places, nodes: t.Sequence[NodePlan]) -> str:
         "ansible_python_interpreter": "/usr/bin/python3",
     }
     releases = sorted({node.release for node in nodes})
-    hosts = {
-        node.name: {"ansible_host": node.address, "lab_release": node.release, **_uplink(node)} for node in nodes
-    }
+    hosts = {node.name: {"ansible_host": node.address, "lab_release": node.release, **_uplink(node)} for node in nodes}
+    empty: dict[str, str] = {}
     children = {
-        release: {"hosts": {node.name: {} for node in nodes if node.release == release}} for release in releases
+        release: {"hosts": {node.name: empty for node in nodes if node.release == release}} for release in releases
     }
     # JSON is YAML as well.
     return "---\n" + json.dumps({"all": {"vars": common, "hosts": hosts, "children": children}}, indent=2) + "\n"

@@ -111,7 +111,7 @@ class Links:
         return self.fact(other[0], other[1], want.peer) if other else None
 
     def _renamed(self, end: Link) -> messages.LinkReply | None:
-        """An end of a pair of ours that somebody gave another name. The host's links may be too many to look through."""
+        """A link that still has the MAC that one of this name gets. The host's may be too many to look through."""
         if end.netns == HOST or not self._namespaces.exists(end.netns):
             return None
         mac = end.mac or stable_mac(end.netns, end.name)

@@ -73,10 +73,9 @@ class _Check:
                 self._link(fact)
             elif isinstance(fact, Address):
                 self._address(fact)
-            elif isinstance(fact, Route):
-                self._route(fact)
+            elif isinstance(fact, Namespace):
+                self._mark(fact, self.have.facts.get(fact.identity))
         for fact in self.want.absent:
-            self._protected_removal(fact)
             if isinstance(fact, Namespace) and not fact.force:
                 self._inhabited(fact)
         self._ports()
@@ -118,7 +117,6 @@ class _Check:
         if isinstance(have, Link):
             self._kind(fact, have)
             self._mark(fact, have)
-            self._protected(fact, have)
             return
         if fact.kind is None:
             self._missing(f"link {fact.name}{place(fact.netns)}", "netpath.egress.veth", fact)
@@ -144,46 +142,13 @@ class _Check:
         if fact.peer and have.peer and (fact.peer.netns, fact.peer.name) != (have.peer.netns, have.peer.name):
             self._peer_name_is_free(fact, fact.peer)
 
-    def _mark(self, fact: Link, have: Link) -> None:
-        labels = {alias for alias in (fact.alias, have.alias) if is_ours(alias) and alias != MARK}
-        if len(labels) > 1:
-            owner, asking = (str(alias)[len(MARK) :] for alias in (have.alias, fact.alias))
+    def _mark(self, fact: Link | Namespace, have: Fact | None) -> None:
+        owner, asking = (alias[len(MARK) :] if is_ours(alias) else "" for alias in (_alias(have), _alias(fact)))
+        if owner and asking and owner != asking:
             raise ConflictError(
-                f"use {have.name}{place(have.netns)} for network {asking}",
+                f"use {fact.name} for network {asking}",
                 f"it belongs to network {owner}",
                 "Give each network a bridge and namespaces of its own",
-            )
-
-    def _protected(self, fact: Link, have: Link) -> None:
-        reason = self.have.protected.get(have.name) if have.netns == HOST else None
-        if reason is None:
-            return
-        losing = [
-            word
-            for word, asked in (
-                ("enslave", bool(fact.master) and fact.master != have.master),
-                ("release from its bridge", fact.master == "" and bool(have.master)),
-                ("move", (fact.netns, fact.name) != (have.netns, have.name)),
-                ("take down", fact.up is False),
-                ("change the MAC of", fact.mac is not None and fact.mac != have.mac),
-            )
-            if asked
-        ]
-        if losing:
-            raise ConflictError(
-                f"{losing[0]} {have.name}", f"it carries {reason}", "Use another interface; this one is left alone"
-            )
-
-    def _protected_removal(self, fact: Fact) -> None:
-        name = fact.name if isinstance(fact, Link) else fact.link if isinstance(fact, Address) else ""
-        netns = getattr(fact, "netns", None)
-        if netns == HOST and name in self.have.protected and fact.identity in self.have.facts:
-            if isinstance(fact, Address) and fact.identity in self.have.ledger.originals:
-                return
-            raise ConflictError(
-                f"remove {named(fact.identity)}",
-                f"{name} carries {self.have.protected[name]}",
-                "Use another interface; this one is left alone",
             )
 
     def _inhabited(self, fact: Namespace) -> None:
@@ -200,7 +165,6 @@ class _Check:
 
     def _address(self, fact: Address) -> None:
         if (fact.netns, fact.link) in self.want.exclusive_addresses:
-            self._no_protected_stranger(fact)
             return
         network = ipaddress.ip_interface(fact.cidr).network
         for other in self.have.facts.values():
@@ -215,29 +179,6 @@ class _Check:
                     f"it has {other.cidr}, of an overlapping range",
                     "Remove that address, or set exclusive_addresses to have it replaced",
                 )
-
-    def _no_protected_stranger(self, fact: Address) -> None:
-        if fact.netns == HOST and fact.link in self.have.protected:
-            raise ConflictError(
-                f"have no other addresses on {fact.link} than those listed",
-                f"it carries {self.have.protected[fact.link]}",
-                "Leave exclusive_addresses off for this interface",
-            )
-
-    def _route(self, fact: Route) -> None:
-        have = self.have.facts.get(fact.identity)
-        if (
-            fact.netns == HOST
-            and destination(fact) == "default"
-            and isinstance(have, Route)
-            and have.protocol != ROUTE_PROTOCOL
-            and (fact.gateway, fact.device) != (have.gateway, have.device)
-        ):
-            raise ConflictError(
-                "replace the default route of this host",
-                f"it goes via {have.gateway or have.device} and is not ours",
-                "Use another metric or table",
-            )
 
     def _ports(self) -> None:
         added: dict[tuple[str, str], int] = {}
@@ -254,6 +195,10 @@ class _Check:
                     f"a bridge holds {MAX_PORTS}",
                     "Spread the namespaces over several networks",
                 )
+
+
+def _alias(fact: Fact | None) -> str:
+    return getattr(fact, "alias", None) or ""
 
 
 def _kind(link: Link) -> str:

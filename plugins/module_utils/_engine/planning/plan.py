@@ -26,9 +26,10 @@ from ..model import (
     Setting,
     Want,
     differences,
+    is_ours,
     merged,
 )
-from . import conflicts
+from . import conflicts, management_path
 from .ownership import owned, released_originals, restored_link, written_down
 from .state import Facts, Have, ends, is_on_link, setting_now, side_effects, simulate
 from .step import Step
@@ -66,6 +67,7 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         planner.release(user, netns)
     planner.converge_all()
     planner.write_sysctl_file()
+    management_path.check(planner.steps, have)
     return Plan(tuple(planner.steps), planner.ledger)
 
 
@@ -168,8 +170,13 @@ class _Planner:
             self.ledger = self.ledger.forgotten(fact.identity)
         elif owned(self.facts, have):
             self._delete(fact, have)
-        elif not isinstance(fact, Address):
+        elif not isinstance(fact, Address) and not self._only_lent(fact):
             conflicts.refuse_to_remove(have)
+
+    def _only_lent(self, fact: Fact) -> bool:
+        """A link of somebody else's that only had addresses added to it: these go, and it stays."""
+        place = ("address", *fact.identity[1:]) if isinstance(fact, Link) else ("",)
+        return any(isinstance(other, Address) and other.identity[:3] == place for other in self.want.absent)
 
     def _delete(self, fact: Fact, have: Fact) -> None:
         if isinstance(fact, Ruleset) and isinstance(have, Ruleset):
@@ -249,13 +256,11 @@ class _Planner:
 def _without_mark(
     fact: Link | Namespace, have: Link | Namespace, changed: dict[str, t.Any]
 ) -> tuple[Link | Namespace, dict[str, t.Any]]:
-    peers = isinstance(fact, Link) and isinstance(have, Link) and fact.peer and have.peer
-    if not owned({}, have):
+    """What is not ours stays unmarked, and a request that names no network keeps the network's label."""
+    kept = {key for key in ("alias", "peer.alias") if not owned({}, have) or changed.get(key, ("", ""))[1] == MARK}
+    kept -= {key for key in kept if owned({}, have) and not is_ours(changed.get(key, ("", ""))[0])}
+    if "alias" in kept:
         fact = dataclasses.replace(fact, alias=None)
-        if isinstance(fact, Link) and peers:
-            fact = dataclasses.replace(fact, peer=dataclasses.replace(t.cast(Link, fact.peer), alias=None))
-        return fact, {key: value for key, value in changed.items() if key not in ("alias", "peer.alias")}
-    if fact.alias == MARK and "alias" in changed:
-        # A request that names no network keeps the network's label.
-        return dataclasses.replace(fact, alias=None), {k: v for k, v in changed.items() if k != "alias"}
-    return fact, changed
+    if "peer.alias" in kept and isinstance(fact, Link) and fact.peer:
+        fact = dataclasses.replace(fact, peer=dataclasses.replace(fact.peer, alias=None))
+    return fact, {key: value for key, value in changed.items() if key not in kept}

@@ -46,13 +46,13 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
         return Want(absent=(Link(netns, name, kind="veth", peer=_peer_place(options, key)),))
     if not options["peer"]:
         raise SpecError(f"{key}peer", "missing", "a pair has two ends; give at least peer.name")
+    link = _end({**options, "peer": None}, key, None)
     peer = _end({**options["peer"], "network": options["network"]}, f"{key}peer.", options["mtu"])
     if (peer.netns, peer.name) == (netns, name):
         raise SpecError(
             f"{key}peer.name", f"both ends are called {name!r}", "the two ends need different names or namespaces"
         )
     master = options["master"]
-    link = _end({**options, "peer": None}, key, None)
     link = Link(
         **{
             **_fields(link),

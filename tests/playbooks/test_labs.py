@@ -1,0 +1,129 @@
+"""The labs: they pass, they fail when a step is left out, and they leave the host as it was."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.lab import inventory, privilege
+from tests.lab.snapshot import difference
+from tests.lab.world import PUBLIC, Node, World
+
+_OBSTACLE = privilege.obstacle()
+pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
+
+TARGET = PUBLIC[0]
+# Whom the internet sees, one after the other: the host, or an address that was not translated.
+SEEN = {
+    "gateway": ["host", "10.22.33.2", "host"],
+    "blue_green": ["host", "10.0.0.1", "host"],
+    "apps": ["host"],
+    "kd": ["host"],
+    "pod_cidr": ["host", "10.244.1.10", "host"],
+}
+
+Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def world() -> t.Iterator[World]:
+    with World(nodes=0) as made:
+        yield made
+
+
+@pytest.fixture
+def node(world: World) -> t.Iterator[Node]:
+    with world.add_node() as made:
+        yield made
+
+
+@pytest.fixture
+def run(world: World, node: Node, tmp_path: Path) -> Run:
+    """Run a lab on the node."""
+    known = inventory.environment(inventory.write(world, tmp_path))
+    settings = {"ANSIBLE_PIPELINING": "1", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible")}
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+
+    def run_lab(lab: str, *options: str) -> subprocess.CompletedProcess[str]:
+        argv = [program, "-i", known["LAB_INVENTORY"], f"netpath.egress.labs.{lab}", "-e", f"lab_hosts={node.name}"]
+        return subprocess.run(
+            [*argv, *options],
+            env={**os.environ, **known, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=280,
+        )
+
+    return run_lab
+
+
+def failed_task(output: str) -> str:
+    """The name of the first task that failed."""
+    before = output.partition("\nfatal: ")[0]
+    return before.rpartition("\nTASK [")[2].partition("]")[0]
+
+
+@pytest.mark.parametrize("lab", SEEN)
+def test_lab_passes_and_leaves_nothing(world: World, node: Node, run: Run, lab: str) -> None:
+    before, earlier = node.snapshot(), len(world.internet.seen())
+    done = run(lab)
+    assert done.returncode == 0, done.stdout
+    clients = [entry.client for entry in world.internet.seen()[earlier:] if entry.server == TARGET]
+    assert [client.replace(node.address, "host") for client, _ in itertools.groupby(clients)] == SEEN[lab]
+    assert difference(before, node.snapshot()) == ""
+
+
+@pytest.mark.parametrize(
+    ("lab", "tag", "task"),
+    [
+        ("gateway", "route", "Ask the internet"),
+        ("gateway", "forwarding", "The packet leaves with its private source, and nobody can answer that"),
+        ("blue_green", "masquerade", "Both reach the internet"),
+        ("apps", "conflict", "The second namespace does not reach its own end on the host"),
+        ("kd", "masquerade", "Both reach the internet"),
+        ("pod_cidr", "mistake", "Ask the internet from the other block"),
+    ],
+)
+def test_lab_without_a_step_fails_and_leaves_nothing(node: Node, run: Run, lab: str, tag: str, task: str) -> None:
+    before = node.snapshot()
+    done = run(lab, "--skip-tags", tag)
+    assert done.returncode == 2, done.stdout
+    assert failed_task(done.stdout) == task
+    assert difference(before, node.snapshot()) == ""
+
+
+def test_lab_that_is_kept_works_until_the_next_run(node: Node, run: Run) -> None:
+    before = node.snapshot()
+    done = run("gateway", "-e", "lab_keep=true")
+    assert done.returncode == 0, done.stdout
+    node.namespace_run("ns1", ["ping", "-c", "1", "-w", "3", TARGET])
+    done = run("gateway", "-e", "lab_keep=false")
+    assert done.returncode == 0, done.stdout
+    assert difference(before, node.snapshot()) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "task"),
+    [
+        ("sysctl -qw net.ipv4.ip_forward=1", "The host does not forward yet, as one with Docker would"),
+        ("ip link add br0 type bridge", "Remove the bridges"),
+        ("ip address add 10.22.33.9/28 dev uplink0", "Nobody else uses the networks of the lab"),
+        ("ip route del default", "The host itself reaches the target"),
+    ],
+)
+def test_lab_does_not_begin_where_it_cannot(node: Node, run: Run, command: str, task: str) -> None:
+    node.run(command.split())
+    before = node.snapshot()
+    done = run("gateway")
+    assert done.returncode == 2, done.stdout
+    assert failed_task(done.stdout) == task
+    assert difference(before, node.snapshot()) == ""
