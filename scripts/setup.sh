@@ -1,15 +1,24 @@
 #!/usr/bin/env bash
 # Makes a fresh machine ready: system packages, .venv, and the link that puts the checkout on a collection path.
-# Usage: setup.sh [demo|dev]    "demo" installs only what running the collection needs.
+# Usage: setup.sh [demo|dev|booted]    "demo" installs only what running the collection needs, "booted" what the booted
+# nodes of the lab need beyond "dev".
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
-requirements=requirements-${1:-dev}.txt
-[ -f "$requirements" ] || die "usage: setup.sh [demo|dev]"
+kind=${1:-dev}
+requirements=requirements-${kind/booted/dev}.txt
+[ -f "$requirements" ] || die "usage: setup.sh [demo|dev|booted]"
 say "checking programs, .venv and the collection path"
 
 # program:package
 programs=(ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux nsenter:util-linux flock:util-linux git:git)
+# Tests ask these programs what the kernel holds.
+[ "$kind" = demo ] || programs+=(conntrack:conntrack iptables:iptables)
+if [ "$kind" = booted ]; then
+    programs+=(debootstrap:debootstrap systemd-nspawn:systemd-container ssh:openssh-client)
+    # Without this file debootstrap does not check what it downloads.
+    programs+=(/usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring)
+fi
 pythons=(python3.13 python3.12 python3.11 python3)
 
 install_packages() {
@@ -36,9 +45,10 @@ find_python() {
     return 1
 }
 
+is_there() { command -v "$1" >/dev/null || [[ $1 == /* && -e $1 ]]; }
 missing=()
 for pair in "${programs[@]}"; do
-    command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
+    is_there "${pair%:*}" || missing+=("${pair#*:}")
 done
 if [ ! -x .venv/bin/python ] && ! find_python >/dev/null; then
     missing+=(python3 python3-venv)

@@ -137,7 +137,11 @@ FAULTS = {
         "ip link set np-c1 nomaster", ["change veth np-c1: master none -> br0, isolated none -> off"], C1
     ),
     "host end on another bridge": Fault(
-        "ip link set np-c1 master other", ["change veth np-c1: master other -> br0"], C1
+        "ip link set np-c1 master other",
+        ["change veth np-c1: master other -> br0"],
+        C1,
+        # What a bridge without ports looks like depends on whether it ever had one.
+        left=['"other"'],
     ),
     "host end isolated": Fault(
         "ip link set np-c1 type bridge_slave isolated on", ["change veth np-c1: isolated on -> off"]

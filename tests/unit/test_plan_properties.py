@@ -201,12 +201,11 @@ def _put(facts: Facts, there: Fact, then: Fact | None) -> None:
         facts[there.identity] = then
         return
     facts.pop(there.identity, None)
-    if isinstance(there, Namespace):
-        for fact in [fact for fact in facts.values() if _has_end(fact, there.name)]:
-            facts.pop(fact.identity)
-    for fact in list(facts.values()):
-        if isinstance(fact, Link) and isinstance(there, Link) and fact.master == there.name:
-            facts[fact.identity] = dataclasses.replace(fact, master="")
+    for identity, fact in list(facts.items()):
+        if isinstance(there, Namespace) and _has_end(fact, there.name):
+            facts.pop(identity)
+        elif isinstance(fact, Link) and isinstance(there, Link) and fact.master == there.name:
+            facts[identity] = dataclasses.replace(fact, master="")
 
 
 def unmet(wanted: Want, facts: Facts) -> list[str]:

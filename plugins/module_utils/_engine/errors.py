@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 
 class EgressError(Exception):
     """Base of every error that a user is meant to read."""
@@ -14,6 +16,16 @@ class EgressError(Exception):
         self.found = found
         self.advice = advice
         super().__init__(f"{asked}: {found}" + (f". {advice}" if advice else ""))
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        """Errors pass from process to process whole, whatever their constructors take."""
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[EgressError], arguments: tuple[t.Any, ...], fields: dict[str, t.Any]) -> EgressError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(fields)
+    return error
 
 
 class SpecError(EgressError):

@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
 
 BOOT_TIMEOUT = 120.0
 COMMAND_TIMEOUT = 120.0
+_LOCK_TIMEOUT = 10.0
 _LAST_LINES = 30
 
 
@@ -213,7 +214,8 @@ class Lab:
 
     def _epitaph(self, node: str, problem: str) -> str:
         console = self.places.log(node) / "console.log"
-        end = console.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
+        lines = console.read_text(encoding="utf-8", errors="replace").splitlines() if console.exists() else []
+        end = [line for line in lines if line.strip()][-_LAST_LINES:]
         return "\n    ".join([f"{node} {problem}; its console ends:", *end, f"(all of it is in {console})"])
 
     def _chosen(self, nodes: t.Sequence[str]) -> list[str]:
@@ -300,8 +302,17 @@ def _launch(places: Places) -> None:
 @contextlib.contextmanager
 def _locked(places: Places) -> t.Iterator[None]:
     with places.lock.open("w", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LabError(f"another process is making or destroying lab {places.name!r}") from None
+        deadline = time.monotonic() + _LOCK_TIMEOUT
+        while not _lock(file):
+            if time.monotonic() > deadline:
+                raise LabError(f"another process is making or destroying lab {places.name!r}")
+            time.sleep(0.05)
         yield
+
+
+def _lock(file: t.TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

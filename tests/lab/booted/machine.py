@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import typing as t
@@ -24,8 +24,9 @@ _SIGNALS = {"poweroff": signal.SIGRTMIN + 4, "reboot": signal.SIGRTMIN + 5}
 _ENTER_GROUP = 'mkdir -p "$1"; echo 0 >"$1/cgroup.procs"; shift; exec "$@"'
 _NSPAWN = (
     *("systemd-nspawn", "--boot", "--register=no", "--keep-unit", "--settings=no", f"--directory={_MERGED}"),
-    # The network is the namespace that nspawn itself runs in; these come by default with one of its own making.
-    "--capability=CAP_NET_ADMIN",
+    # The network is the namespace that nspawn itself runs in, so it does not give the right to configure it by itself.
+    # Limits may be raised as on a host.
+    "--capability=CAP_NET_ADMIN,CAP_SYS_RESOURCE",
     # What Docker needs beyond the defaults.
     "--system-call-filter=@keyring bpf",
     *("--console=read-only", "--link-journal=no", "--resolv-conf=off", "--timezone=off"),
@@ -142,9 +143,8 @@ def _mount_all(folder: Path, rootfs: str) -> None:
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # nspawn leaves folders there when killed
     mount("cgroup2", _CGROUPS, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     Path(_MERGED).mkdir()
-    # Without waiting for the disk: a lab does not survive a crash of the machine. The kernel marks such a work folder.
-    with contextlib.suppress(FileNotFoundError):
-        (folder / "work/work/incompat/volatile").rmdir()
+    # Without waiting for the disk: a lab does not survive a crash of the machine. The kernel refuses such a work folder again.
+    shutil.rmtree(folder / "work/work/incompat", ignore_errors=True)
     layers = {"lowerdir": rootfs, "upperdir": f"{folder}/upper", "workdir": f"{folder}/work"}
     options = ",".join(f"{name}={_escaped(path)}" for name, path in layers.items())
     mount("overlay", _MERGED, "overlay", 0, f"{options},volatile")

@@ -64,7 +64,10 @@ class Supervisor:
         self._selector.unregister(key.fileobj)
         os.close(key.fd)
         machine: Machine = key.data
-        if machine.ended():
+        wants_start = machine.ended()
+        # Or attempts to connect would for some time go to a neighbour that is no more, and take longer to fail.
+        self._controller.run(["ip", "neighbour", "flush", "to", machine.plan.address], check=False)
+        if wants_start:
             try:
                 self._start(machine)
             except (LabError, OSError, subprocess.SubprocessError):

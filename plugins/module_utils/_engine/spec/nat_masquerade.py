@@ -40,6 +40,10 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     sources = values.subnets(options["sources"], f"{key}sources")
     if not sources:
         raise SpecError(f"{key}sources", "missing", "give the networks whose packets are translated")
+    if any(source.endswith("/0") for source in sources):
+        raise SpecError(
+            f"{key}sources", "everything is a source", "traffic between sources stays as it is; name ranges"
+        )
     rules = NatRules(
         sources=sources,
         exclude=values.subnets(options["exclude"], f"{key}exclude"),
@@ -55,6 +59,10 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
 
 
 def _interface(value: str | None, key: str) -> str:
+    if value and value.startswith("@"):
+        raise SpecError(
+            key, f"{value!r} starts with '@', which nft takes for the name of a set", "rename the interface"
+        )
     return values.interface_name(value, key) if value else ""
 
 
@@ -73,6 +81,8 @@ def _to_source(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: st
             raise SpecError(
                 f"{key}to_source[{i}]", f"a second one for IPv{family}", "give one address or range a family"
             )
+        if not any(values.family(source) == family for source in sources):
+            raise SpecError(f"{key}to_source[{i}]", f"{item!r}, but no source is IPv{family}", "leave it out")
         found[family] = target
     for source in sources:
         if not found[values.family(source)]:
