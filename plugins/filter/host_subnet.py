@@ -66,9 +66,12 @@ def host_subnet(cluster: t.Any, index: t.Any, prefix: t.Any) -> str:
 
 def _number(name: str, value: t.Any) -> int:
     try:
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError):
-        raise AnsibleFilterError(f"host_subnet: {name} is {value!r}, not a number") from None
+        number = None
+    if number is None or isinstance(value, bool) or (isinstance(value, float) and value != number):
+        raise AnsibleFilterError(f"host_subnet: {name} is {value!r}, not a whole number")
+    return number
 
 
 class FilterModule:

@@ -47,7 +47,14 @@ def run_module(options: Options, wanted: t.Callable[..., Want], looks_at_host: b
             wants.append((key or "request", wanted(*arguments, f"{key}." if key else "")))
         return union(wants)
 
-    run_request(module, build, check=(lambda: None) if looks_at_host else (lambda: build(None)))
+    run_request(module, build, check=lambda: build(_NoHost()))
+
+
+class _NoHost:
+    """Stands for the host while arguments are checked, when nothing has been looked at."""
+
+    def ra_uplinks(self, _netns: str) -> list[str]:
+        return []
 
 
 def run_request(module: AnsibleModule, build: t.Callable[[t.Any], Want], check: t.Callable[[], t.Any]) -> None:

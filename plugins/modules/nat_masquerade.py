@@ -30,7 +30,8 @@ options:
     type: str
   sources: &sources
     description:
-      - Networks whose packets are translated, of either family or both. An address alone is a network of one.
+      - Networks whose packets are translated, of either family or both. An address alone is a network of one. All of a
+        family, such as V(0.0.0.0/0), is refused, since nothing would be left to translate for.
       - Required unless O(state=absent).
     type: list
     elements: str

@@ -77,8 +77,8 @@ options:
   state: &state
     description:
       - V(present) brings the namespace to the wanted state.
-      - V(absent) removes the namespace with its C(resolv.conf). It is success where there is none, and refused for
-        a namespace that does not carry the mark.
+      - V(absent) removes the namespace, and its C(resolv.conf) where this module wrote it. It is success where there is
+        none, and refused for a namespace that does not carry the mark.
     type: str
     choices: [present, absent]
     default: present

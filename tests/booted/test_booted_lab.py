@@ -222,17 +222,32 @@ def test_logs_are_kept(lab: Lab, node: str) -> None:
 
 def test_node_that_does_not_boot_is_reported_with_its_console(lab: Lab) -> None:
     lab.poweroff("new")
-    init = lab.places.node("new") / "upper/sbin.saved"
-    etc = lab.places.node("new") / "upper/etc/systemd/system"
-    etc.mkdir(parents=True, exist_ok=True)
-    broken = etc / "default.target"
+    init = lab.places.node("new") / "upper/usr/lib/systemd/systemd"
+    init.parent.mkdir(parents=True)
     try:
-        broken.write_text("[Unit]\nDescription=nothing\nAllowIsolate=what\nRequires=absent.service\n", encoding="ascii")
-        with pytest.raises(LabError, match=r"new .*its console ends:\n(.*\n)*.*absent"):
+        init.write_text("#!/bin/sh\necho no boot today\nexit 9\n", encoding="ascii")
+        init.chmod(0o755)
+        with pytest.raises(LabError, match=r"new is failed.*its console ends:\n(.*\n)*.*no boot today"):
             lab.start("new")
+        assert lab.status()["new"].status == 9
     finally:
-        broken.unlink()
-        assert not init.exists()
+        init.unlink()
+    lab.start("new")
+
+
+def test_node_that_hangs_is_reported_with_its_console(lab: Lab) -> None:
+    lab.poweroff("new")
+    masked = lab.places.node("new") / "upper/etc/systemd/system/ssh.service"
+    masked.parent.mkdir(parents=True, exist_ok=True)
+    masked.symlink_to("/dev/null")
+    try:
+        lab.start("new", wait=False)
+        with pytest.raises(
+            LabError, match=r"does not answer SSH after 4 s; its console ends:\n(.*\n)*.*Reached target"
+        ):
+            lab.wait("new", timeout=4)
+    finally:
+        masked.unlink()
     lab.poweroff("new", now=True)
     lab.start("new")
 

@@ -8,7 +8,9 @@ import subprocess
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import read_sections
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Want
@@ -18,6 +20,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expans
 
 from tests.lab import probe
 from tests.lab.node import Node
+from tests.lab.snapshot import Snapshot
 from tests.lab.syscalls import CLONE_NEWNET, setns
 from tests.unit.asking import Options, all_of
 
@@ -113,13 +116,42 @@ def unreachable_from(
     return node.call(ask_all)
 
 
-def await_links(*namespaces: str, patience: float = 5.0) -> None:
-    """Wait until no IPv6 address of the node and the namespaces is being checked for duplicates any more."""
+def await_links(patience: float = 5.0) -> None:
+    """Wait until no IPv6 address of a node and its namespaces is being checked for duplicates any more."""
     give_up = time.monotonic() + patience
-    waiting = [["ip", *place, "-6", "-o", "address", "show", "tentative"] for place in [[], *map(_inside, namespaces)]]
+    places = [[], *(["-n", name] for name in (os.listdir("/run/netns") if os.path.isdir("/run/netns") else []))]
+    waiting = [["ip", *place, "-6", "-o", "address", "show", "tentative"] for place in places]
     while waiting and time.monotonic() < give_up:
-        waiting = [ask for ask in waiting if subprocess.run(ask, capture_output=True, check=True).stdout]
+        waiting = [ask for ask in waiting if subprocess.run(ask, capture_output=True, check=False).stdout]
 
 
-def _inside(namespace: str) -> list[str]:
-    return ["-n", namespace]
+def settled(node: Node) -> Snapshot:
+    """The state of a node once nothing in it changes by itself."""
+    node.call(await_links)
+    return node.snapshot()
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An error of the engine as a user sees it."""
+
+    kind: str
+    asked: str
+    found: str
+    advice: str
+    text: str
+    rolled_back: bool | None
+
+
+def refusal(node: Node, function: t.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> Refusal:
+    """The error that a function ends with in the node."""
+
+    def fail() -> Refusal:
+        try:
+            result = function(*args, **kwargs)
+        except EgressError as error:
+            back = getattr(error, "rolled_back", None)
+            return Refusal(type(error).__name__, error.asked, error.found, error.advice, str(error), back)
+        raise AssertionError(f"it did not fail: {result}")
+
+    return node.call(fail)

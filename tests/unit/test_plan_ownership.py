@@ -75,12 +75,6 @@ REFUSED: list[tuple[str, Options, Fact, str]] = [
         change(DEFAULT4, protocol=4),
         "remove route default in namespace",
     ),
-    (
-        "netns",
-        {"name": "ns7"},
-        File("/etc/netns/ns7/resolv.conf", "nameserver 198.51.100.80\n"),
-        "remove file /etc/netns/ns7/resolv.conf",
-    ),
 ]
 
 
@@ -91,6 +85,11 @@ def test_what_does_not_carry_the_mark_is_not_removed(case: tuple[str, Options, F
         planned(want(module, absent(options)), [fact])
     assert words in str(caught.value)
     assert "Remove it yourself" in caught.value.advice
+
+
+def test_resolver_of_somebody_else_stays() -> None:
+    theirs = File("/etc/netns/ns1/resolv.conf", "nameserver 198.51.100.80\n")
+    assert planned(want("netns", {"name": "ns1", "state": "absent"}), [NS1, theirs]).actions == ["delete namespace ns1"]
 
 
 def test_what_was_there_before_is_changed_but_never_marked() -> None:

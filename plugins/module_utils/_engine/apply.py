@@ -12,6 +12,7 @@ from .errors import ApplyError, EgressError
 from .kernel import files
 from .kernel.executor import Executor, StepError
 from .ledger import Ledger
+from .model import Address, Link, Route
 from .planning.plan import Plan
 from .planning.step import Step
 
@@ -34,7 +35,7 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
             journal += batch
         verify()
     except BaseException as error:
-        left = roll_back(journal, executor)
+        left = roll_back(journal, executor, _lost(error))
         if not left:
             write_ledger(ledgers.union(plan.ledger, ledger), ledger)
         if isinstance(error, StepError):
@@ -45,9 +46,16 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
     write_ledger(ledgers.union(plan.ledger, ledger), plan.ledger)
 
 
-def roll_back(journal: t.Sequence[Step], executor: Executor) -> list[str]:
+def _lost(error: BaseException) -> list[Step]:
+    """What brings back addresses and routes of a link that was taken down, and then could not be changed."""
+    if not isinstance(error, StepError) or not isinstance(error.step.before, Link):
+        return []
+    return [step for step in error.step.inverses[1:] if isinstance(step.fact, (Address, Route))]
+
+
+def roll_back(journal: t.Sequence[Step], executor: Executor, first: t.Sequence[Step] = ()) -> list[str]:
     """Undo what took effect, last first. Returns lines on what could not be undone."""
-    inverses = [inverse for done in reversed(journal) for inverse in done.inverses]
+    inverses = [*first, *(inverse for done in reversed(journal) for inverse in done.inverses)]
     return [f"{step.line} ({error})" for step in inverses for error in [_attempt(step, executor)] if error]
 
 

@@ -203,7 +203,8 @@ class _Inventory:
         for data in self._namespaces():
             if data["name"] is None and data["network"] is not None:
                 held = ", ".join(f"{item['pid']} ({item['command']})" for item in data["processes"])
-                yield _orphan("leaked_namespace", data["path"], f"made by us, has no name, held by {held}")
+                made = f"made by us for network {data['network']}" if data["network"] else "made by us"
+                yield _orphan("leaked_namespace", data["path"], f"{made}, has no name, held by {held}")
 
     def _dangling_ends(self) -> t.Iterator[Data]:
         for reply in self.replies[HOST]:

@@ -11,7 +11,7 @@ from . import ledger as ledgers
 from .inventory import read_sections
 from .kernel import addresses, files, management, nftables, routes, sysctls
 from .kernel.links import Links
-from .kernel.namespaces import Namespaces
+from .kernel.namespaces import Namespaces, obstacle_to_attach
 from .ledger import Ledger
 from .model import (
     HOST,
@@ -84,7 +84,7 @@ class _Observation:
         self._files()
         touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
-        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants())
+        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants(), self._unattachable())
 
     def _namespaces(self) -> None:
         named = {fact.name for fact in self.asked if isinstance(fact, Namespace)}
@@ -173,17 +173,17 @@ class _Observation:
         return places
 
     def _routes(self) -> None:
+        for netns, name in sorted(self._moving() | self._losing_addresses()):
+            link = self.located.get((netns, name))
+            if link and link.index and link.up:
+                self._routes_of(link, netns, name)
         tables = {(f.netns, family(f.destination), f.table) for f in self.asked if isinstance(f, Route)}
         wanted = {fact.identity for fact in self.asked if isinstance(fact, Route)}
         for netns, version, table in sorted(tables):
             if self.namespaces.exists(netns):
                 for reply in routes.read(self.namespaces.socket(netns), version, table, netns=netns):
-                    if reply.fact.identity in wanted:
+                    if reply.fact.identity in wanted and reply.fact.identity not in self.facts:
                         self._add_route(reply, netns)
-        for netns, name in sorted(self._moving() | self._losing_addresses()):
-            link = self.located.get((netns, name))
-            if link and link.index and link.up:
-                self._routes_of(link, netns, name)
 
     def _losing_addresses(self) -> set[tuple[str, str]]:
         """Places of addresses that shall go: the last one takes the routes of its link along."""
@@ -258,6 +258,11 @@ class _Observation:
     def _inhabitants(self) -> dict[str, list[tuple[int, str]]]:
         leaving = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
         return self.namespaces.inhabitants([name for name in leaving if self.namespaces.exists(name)])
+
+    def _unattachable(self) -> dict[str, str]:
+        paths = {fact.attach for fact in self.want.facts if isinstance(fact, Namespace) and fact.attach}
+        obstacles = {path: obstacle_to_attach(path) for path in sorted(paths)}
+        return {path: obstacle for path, obstacle in obstacles.items() if obstacle}
 
     def _ports(self) -> dict[tuple[str, str], int]:
         """How many ports each bridge has that gets more."""

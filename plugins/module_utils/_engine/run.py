@@ -9,10 +9,11 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .apply import apply
+from .errors import KernelError
 from .kernel import features
 from .kernel.executor import Executor
 from .kernel.lock import locked
-from .kernel.namespaces import Namespaces
+from .kernel.namespaces import Namespaces, sweep
 from .model import Link, Want
 from .observe import Observer
 from .planning.diff import difference
@@ -35,12 +36,22 @@ def run(build: t.Callable[[Observer], Want], check: bool = False) -> Result:
     Errors: EgressError of any kind; then nothing was changed, or it was put back, or the error says what was not.
     """
     features.require_privilege()
-    with locked(), Namespaces() as namespaces:
-        observer = Observer(namespaces)
-        want = build(observer)
-        features.require_bridge_features(fact for fact in want.facts if isinstance(fact, Link))
-        have = observer.observe(want)
-        plan = make_plan(want, have, predicting=check)
-        if not check and (plan or plan.ledger != have.ledger):
-            apply(plan, Executor(namespaces), have.ledger, lambda: verify(want, plan, observer))
+    try:
+        with locked(), Namespaces() as namespaces:
+            return _run(build, check, namespaces)
+    except OSError as error:
+        asked = "look at and change the network of this host"
+        raise KernelError(asked, str(error), error.errno or 0, "See errno(3)") from error
+
+
+def _run(build: t.Callable[[Observer], Want], check: bool, namespaces: Namespaces) -> Result:
+    if not check:
+        sweep()
+    observer = Observer(namespaces)
+    want = build(observer)
+    features.require_bridge_features(fact for fact in want.facts if isinstance(fact, Link))
+    have = observer.observe(want)
+    plan = make_plan(want, have, predicting=check)
+    if not check and (plan or plan.ledger != have.ledger):
+        apply(plan, Executor(namespaces), have.ledger, lambda: verify(want, plan, observer))
     return Result(bool(plan), plan.actions, difference(plan.steps))

@@ -18,7 +18,7 @@ _PATIENCE = 20.0
 def mount_point() -> Path | None:
     """Return where the unified hierarchy (cgroup2) is mounted, if it is."""
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        fields, _, filesystem = line.partition(" - ")
+        fields, _separator, filesystem = line.partition(" - ")
         if filesystem.startswith("cgroup2 "):
             _number, _parent, device, root, path = fields.split()[:5]
             found = Path(path)

@@ -120,7 +120,7 @@ def _nodes(options: argparse.Namespace) -> dict[str, str]:
         return plan.spread(options.nodes, options.releases.split(","))
     nodes: dict[str, str] = {}
     for text in options.node:
-        name, _, release = text.partition("=")
+        name, _separator, release = text.partition("=")
         if name in nodes:
             raise LabError(f"there are two nodes {name!r}")
         nodes[name] = release or rootfs.RELEASES[-1]

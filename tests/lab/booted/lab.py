@@ -301,18 +301,24 @@ def _launch(places: Places) -> None:
 
 @contextlib.contextmanager
 def _locked(places: Places) -> t.Iterator[None]:
-    with places.lock.open("w", encoding="ascii") as file:
-        deadline = time.monotonic() + _LOCK_TIMEOUT
-        while not _lock(file):
-            if time.monotonic() > deadline:
-                raise LabError(f"another process is making or destroying lab {places.name!r}")
-            time.sleep(0.05)
-        yield
+    deadline = time.monotonic() + _LOCK_TIMEOUT
+    while True:
+        with places.lock.open("w", encoding="ascii") as file:
+            if _lock(file):
+                try:
+                    yield
+                finally:
+                    places.lock.unlink()
+                return
+        if time.monotonic() > deadline:
+            raise LabError(f"another process is making or destroying lab {places.name!r}")
+        time.sleep(0.05)
 
 
 def _lock(file: t.TextIO) -> bool:
+    """Take a lock that is deleted by who had it: a file that was deleted meanwhile does not count."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(file.name))
+    except (BlockingIOError, FileNotFoundError):
         return False
-    return True

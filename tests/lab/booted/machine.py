@@ -143,7 +143,8 @@ def _mount_all(folder: Path, rootfs: str) -> None:
     mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # nspawn leaves folders there when killed
     mount("cgroup2", _CGROUPS, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     Path(_MERGED).mkdir()
-    # Without waiting for the disk: a lab does not survive a crash of the machine. The kernel refuses such a work folder again.
+    # Without waiting for the disk, as a lab does not survive a crash of the machine. The kernel remembers that, and
+    # would refuse the work folder at the next start.
     shutil.rmtree(folder / "work/work/incompat", ignore_errors=True)
     layers = {"lowerdir": rootfs, "upperdir": f"{folder}/upper", "workdir": f"{folder}/work"}
     options = ",".join(f"{name}={_escaped(path)}" for name, path in layers.items())

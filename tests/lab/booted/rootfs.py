@@ -26,8 +26,11 @@ PACKAGES = (
     *("python3", "python3-apt", "python3-pyroute2"),
     *("iproute2", "nftables", "iptables", "procps", "iputils-ping"),
 )
+# Its pyroute2 is too old for the collection, so the roles must be able to install another one.
+MORE_PACKAGES = {"bullseye": ("python3-pip",)}
 _SCRIPT = Path(__file__).resolve().with_name("rootfs.sh")
 _LAST_LINES = 20
+_KEPT = 30 * 24 * 3600  # seconds: other checkouts may have other recipes, and nodes may run on them
 
 
 def cache() -> Path:
@@ -38,7 +41,7 @@ def cache() -> Path:
 
 def path(release: str) -> Path:
     """Return where the root file system of a release is, or will be: its name changes with the recipe."""
-    recipe = [release, platform.machine(), *PACKAGES, _SCRIPT.read_text(encoding="utf-8")]
+    recipe = [release, platform.machine(), *_packages(release), _SCRIPT.read_text(encoding="utf-8")]
     digest = hashlib.sha256("\0".join(recipe).encode()).hexdigest()
     return cache() / f"{release}-{digest[:12]}"
 
@@ -53,9 +56,14 @@ def ensure(releases: t.Iterable[str], tell: t.Callable[[str], None] = lambda _li
         return dict(zip(wanted, threads.map(functools.partial(_ensure, tell=tell), wanted)))
 
 
+def _packages(release: str) -> tuple[str, ...]:
+    return (*PACKAGES, *MORE_PACKAGES.get(release, ()))
+
+
 def _ensure(release: str, tell: t.Callable[[str], None]) -> Path:
     target = path(release)
-    if target.is_dir():
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(target)  # which says that it is in use
         return target
     cache().mkdir(parents=True, exist_ok=True)
     with _locked(cache() / f".{release}.lock"):
@@ -74,7 +82,7 @@ def _build(release: str, target: Path, tell: t.Callable[[str], None]) -> None:
     tell(f"making the root file system of {release} (the log is {log})")
     parent = os.getpid()
     argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    argv += [str(_SCRIPT), release, str(folder), ",".join(PACKAGES), mirror.configured()]
+    argv += [str(_SCRIPT), release, str(folder), ",".join(_packages(release)), mirror.configured()]
     with log.open("wb") as output:
         process = subprocess.Popen(
             argv,
@@ -100,9 +108,12 @@ def _build(release: str, target: Path, tell: t.Callable[[str], None]) -> None:
 
 
 def _clear(release: str) -> None:
-    """Delete what an interrupted run left; older recipes stay, as nodes may be running on them."""
+    """Delete what an interrupted run left, and what was made by another recipe and not used for long."""
     for part in cache().glob(f".{release}-*.part"):
         shutil.rmtree(part)
+    for old in cache().glob(f"{release}-*"):
+        if time.time() - old.stat().st_mtime > _KEPT:
+            shutil.rmtree(old)
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ rm -f "$root/usr/sbin/policy-rc.d" # some versions of debootstrap do the same
 
 echo "preparing for nodes"
 chroot "$root" useradd --create-home --shell /bin/bash ansible
+echo LANG=C.UTF-8 >"$root/etc/default/locale"
 echo 'ansible ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/ansible"
 chmod 440 "$root/etc/sudoers.d/ansible"
 chroot "$root" systemctl enable systemd-networkd.service

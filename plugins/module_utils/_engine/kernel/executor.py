@@ -64,7 +64,9 @@ class Executor:
         requests: list[Message] = []
         for step in batch:
             self._guarded(step, lambda step=step: requests.append(self._request(step)), [])  # type: ignore[misc]
-        answers = self.namespaces.socket(getattr(batch[0].fact, "netns", HOST)).request(requests)
+        answers: list[Answer] = []
+        netns = getattr(batch[0].fact, "netns", HOST)
+        self._guarded(batch[0], lambda: answers.extend(self.namespaces.socket(netns).request(requests)), [])
         failed = [(step, answer) for step, answer in zip(batch, answers) if not _succeeded(step, answer)]
         if failed:
             done = [step for step, answer in zip(batch, answers) if not answer.errno]
@@ -87,15 +89,22 @@ class Executor:
             if self.namespaces.restore(after.name):
                 return
             if after.attach:
-                self.namespaces.attach(after.name, after.attach)
-                if after.loopback:
-                    set_loopback(self.namespaces.socket(after.name), None, True, asked)
+                self._attach(after, after.attach, asked)
             else:
                 self.namespaces.create(after.name, after.alias or "", bool(after.loopback))
         elif before is not None and after is None:
             self.namespaces.remove(before.name)
         elif after is not None:
             set_loopback(self.namespaces.socket(after.name), after.alias, bool(after.loopback), asked)
+
+    def _attach(self, fact: Namespace, path: str, asked: str) -> None:
+        self.namespaces.attach(fact.name, path)
+        try:
+            if fact.loopback:
+                set_loopback(self.namespaces.socket(fact.name), None, True, asked)
+        except BaseException:
+            self.namespaces.remove(fact.name)
+            raise
 
     def _link(self, before: Link | None, after: Link | None, asked: str) -> None:
         if before is None and after is not None:
@@ -120,10 +129,15 @@ class Executor:
         netns = t.cast(Ruleset, batch[0].fact).netns
         changes = [(t.cast(Ruleset, after or before).name, after.rules if after else None) for before, after in pairs]
         nftables.write(self.namespaces, netns, changes)
-        for before, after in pairs:
-            if t.cast(Ruleset, after or before).flush:
-                old, new = before.rules if before else None, after.rules if after else None
-                conntrack.flush_changed(self.namespaces, netns, old, new)
+        try:
+            for before, after in pairs:
+                if t.cast(Ruleset, after or before).flush:
+                    old, new = before.rules if before else None, after.rules if after else None
+                    conntrack.flush_changed(self.namespaces, netns, old, new)
+        except BaseException:
+            undone = [(name, before.rules if before else None) for (name, _rules), (before, _) in zip(changes, pairs)]
+            nftables.write(self.namespaces, netns, undone)
+            raise
 
 
 _RUN: dict[type[t.Any], t.Callable[..., None]] = {

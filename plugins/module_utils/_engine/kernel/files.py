@@ -46,7 +46,7 @@ def write(path: str, content: str, mode: int = 0o644) -> None:
 
 
 def delete(path: str) -> None:
-    """Remove a file, and its directory where that is one of ours and empty."""
+    """Remove a file, and its directories where these are ours and empty."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -56,6 +56,8 @@ def delete(path: str) -> None:
     directory = os.path.dirname(path)
     if os.path.dirname(directory) == "/etc/netns" or directory == "/var/lib/netpath":
         remove_empty(directory)
+    if os.path.dirname(directory) == "/etc/netns":
+        remove_empty("/etc/netns")
 
 
 def remove_empty(directory: str) -> None:

@@ -71,9 +71,10 @@ def get_links(master: int = 0) -> Message:
     return Message(RTM_GETLINK, 0, body(ifinfmsg(), attributes))
 
 
-def create_link(attributes: t.Sequence[tuple[str, t.Any]], up: bool) -> Message:
+def create_link(attributes: t.Sequence[tuple[str, t.Any]], up: bool, index: int) -> Message:
     flags = IFF_UP if up else 0
-    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body(ifinfmsg(), attributes, flags=flags, change=flags))
+    message = body(ifinfmsg(), attributes, index=index, flags=flags, change=flags)
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, message)
 
 
 def set_link(

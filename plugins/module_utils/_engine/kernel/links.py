@@ -5,27 +5,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
 import os
 import typing as t
 
-from ..errors import ConflictError, KernelError
+from ..errors import ConflictError, EgressError, KernelError
 from ..model import HOST, Link, differences, is_ours
 from . import link_messages as messages
-from .netlink import Message, NetlinkSocket, kernel_error
+from .netlink import Answer, Message, NetlinkSocket, kernel_error
 from .processes import namespaces_of_processes
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
+# Above those that the kernel hands out by itself, in order.
+_FIRST_INDEX = 1 << 28
 _NO_LINK = (errno.ENODEV, errno.EINVAL)
 
 
 def send(opened: NetlinkSocket, asked: str, *requests: Message) -> None:
     """Send requests that must all succeed."""
-    for answer in opened.request(requests):
+    _expect(asked, opened.request(requests))
+
+
+def _expect(asked: str, answers: t.Iterable[Answer]) -> None:
+    for answer in answers:
         if answer.errno:
             raise kernel_error(asked, answer)
 
@@ -185,16 +192,27 @@ class Links:
         return self._nsids[netns, other]
 
     def create(self, link: Link, asked: str) -> None:
+        """Make a link, or nothing at all."""
         opened = self._namespaces.socket(link.netns)
-        request = messages.create_link([*self._born_with(link), self._kind_attribute(link)], bool(link.up))
-        # One send: a link of ours is never left without its mark.
-        marked = messages.set_link([("IFLA_IFALIAS", link.alias or "")], name=link.name)
+        # One send, so that a link of ours is never left without its mark; by an index of our choice, since a link
+        # that somebody else made under this name meanwhile is not ours to mark.
+        index = _FIRST_INDEX + int.from_bytes(os.urandom(3), "big")
+        requests = [messages.set_link([("IFLA_IFALIAS", link.alias or "")], index=index)]
         port = _chosen(link, ("isolated", "hairpin"))
-        options = [messages.set_link([messages.port_attribute(port)], name=link.name)] if port else []
-        send(opened, asked, request, marked, *options)
-        if link.peer:
-            peer = messages.set_link([("IFLA_IFALIAS", link.peer.alias or "")], name=link.peer.name, up=link.peer.up)
-            send(self._namespaces.socket(link.peer.netns), asked, peer)
+        if port:
+            requests.append(messages.set_link([messages.port_attribute(port)], index=index))
+        attributes = [*self._born_with(link), self._kind_attribute(link)]
+        created, *then = opened.request([messages.create_link(attributes, bool(link.up), index), *requests])
+        _expect(asked, [created])
+        try:
+            _expect(asked, then)
+            if link.peer:
+                peer = [("IFLA_IFALIAS", link.peer.alias or "")]
+                request = messages.set_link(peer, name=link.peer.name, up=link.peer.up)
+                send(self._namespaces.socket(link.peer.netns), asked, request)
+        except BaseException:
+            opened.request([messages.delete_link(link.name)])
+            raise
 
     def _born_with(self, link: Link) -> list[tuple[str, t.Any]]:
         attributes: list[tuple[str, t.Any]] = [
@@ -209,7 +227,11 @@ class Links:
 
     def _kind_attribute(self, link: Link) -> tuple[str, t.Any]:
         if link.kind == "bridge":
-            return messages.bridge_attribute(_chosen(link, tuple(messages.BRIDGE_OPTIONS)))
+            options = _chosen(link, tuple(messages.BRIDGE_OPTIONS))
+            if not options.get("vlan_filtering", True):
+                # A new bridge has it off, and a kernel without it refuses even that.
+                del options["vlan_filtering"]
+            return messages.bridge_attribute(options)
         peer = link.peer
         if peer is None:
             raise ConflictError(f"make link {link.name}", f"a {link.kind} cannot be made alone", "Give its peer")
@@ -218,9 +240,25 @@ class Links:
         )
 
     def change(self, before: Link, after: Link, asked: str) -> None:
-        self._change_end(before, after, asked)
-        if before.peer and after.peer:
-            self._change_end(before.peer, after.peer, asked)
+        """Change a link and the other end of its pair, or nothing at all."""
+        pairs = [(before, after), *([(before.peer, after.peer)] if before.peer and after.peer else [])]
+        begun = []
+        try:
+            for pair in pairs:
+                begun.append(pair)
+                self._change_end(*pair, asked)
+        except BaseException:
+            for old, new in reversed(begun):
+                self._put_back(old, new, asked)
+            raise
+
+    def _put_back(self, before: Link, after: Link, asked: str) -> None:
+        """Undo as much of a change as took effect."""
+        moved = self.get(before.netns, before.name) is None
+        there = after if moved else dataclasses.replace(after, netns=before.netns, name=before.name)
+        with contextlib.suppress(EgressError):
+            # What it was before holds, whether or not the change came as far as that.
+            self._change_end(dataclasses.replace(there, up=None), before, asked)
 
     def _change_end(self, before: Link, after: Link, asked: str) -> None:
         changed = differences(dataclasses.replace(after, peer=None), dataclasses.replace(before, peer=None))
@@ -240,8 +278,9 @@ class Links:
         attributes: list[tuple[str, t.Any]] = [("IFLA_IFNAME", after.name)]
         if before.netns != after.netns:
             attributes.append(("IFLA_NET_NS_FD", self._namespaces.handle(after.netns)))
-        index = before.index or self.index(before.netns, before.name)
-        down = [messages.set_link([], index=index, up=False)] if before.up else []
+        # Its index may be another one since it was last moved.
+        index = self.index(before.netns, before.name)
+        down = [] if before.up is False else [messages.set_link([], index=index, up=False)]
         send(self._namespaces.socket(before.netns), asked, *down, messages.set_link(attributes, index=index))
         self._names.clear()
 

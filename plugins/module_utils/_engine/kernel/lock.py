@@ -56,7 +56,9 @@ def _acquire(patience: float) -> int:
 
 def _open() -> int:
     while True:
-        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+        # Also raised where another run has just removed it.
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(DIRECTORY, mode=0o755)
         try:
             return os.open(PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:  # the directory went with the last run's lock

@@ -11,21 +11,26 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
+import resource
 import stat
+import tempfile
 import time
 import typing as t
 
 from ..errors import ConflictError, KernelError
-from ..model import HOST
-from . import links
+from ..model import HOST, MARK
+from . import files, links
 from .link_messages import get_link
 from .netlink import NetlinkSocket
 from .processes import processes_in
 
 DIRECTORY = "/run/netns"
+_TEMPORARY = ".netpath-"
 CLONE_NEWNET = 0x40000000
 MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 0x2
+NS_GET_NSTYPE = 0xB703
 NSFS_MAGIC = 0x6E736673
 _DEPARTURE_PATIENCE = 3.0  # seconds
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,6 +50,21 @@ def is_namespace(path: str) -> bool:
     """Whether the path is a live handle; after a reboot or an unmount a plain file of that name may remain."""
     result = _Statfs()
     return _libc.statfs(path.encode(), ctypes.byref(result)) == 0 and bool(result.f_type == NSFS_MAGIC)
+
+
+def obstacle_to_attach(path: str) -> str:
+    """Why the path is no handle of a network namespace, or "". See ioctl_ns(2)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        return f"it cannot be opened: {os.strerror(error.errno or 0)}"
+    try:
+        kind = fcntl.ioctl(descriptor, NS_GET_NSTYPE)
+    except OSError:
+        return "it is not a namespace"
+    finally:
+        os.close(descriptor)
+    return "" if kind == CLONE_NEWNET else "it is a namespace, but not one of a network"
 
 
 def path_of(netns: str) -> str:
@@ -78,6 +98,9 @@ class Namespaces:
     """Open handles and sockets of a run, each opened once."""
 
     def __init__(self) -> None:
+        # Each namespace takes two, and the usual soft limit is 1024.
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._handles: dict[str, int] = {HOST: os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)}
         self._sockets: dict[str, NetlinkSocket] = {}
         self._removed: dict[str, int] = {}
@@ -165,12 +188,13 @@ class Namespaces:
 
     def remove(self, name: str) -> None:
         """Take the name away. The namespace itself lives on until the run is over, so that this can be undone."""
+        handle = self.handle(name)
         self._departing[name] = links.host_ends(self, name)
-        _call(f"delete namespace {name}", "umount2", f"{DIRECTORY}/{name}".encode(), MNT_DETACH)
-        os.unlink(f"{DIRECTORY}/{name}")
-        self._removed[name] = self._handles.pop(name)
         if name in self._sockets:
             self._sockets.pop(name).close()
+        _unbind(name)
+        self._removed[name] = handle
+        del self._handles[name]
 
     def _forget(self, name: str) -> None:
         if name in self._sockets:
@@ -205,11 +229,15 @@ def _prepare_directory() -> None:
 
 
 def _bind(source: str, target: str, asked: str) -> None:
-    flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    """Mount a namespace on a file that carries our mark, so that it is known for ours should the mount be gone."""
     try:
-        os.close(os.open(target, flags, 0o444))
-        if not stat.S_ISREG(os.lstat(target).st_mode):
+        if os.path.lexists(target) and not stat.S_ISREG(os.lstat(target).st_mode):
             raise ConflictError(asked, f"{target} is not a plain file", "Remove it")
+        descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=DIRECTORY)
+        os.write(descriptor, MARK.encode())
+        os.close(descriptor)
+        os.chmod(temporary, 0o444)
+        os.rename(temporary, target)
     except OSError as error:
         raise KernelError(asked, f"{target}: {os.strerror(error.errno or 0)}", error.errno or 0) from error
     try:
@@ -217,3 +245,21 @@ def _bind(source: str, target: str, asked: str) -> None:
     except KernelError:
         os.unlink(target)
         raise
+
+
+def _unbind(name: str) -> None:
+    _call(f"delete namespace {name}", "umount2", f"{DIRECTORY}/{name}".encode(), MNT_DETACH)
+    os.unlink(f"{DIRECTORY}/{name}")
+
+
+def sweep() -> None:
+    """Remove handles of ours that are no namespaces any more, as a killed run leaves them."""
+    for name in os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []:
+        path = f"{DIRECTORY}/{name}"
+        if not is_namespace(path) and (name.startswith(_TEMPORARY) or _is_marked(path)):
+            os.unlink(path)
+
+
+def _is_marked(path: str) -> bool:
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and status.st_size == len(MARK) and files.read(path) == MARK

@@ -75,6 +75,7 @@ class _Check:
                 self._address(fact)
             elif isinstance(fact, Namespace):
                 self._mark(fact, self.have.facts.get(fact.identity))
+                self._attach(fact)
         for fact in self.want.absent:
             if isinstance(fact, Namespace) and not fact.force:
                 self._inhabited(fact)
@@ -149,6 +150,14 @@ class _Check:
                 f"use {fact.name} for network {asking}",
                 f"it belongs to network {owner}",
                 "Give each network a bridge and namespaces of its own",
+            )
+
+    def _attach(self, fact: Namespace) -> None:
+        if fact.attach and fact.attach in self.have.unattachable:
+            raise ConflictError(
+                f"give {fact.attach} the name {fact.name}",
+                self.have.unattachable[fact.attach],
+                "Give the PID of a process, or the path of its namespace: /proc/PID/ns/net",
             )
 
     def _inhabited(self, fact: Namespace) -> None:

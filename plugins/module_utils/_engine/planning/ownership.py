@@ -24,7 +24,7 @@ from ..model import (
     differences,
     is_ours,
 )
-from .state import governed_value, governor
+from .state import governed_value, governor, interface_of
 from .step import Step
 
 FILE_MARK = "# netpath:"
@@ -42,6 +42,8 @@ def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
         return (fact.content or "").startswith(FILE_MARK)
     if isinstance(fact, Setting):
         namespace = facts.get(("namespace", fact.netns))
+        if _link_is_ours(facts, fact.netns, interface_of(fact.key)):
+            return True
         return fact.netns != HOST and isinstance(namespace, Namespace) and is_ours(namespace.alias)
     return isinstance(fact, Ruleset)
 

@@ -130,10 +130,10 @@ class _Planner:
 
     def converge_all(self) -> None:
         """Do what is wanted, in order; what a step takes along and shall stay is put back in its turn."""
-        for fact in self.strangers():
+        for stranger in self.strangers():
             # Ahead of the wanted addresses, and after the change of links that these are on.
-            order = _order(fact) if isinstance(fact, Address) else (-1, "", 0, False)
-            self._later((*order[:3], False), self.remove_stranger, fact)
+            order = _order(stranger) if isinstance(stranger, Address) else (-1, "", 0, False)
+            self._later((*order[:3], False), self.remove_stranger, stranger)
         for fact in self.want.facts:
             self._later(_order(fact), self.converge, fact)
         while self.pending:
@@ -170,7 +170,7 @@ class _Planner:
             self.ledger = self.ledger.forgotten(fact.identity)
         elif owned(self.facts, have):
             self._delete(fact, have)
-        elif not isinstance(fact, Address) and not self._only_lent(fact):
+        elif not isinstance(fact, (Address, File)) and not self._only_lent(fact):
             conflicts.refuse_to_remove(have)
 
     def _only_lent(self, fact: Fact) -> bool:

@@ -27,6 +27,7 @@ class Have:
     ports: how many ports a bridge, as (netns, name), has.
     protected: links of this namespace that carry the management path, with the reason.
     inhabitants: (PID, command) of the processes in namespaces that shall go.
+    unattachable: paths that are to be attached and are no network namespaces, with what they are.
     """
 
     facts: t.Mapping[Identity, Fact] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class Have:
     ports: t.Mapping[tuple[str, str], int] = field(default_factory=dict)
     protected: t.Mapping[str, str] = field(default_factory=dict)
     inhabitants: t.Mapping[str, t.Sequence[tuple[int, str]]] = field(default_factory=dict)
+    unattachable: t.Mapping[str, str] = field(default_factory=dict)
 
 
 Facts = dict[Identity, Fact]
@@ -81,11 +83,27 @@ def _link_effects(facts: t.Mapping[Identity, Fact], before: Link, after: Link | 
         )
     for index, old in enumerate(ends(before)):
         new = ends(after)[index] if after and len(ends(after)) > index else None
+        if new is None:
+            lost.update(dict.fromkeys(_settings_of(facts, old)))
         place = (new.netns, new.name) if new else (old.netns, old.name)
         for identity, fact in facts.items():
             if _is_lost(fact, place, old, new):
                 lost[identity] = None
     return lost
+
+
+def _settings_of(facts: t.Mapping[Identity, Fact], link: Link) -> list[Identity]:
+    return [
+        identity
+        for identity, fact in facts.items()
+        if isinstance(fact, Setting) and fact.netns == link.netns and interface_of(fact.key) == link.name
+    ]
+
+
+def interface_of(key: str) -> str:
+    """The interface that a sysctl is about, "" for none."""
+    parts = key.split("/")
+    return parts[3] if len(parts) > 4 and parts[2] in ("conf", "neigh") and parts[3] not in ("all", "default") else ""
 
 
 def _is_lost(fact: Fact, place: tuple[str, str], old: Link, new: Link | None) -> bool:

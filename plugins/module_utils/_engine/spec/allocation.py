@@ -48,7 +48,9 @@ def _families(network: Network) -> list[int]:
 def _keep(network: Network, cidrs: t.Sequence[str], taken: set[str], chosen: dict[int, str]) -> None:
     for cidr in cidrs:
         version = values.family(cidr)
-        fits = str(ipaddress.ip_interface(cidr).network) in network.subnets
+        interface = ipaddress.ip_interface(cidr)
+        subnet = interface.network
+        fits = str(subnet) in network.subnets and first_host(subnet) <= int(interface.ip) <= last_host(subnet)
         if fits and version not in chosen and cidr not in taken:
             chosen[version] = cidr
             taken.add(cidr)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ..errors import SpecError
 from . import values
 from .allocation import allocate, gateway_for
-from .network import NamespaceSpec, Network, parse_networks
+from .network import NamespaceSpec, Network, check_mtu, parse_networks
 
 ModuleOptions = dict[str, list[dict[str, t.Any]]]
 
@@ -76,6 +76,7 @@ def module_options(data: t.Any, host: HostView, key: str = "egress_networks", ab
 
 def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
     mtu = network.mtu or _uplink_mtu(network, host)
+    check_mtu(network, mtu, f", the MTU of {_uplink(network, host)},")
     addresses = allocate(network, host.assigned)
     families = {values.family(subnet) for subnet in network.subnets}
     ours = host.owners.get(network.bridge, network.name) == network.name
@@ -98,7 +99,8 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             "network": network.name,
             "ipv4": True if 4 in families else None,
             "ipv6": True if 6 in families else None,
-            "interfaces": [network.bridge],
+            # Replies arrive by the uplink, and each interface has a switch of its own.
+            "interfaces": [network.bridge, *_uplinks(network, host, families)],
         }
     )
     options["nat_masquerade"].append(_nat(network))
@@ -174,8 +176,17 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
 
 def _uplink_mtu(network: Network, host: HostView) -> int | None:
     """The MTU of the uplink; None, so the kernel's default, on a host without one."""
-    name = network.uplink or host.uplinks.get(4) or host.uplinks.get(6)
-    return host.mtus.get(name) if name else None
+    return host.mtus.get(_uplink(network, host))
+
+
+def _uplink(network: Network, host: HostView) -> str:
+    return network.uplink or host.uplinks.get(4) or host.uplinks.get(6) or ""
+
+
+def _uplinks(network: Network, host: HostView, families: t.Collection[int]) -> list[str]:
+    """Those of the families, without one that is the network's own bridge."""
+    names = [network.uplink or host.uplinks.get(version, "") for version in sorted(families)]
+    return [name for name in dict.fromkeys(names) if name not in ("", network.bridge)]
 
 
 def _check_against_host(network: Network, host: HostView) -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from ..errors import SpecError
 from . import nat_masquerade, values
 from .linux_bridge import MAX_PORTS
+from .resolv_conf import resolv_conf
 from .schema import STATE, Options, checked
 
+SMALLEST_IPV6_MTU = 1280
 DNS: Options = {
     "servers": {"type": "list", "elements": "str", "required": True},
     "search": {"type": "list", "elements": "str", "default": []},
@@ -128,7 +130,19 @@ def _network(entry: t.Any, key: str) -> Network:
         key=key,
     )
     _check_members(network)
+    check_mtu(network, network.mtu, "")
     return network
+
+
+def check_mtu(network: Network, mtu: int | None, origin: str) -> None:
+    """IPv6 goes with MTUs from 1280 (RFC 8200, section 5). origin says where a value comes from that nobody gave."""
+    six = next((subnet for subnet in network.subnets if values.family(subnet) == 6), None)
+    if mtu and mtu < SMALLEST_IPV6_MTU and six:
+        raise SpecError(
+            f"{network.key}.mtu",
+            f"{mtu}{origin} is too small for {six}",
+            f"IPv6 needs at least {SMALLEST_IPV6_MTU}",
+        )
 
 
 def _subnets(given: list[str] | None, key: str) -> tuple[str, ...]:
@@ -196,9 +210,15 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
                 name=values.namespace_name(name, f"{place}.name"),
                 interface=values.interface_name(options["interface"], f"{place}.interface"),
                 addresses=_addresses(options["addresses"], subnets, f"{place}.addresses"),
-                dns=options["dns"],
+                dns=_dns(options["dns"], f"{place}.dns"),
                 key=place,
             )
+
+
+def _dns(dns: t.Mapping[str, t.Any] | None, key: str) -> t.Mapping[str, t.Any] | None:
+    if dns:
+        resolv_conf(dns, "", key)
+    return dns
 
 
 def _names(options: t.Mapping[str, t.Any], key: str) -> list[str]:

@@ -1,0 +1,282 @@
+"""What the inventory says of built worlds, and of what somebody else or an accident left in them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+import typing as t
+
+import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import SECTIONS, inventory
+
+from tests.kernel.building import build_at_once, settled
+from tests.lab import privilege
+from tests.lab.node import Node
+from tests.lab.snapshot import difference
+from tests.lab.world import World
+from tests.unit.asking import Options
+
+_OBSTACLE = privilege.obstacle()
+pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
+
+Data = dict[str, t.Any]
+PODS: Options = {
+    "name": "pods",
+    "bridge": "br0",
+    "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
+    "namespaces": ["c1", "c2"],
+    "nat": {"exclude": ["10.0.0.0/8"], "ports": "1024-65535", "random_fully": True},
+}
+
+
+@pytest.fixture(scope="module")
+def node() -> t.Iterator[Node]:
+    with World(nodes=1) as world:
+        made = world.nodes[0]
+        made.run(["sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0"])
+        made.call(build_at_once, [PODS])
+        yield made
+
+
+def script(node: Node, *lines: str) -> str:
+    return node.run(["sh", "-ec", "\n".join(lines)]).stdout
+
+
+def one(items: t.Iterable[Data], **fields: t.Any) -> Data:
+    """The only item with these fields."""
+    found = [item for item in items if fields.items() <= item.items()]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def await_absence(link: str, patience: float = 5.0) -> None:
+    """The kernel removes a namespace that nobody holds any more in its own time, and then the links into it."""
+    give_up = time.monotonic() + patience
+    while os.path.exists(f"/sys/class/net/{link}") and time.monotonic() < give_up:
+        time.sleep(0.005)
+
+
+def links_of(node: Node) -> list[Data]:
+    links: list[Data] = node.call(inventory, ("links",))["links"]
+    return links
+
+
+def orphans_of(node: Node) -> list[Data]:
+    """Those of this node: other worlds of this machine have processes in namespaces of their own."""
+    orphans: list[Data] = node.call(inventory, ("orphans",))["orphans"]
+    return [orphan for orphan in orphans if "pods" in str(orphan) or "left" in str(orphan)]
+
+
+def test_it_changes_nothing(node: Node) -> None:
+    before = settled(node)
+    assert tuple(node.call(inventory)) == SECTIONS
+    assert difference(before, settled(node)) == ""
+
+
+def test_only_what_is_asked_for(node: Node) -> None:
+    assert list(node.call(inventory, ("uplinks", "namespaces"))) == ["namespaces", "uplinks"]
+
+
+def test_named_namespaces_with_their_processes(node: Node) -> None:
+    with node.popen(["ip", "netns", "exec", "c1", "sleep", "100"]) as process:
+        while "sleep" not in script(node, f"cat /proc/{process.pid}/comm"):
+            pass
+        namespaces = node.call(inventory, ("namespaces",))["namespaces"]
+        process.kill()
+    inhabited = one(namespaces, name="c1")
+    inode = int(script(node, "stat -c %i /run/netns/c1"))
+    assert inhabited == {
+        "name": "c1",
+        "path": "/run/netns/c1",
+        "inode": inode,
+        "network": "pods",
+        "processes": [{"pid": process.pid, "command": "sleep"}],
+    }
+    assert one(namespaces, name="c2")["processes"] == []
+
+
+def test_anonymous_namespace_with_its_processes(node: Node) -> None:
+    with node.popen(["unshare", "-n", "sleep", "100"]) as process:
+        while "sleep" not in script(node, f"cat /proc/{process.pid}/comm"):
+            pass
+        found = node.call(inventory, ("namespaces", "links", "forwarding"))
+        process.kill()
+    path = f"/proc/{process.pid}/ns/net"
+    listed = one(found["namespaces"], path=path)
+    assert (listed["name"], listed["network"]) == (None, None)
+    assert listed["processes"] == [{"pid": process.pid, "command": "sleep"}]
+    assert one(found["links"], netns=path)["name"] == "lo"
+    assert one(found["forwarding"], netns=path)["ipv4"] in (True, False)
+
+
+def test_pair_from_both_ends(node: Node) -> None:
+    links = links_of(node)
+    outer, inner = one(links, netns="", name="np-c1"), one(links, netns="c1", name="eth0")
+    assert outer["peer"] == {"netns": "c1", "name": "eth0", "index": inner["index"]}
+    assert inner["peer"] == {"netns": "", "name": "np-c1", "index": outer["index"]}
+    assert inner["addresses"] == ["10.22.33.2/24", "fd00:22:33::2/64"]
+    assert [address.split(":")[0] for address in inner["link_local"]] == ["fe80"]
+    for end, master in ((outer, "br0"), (inner, "")):
+        expected = {"kind": "veth", "mtu": 1500, "up": True, "carrier": True, "master": master}
+        assert expected.items() <= end.items()
+        assert (end["alias"], end["network"]) == ("netpath:pods", "pods")
+
+
+def test_bridges_with_their_ports(node: Node) -> None:
+    script(node, "ip link add own0 type bridge stp_state 1 forward_delay 400; ip link add own1 type bridge")
+    bridges = node.call(inventory, ("bridges",))["bridges"]
+    script(node, "ip link del own0; ip link del own1")
+    ours = one(bridges, netns="", name="br0")
+    assert (ours["network"], sorted(ours["ports"]), ours["stp"]) == ("pods", ["np-c1", "np-c2"], False)
+    foreign = one(bridges, netns="", name="own0")
+    assert (foreign["network"], foreign["ports"], foreign["stp"], foreign["forward_delay"]) == (None, [], True, 4)
+
+
+def test_routes_with_their_devices(node: Node) -> None:
+    script(node, "ip route add blackhole 10.71.0.0/16 table 100 metric 7")
+    routes = node.call(inventory, ("routes",))["routes"]
+    script(node, "ip route del blackhole 10.71.0.0/16 table 100 metric 7")
+    ours = one(routes, netns="c1", dest="0.0.0.0/0")
+    assert (ours["gateway"], ours["device"], ours["protocol"], ours["type"]) == ("10.22.33.1", "eth0", 250, "unicast")
+    uplink = one(routes, netns="", dest="::/0", family="ipv6")
+    assert (uplink["gateway"], uplink["device"]) == ("2001:db8:18::1", "uplink0")
+    assert one(routes, netns="", table=100) == {
+        "netns": "",
+        "family": "ipv4",
+        "dest": "10.71.0.0/16",
+        "gateway": None,
+        "device": None,
+        "metric": 7,
+        "table": 100,
+        "type": "blackhole",
+        "protocol": 3,
+    }
+
+
+def test_forwarding(node: Node) -> None:
+    forwarding = node.call(inventory, ("forwarding",))["forwarding"]
+    assert one(forwarding, netns="") == {"netns": "", "ipv4": True, "ipv6": True}
+    assert one(forwarding, netns="c1") == {"netns": "c1", "ipv4": False, "ipv6": False}
+
+
+def test_uplinks(node: Node) -> None:
+    assert node.call(inventory, ("uplinks",))["uplinks"] == {
+        "ipv4": {"interface": "uplink0", "gateway": "198.18.0.1", "mtu": 1500},
+        "ipv6": {"interface": "uplink0", "gateway": "2001:db8:18::1", "mtu": 1500},
+    }
+
+
+def test_no_uplink() -> None:
+    with World(nodes=0, internet=False) as world, world.add_node(uplink=False) as bare:
+        assert bare.call(inventory, ("uplinks",))["uplinks"] == {"ipv4": None, "ipv6": None}
+
+
+def test_translation(node: Node) -> None:
+    def nat() -> Data:
+        return one(node.call(inventory, ("nat",))["nat"], netns="", name="pods")
+
+    assert nat() == {
+        "netns": "",
+        "name": "pods",
+        "intact": True,
+        "sources": ["10.22.33.0/24", "fd00:22:33::/64"],
+        "exclude": ["10.0.0.0/8"],
+        "mode": "masquerade",
+        "to_source": [],
+        "out_interface": None,
+        "not_out_interface": "br0",
+        "ports": "1024-65535",
+        "random_fully": True,
+    }
+    script(node, "nft flush chain inet netpath_egress nat_pods")
+    assert nat() == {"netns": "", "name": "pods", "intact": False}
+    node.call(build_at_once, [PODS])
+
+
+def test_connection_tracking(node: Node) -> None:
+    found = node.call(inventory, ("conntrack",))["conntrack"]
+    assert found["max"] is None or 0 <= found["count"] <= found["max"]
+
+
+def test_healthy_world_has_no_orphans(node: Node) -> None:
+    assert orphans_of(node) == []
+
+
+def test_stale_handle(node: Node) -> None:
+    script(node, "touch /run/netns/left")
+    found = node.call(inventory, ("orphans", "namespaces", "links"))
+    script(node, "rm /run/netns/left")
+    stale = one(found["orphans"], kind="stale_handle")
+    assert (stale["name"], stale["evidence"]) == ("left", "/run/netns/left is no namespace")
+    assert "left" not in [namespace["name"] for namespace in found["namespaces"]]
+
+
+def test_leaked_namespace(node: Node) -> None:
+    """A name is gone while a process holds the namespace: the pair lives on, and its other end is still known."""
+    script(node, "ip netns add left; ip -n left link set lo alias netpath:pods")
+    script(node, "ip link add left0 type veth peer name eth0 netns left; ip link set left0 alias netpath:pods")
+    with node.popen(["ip", "netns", "exec", "left", "sleep", "100"]) as process:
+        while "sleep" not in script(node, f"cat /proc/{process.pid}/comm"):
+            pass
+        script(node, "ip netns del left")
+        orphans, links = orphans_of(node), links_of(node)
+        process.kill()
+    node.call(await_absence, "left0")
+    leaked = one(orphans, kind="leaked_namespace")
+    assert leaked["name"] == f"/proc/{process.pid}/ns/net"
+    assert f"{process.pid} (sleep)" in leaked["evidence"]
+    assert [orphan["kind"] for orphan in orphans] == ["leaked_namespace"]
+    peer = one(links, netns="", name="left0")["peer"]
+    assert (peer["netns"], peer["name"]) == (leaked["name"], "eth0")
+
+
+def test_dangling_pair(node: Node) -> None:
+    """The other end is in a namespace that nobody can name: an open file alone holds it."""
+    script(node, "ip netns add left; ip link add left0 type veth peer name eth0 netns left")
+    script(node, "ip link set left0 alias netpath:pods")
+    holder = "exec 3< /run/netns/left; ip netns del left; echo held; read -r _"
+    options: Data = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with node.popen(["sh", "-c", holder], **options) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        orphans, links = orphans_of(node), links_of(node)
+        process.communicate("\n")
+    node.call(await_absence, "left0")
+    assert [(orphan["kind"], orphan["name"]) for orphan in orphans] == [("dangling_veth", "left0")]
+    assert "nowhere to be found" in orphans[0]["evidence"]
+    assert one(links, netns="", name="left0")["peer"] is None
+
+
+def test_rules_without_a_network(node: Node) -> None:
+    script(node, "nft 'add chain inet netpath_egress nat_left; add rule inet netpath_egress nat_left masquerade'")
+    orphans = orphans_of(node)
+    script(node, "nft 'flush chain inet netpath_egress nat_left; delete chain inet netpath_egress nat_left'")
+    assert [(orphan["kind"], orphan["name"]) for orphan in orphans] == [("rules_without_network", "left")]
+
+
+def test_namespaces_that_come_and_go_meanwhile(node: Node) -> None:
+    """Containers do so all the time."""
+
+    def look_often() -> int:
+        ended = threading.Event()
+
+        def churn() -> None:
+            while not ended.is_set():
+                subprocess.run(["unshare", "-n", "true"], check=True)
+                subprocess.run(["ip", "netns", "add", "left"], check=True)
+                subprocess.run(["ip", "netns", "del", "left"], check=True)
+
+        threads = [threading.Thread(target=churn)]
+        for thread in threads:
+            thread.start()
+        try:
+            return sum(len(inventory(("namespaces", "links", "orphans"))) for _ in range(15))
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+    assert node.call(look_often) == 45
+    assert not node.call(os.path.exists, "/run/netns/left")
