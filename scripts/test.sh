@@ -19,7 +19,7 @@ for part in lint test-unit test-kernel test-playbooks test-booted; do
     if [ "$status" != 0 ] && { [ "$status" != "$SKIPPED" ] || [ -n "${CI:-}" ]; }; then
         result=1
     fi
-    if counts=$(grep -E '^(=+ )?[0-9]+ (passed|failed|skipped).* in [0-9.]+s' "build/log/$part.log"); then
+    if counts=$(grep -E '^([0-9.]+: )?(=+ )?[0-9]+ (passed|failed|skipped).* in [0-9.]+s' "build/log/$part.log"); then
         word+=" ($(tr -d '=' <<<"$counts" | xargs -d '\n' printf '%s;' | sed 's/ *; */; /g; s/; $//; s/^ *//; s/  */ /g'))"
     elif grep -q 'there are no tests' "build/log/$part.log"; then
         word="no tests yet"

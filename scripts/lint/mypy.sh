@@ -7,7 +7,7 @@ say "types: plugins for Python 3.9 as on old nodes, then everything for 3.11"
 plugins=build/collections/ansible_collections/netpath/egress/plugins
 python_in() { [ -n "$(find -L "$1" -name '*.py' -print -quit 2>/dev/null)" ]; }
 everything=()
-for folder in "$plugins" tests scripts; do
+for folder in "$plugins" tests scripts playbooks/labs/files; do
     ! python_in "$folder" || everything+=("$folder")
 done
 status=0

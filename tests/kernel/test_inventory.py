@@ -272,7 +272,7 @@ def test_namespaces_that_come_and_go_meanwhile(node: Node) -> None:
         for thread in threads:
             thread.start()
         try:
-            return sum(len(inventory(("namespaces", "links", "orphans"))) for _ in range(15))
+            return sum(len(inventory(("namespaces", "links", "orphans"))) for _turn in range(15))
         finally:
             ended.set()
             for thread in threads:

@@ -74,7 +74,7 @@ def test_connection_stays_open_and_repeats(node: Node) -> None:
     def talk() -> list[str]:
         with socket.create_connection((PUBLIC, 7070), timeout=2) as connection, connection.makefile("rw") as stream:
             lines = [stream.readline()]
-            for _ in range(2):
+            for _turn in range(2):
                 stream.write("again\n")
                 stream.flush()
                 lines.append(stream.readline())
@@ -144,7 +144,7 @@ def test_bare_node_has_its_loopback_alone() -> None:
     with World(nodes=0, internet=False) as bare, bare.add_node(uplink=False) as node:
         assert [link["ifname"] for link in json.loads(node.run(["ip", "-j", "link"]).stdout)] == ["lo"]
         with pytest.raises(LabError, match="no internet"):
-            _ = bare.internet
+            assert bare.internet
 
 
 def test_snapshot_shows_changes_alone(node: Node) -> None:
@@ -252,8 +252,9 @@ def test_machine_stays_as_it_was() -> None:
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_world_ends_with_its_creator(ending: signal.Signals) -> None:
     program = """
-import os, time
+import os, signal, time
 from tests.lab.world import World
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 with World(nodes=1) as world:
     node = world.nodes[0]
     orphan = node.run(["sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"]).stdout.strip()
@@ -273,7 +274,11 @@ with World(nodes=1) as world:
         assert len(pids) == 5
         namespace = os.stat(f"/proc/{pids[2]}/ns/net").st_ino
         creator.send_signal(ending)
-        creator.wait(timeout=10)
+        try:
+            creator.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            creator.kill()
+            raise
         assert [pid for pid in pids if not _ended(pid)] == []
     assert namespace not in _namespaces_in_use()
 

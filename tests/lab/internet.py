@@ -81,7 +81,7 @@ class Service:
         """Answer the control's questions; False when there will be no more."""
         questions = os.read(_CONTROL, 4096)
         # What arrived before the question belongs into its answer; a flood shall not put it off for ever.
-        for _ in range(_BACKLOG):
+        for _turn in range(_BACKLOG):
             if all(key.fileobj == _CONTROL for key in self._handle(0)):
                 break
         answer = json.dumps(list(self._seen)).encode() + b"\n"

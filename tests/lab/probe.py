@@ -197,7 +197,7 @@ def _addresses(reply: bytes, position: int, wanted: int) -> tuple[str, ...]:
     """Read the answers that follow the question; each name is a pointer of two bytes."""
     family = socket.AF_INET if wanted == TYPES["A"] else socket.AF_INET6
     found = []
-    for _ in range(struct.unpack("!H", reply[6:8])[0]):
+    for _answer in range(struct.unpack("!H", reply[6:8])[0]):
         kind, _class, _ttl, length = struct.unpack("!HHIH", reply[position + 2 : position + 12])
         data = reply[position + 12 : position + 12 + length]
         position += 12 + length

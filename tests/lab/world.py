@@ -109,7 +109,7 @@ class World:
         try:
             if self._with_internet:
                 self._internet = self._make_internet()
-            for _ in range(self._wanted):
+            for _node in range(self._wanted):
                 self.add_node()
         except BaseException:
             self.close()

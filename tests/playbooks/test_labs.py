@@ -79,7 +79,7 @@ def test_lab_passes_and_leaves_nothing(world: World, node: Node, run: Run, lab: 
     done = run(lab)
     assert done.returncode == 0, done.stdout
     clients = [entry.client for entry in world.internet.seen()[earlier:] if entry.server == TARGET]
-    assert [client.replace(node.address, "host") for client, _ in itertools.groupby(clients)] == SEEN[lab]
+    assert [client.replace(node.address, "host") for client, _group in itertools.groupby(clients)] == SEEN[lab]
     assert difference(before, node.snapshot()) == ""
 
 

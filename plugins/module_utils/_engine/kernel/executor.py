@@ -135,7 +135,9 @@ class Executor:
                     old, new = before.rules if before else None, after.rules if after else None
                     conntrack.flush_changed(self.namespaces, netns, old, new)
         except BaseException:
-            undone = [(name, before.rules if before else None) for (name, _rules), (before, _) in zip(changes, pairs)]
+            undone = [
+                (name, before.rules if before else None) for (name, _rules), (before, _after) in zip(changes, pairs)
+            ]
             nftables.write(self.namespaces, netns, undone)
             raise
 

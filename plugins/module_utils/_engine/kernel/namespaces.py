@@ -188,10 +188,10 @@ class Namespaces:
 
     def remove(self, name: str) -> None:
         """Take the name away. The namespace itself lives on until the run is over, so that this can be undone."""
-        handle = self.handle(name)
         self._departing[name] = links.host_ends(self, name)
         if name in self._sockets:
             self._sockets.pop(name).close()
+        handle = self.handle(name)  # in place of the socket, when no more files may be opened
         _unbind(name)
         self._removed[name] = handle
         del self._handles[name]
