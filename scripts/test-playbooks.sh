@@ -3,4 +3,5 @@
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 say "playbook tests"
-exec "$ROOT/scripts/pytest.sh" --private tests/playbooks "$@"
+# Two at a time: each test has a world of its own.
+exec "$ROOT/scripts/pytest.sh" --private tests/playbooks -n 2 "$@"
