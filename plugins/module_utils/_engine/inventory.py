@@ -155,8 +155,8 @@ class _Inventory:
 
     def _nat(self) -> list[Data]:
         listed = []
-        for place in self.known:
-            # What a namespace of ours translates, which is rare, is in our own table.
+        # Rules of ours are in the host's namespace or in one with a name, and there in our own table.
+        for place in [place for place in self.known if "/" not in place]:
             for backend in NAT_BACKENDS if place == HOST else NAT_BACKENDS[:1]:
                 for (purpose, name), rules in rulesets.read(self.open, place, backend).items():
                     found = {"netns": place, "name": name, "backend": backend, "intact": rules is not None}
