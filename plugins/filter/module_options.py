@@ -56,7 +56,8 @@ EXAMPLES = """
 RETURN = """
 _value:
   description:
-    - A mapping with the keys C(netns), C(linux_bridge), C(veth), C(ns_route), C(sysctl_forward) and C(nat_masquerade).
+    - A mapping with the keys C(netns), C(linux_bridge), C(veth), C(ns_route), C(sysctl_forward),
+      C(nat_masquerade) and C(forward_accept).
     - Each value is a list of that module's options.
   type: dict
 """

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
 import typing as t
 
@@ -56,6 +57,15 @@ class _NoHost:
     def ra_uplinks(self, _netns: str) -> list[str]:
         return []
 
+    def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
+        return ("nftables", "")
+
+    def forward_backends(self, *_asked: t.Any) -> list[tuple[str, str]]:
+        return []
+
+    def default_uplinks(self, _netns: str) -> dict[int, str]:
+        return {}
+
 
 def run_request(module: AnsibleModule, build: t.Callable[[t.Any], Want], check: t.Callable[[], t.Any]) -> None:
     """Bring the host to what build wants of it, and end the module.
@@ -70,7 +80,12 @@ def run_request(module: AnsibleModule, build: t.Callable[[t.Any], Want], check: 
         result = run(build, check=module.check_mode)
     except EgressError as error:
         fail(module, error)
-    module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff)
+    for choice in result.choices:
+        if not choice.backend:
+            module.warn(f"{choice.name}: {choice.reason}")
+    choices = [dataclasses.asdict(choice) for choice in result.choices]
+    told = {"backends": choices} if choices else {}
+    module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff, **told)
 
 
 def fail(module: AnsibleModule, error: EgressError) -> t.NoReturn:

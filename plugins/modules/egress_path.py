@@ -58,9 +58,9 @@ options:
         type: raw
         default: {}
       firewall:
-        description: What holds the rules. With V(none) no rules are made.
+        description: What the rules are written for. With V(none) no rules are made.
         type: str
-        choices: [auto, nftables, none]
+        choices: [auto, nftables, iptables, none]
         default: auto
       namespaces:
         description:

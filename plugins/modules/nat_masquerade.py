@@ -13,7 +13,7 @@ author:
   - netpath.egress contributors (@netpath)
 description:
   - Translates the source addresses of packets from some networks when they leave this host, by rules in a table of its
-    own, C(inet netpath_egress). Rules of others are neither read nor changed.
+    own, C(inet netpath_egress), or with O(backend=iptables) in a chain of their own. Rules of others are not changed.
   - Traffic between the sources themselves is never translated.
   - A change takes effect in one transaction. However many sources there are, each family has one set and one rule.
 extends_documentation_fragment:
@@ -69,9 +69,13 @@ options:
     type: bool
     default: false
   backend: &backend
-    description: What the rules are written for. V(auto) chooses what fits this host.
+    description:
+      - What the rules are written for. V(auto) takes V(nftables) where its program is there, as a table of our own
+        works beside whatever else translates.
+      - V(iptables) takes the flavour that is in use for NAT on this host, otherwise that of the command C(iptables).
+      - Where the rules were written for something else before, they move.
     type: str
-    choices: [auto, nftables]
+    choices: [auto, nftables, iptables]
     default: auto
   netns: &netns
     description: Namespace of the rules, by its name. Without it, the one of the host.
@@ -153,6 +157,28 @@ actions:
   elements: str
   sample:
     - create source NAT pods for 10.22.33.0/24, fd00:22:33::/64
+backends:
+  description: What the rules of each network are written for.
+  returned: when O(state=present)
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The network.
+      type: str
+      sample: pods
+    purpose:
+      description: What the rules do. Here always V(nat).
+      type: str
+      sample: nat
+    backend:
+      description: V(nftables), V(iptables-nft) or V(iptables-legacy).
+      type: str
+      sample: nftables
+    reason:
+      description: Why.
+      type: str
+      sample: asked for
 changed:
   description: Whether anything was done. In check mode, whether anything would be.
   returned: always
@@ -204,7 +230,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._module import run_
 
 
 def main() -> None:
-    run_module(nat_masquerade.OPTIONS, nat_masquerade.wanted)
+    run_module(nat_masquerade.OPTIONS, nat_masquerade.wanted, looks_at_host=True)
 
 
 if __name__ == "__main__":

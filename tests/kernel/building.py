@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import read_sections
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Want
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Want
 from ansible_collections.netpath.egress.plugins.module_utils._engine.run import Result, run
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
@@ -25,7 +25,7 @@ from tests.lab.syscalls import CLONE_NEWNET, setns
 from tests.unit.asking import Options, all_of
 
 # In which the role runs the modules.
-ORDER = ("netns", "linux_bridge", "veth", "ns_route", "nat_masquerade", "sysctl_forward")
+ORDER = ("netns", "linux_bridge", "veth", "ns_route", "nat_masquerade", "forward_accept", "sysctl_forward")
 PUBLIC = {"ipv4": probe.TARGETS[4], "ipv6": probe.TARGETS[6]}
 
 
@@ -33,8 +33,7 @@ def ask(module: str, *requests: Options, check: bool = False) -> Result:
     """One run of a module, with its options at the top level or, if they are several, as config."""
 
     def wanted(observer: t.Any) -> Want:
-        uplinks = observer.ra_uplinks(HOST) if module == "sysctl_forward" else ()
-        return all_of(*((module, request) for request in requests), uplinks=uplinks)
+        return all_of(*((module, request) for request in requests), host=observer)
 
     return run(wanted, check=check)
 

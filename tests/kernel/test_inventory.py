@@ -180,6 +180,7 @@ def test_translation(node: Node) -> None:
     assert nat() == {
         "netns": "",
         "name": "pods",
+        "backend": "nftables",
         "intact": True,
         "sources": ["10.22.33.0/24", "fd00:22:33::/64"],
         "exclude": ["10.0.0.0/8"],
@@ -191,7 +192,7 @@ def test_translation(node: Node) -> None:
         "random_fully": True,
     }
     script(node, "nft flush chain inet netpath_egress nat_pods")
-    assert nat() == {"netns": "", "name": "pods", "intact": False}
+    assert nat() == {"netns": "", "name": "pods", "backend": "nftables", "intact": False}
     node.call(build_at_once, [PODS])
 
 

@@ -9,6 +9,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.ledger impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Fact, Want
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import (
+    forward_accept,
     linux_bridge,
     nat_masquerade,
     netns,
@@ -22,6 +23,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.union 
 Options = dict[str, t.Any]
 
 SPECS: dict[str, types.ModuleType] = {
+    "forward_accept": forward_accept,
     "linux_bridge": linux_bridge,
     "nat_masquerade": nat_masquerade,
     "netns": netns,
@@ -31,8 +33,8 @@ SPECS: dict[str, types.ModuleType] = {
 }
 
 
-class Advertised:
-    """Tells which links learned their IPv6 default route from a router advertisement."""
+class Host:
+    """A host with nftables, where nothing is filtered, and with the links that learned their IPv6 default route."""
 
     def __init__(self, *links: str) -> None:
         self.links = links
@@ -40,25 +42,37 @@ class Advertised:
     def ra_uplinks(self, _netns: str) -> t.Sequence[str]:
         return self.links
 
+    def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
+        return ("nftables", "chosen")
 
-def want(module: str, *requests: Options, uplinks: t.Sequence[str] = ()) -> Want:
+    def forward_backends(self, *_asked: t.Any) -> t.Sequence[tuple[str, str]]:
+        return []
+
+    def default_uplinks(self, _netns: str) -> t.Mapping[int, str]:
+        return {4: "uplink0", 6: "uplink0"}
+
+
+LOOKING = ("forward_accept", "nat_masquerade", "sysctl_forward")
+
+
+def want(module: str, *requests: Options, host: t.Any = None) -> Want:
     """The facts that a module wants: of its top-level options, or of several requests as config has them."""
-    return all_of(*((module, request) for request in requests), uplinks=uplinks)
+    return all_of(*((module, request) for request in requests), host=host)
 
 
-def all_of(*requests: tuple[str, Options], uplinks: t.Sequence[str] = ()) -> Want:
+def all_of(*requests: tuple[str, Options], host: t.Any = None) -> Want:
     """The facts that requests to several modules want together."""
     keys = ["" for _request in requests] if len(requests) == 1 else [f"config[{i}]" for i in range(len(requests))]
     return union(
-        [(key or "request", _one(module, options, key, uplinks)) for key, (module, options) in zip(keys, requests)]
+        [(key or "request", _one(module, options, key, host)) for key, (module, options) in zip(keys, requests)]
     )
 
 
-def _one(module: str, options: Options, key: str, uplinks: t.Sequence[str]) -> Want:
+def _one(module: str, options: Options, key: str, host: t.Any) -> Want:
     spec = SPECS[module]
-    host = [Advertised(*uplinks)] if module == "sysctl_forward" else []
+    looked_at = [host or Host()] if module in LOOKING else []
     prefix = f"{key}." if key else ""
-    wanted: Want = spec.wanted(checked(options, spec.OPTIONS, key), *host, prefix)
+    wanted: Want = spec.wanted(checked(options, spec.OPTIONS, key), *looked_at, prefix)
     return wanted
 
 

@@ -184,7 +184,11 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
     ),
     "ports the wrong way round": ([network(nat={"ports": "9-5"})], f"{KEY}.nat.ports", "'9-5' is no port range"),
     "exclude is no network": ([network(nat={"exclude": ["ten"]})], f"{KEY}.nat.exclude[0]", "'ten' is no network"),
-    "firewall of another kind": ([network(firewall="pf")], f"{KEY}.firewall", "allowed are auto, nftables, none"),
+    "firewall of another kind": (
+        [network(firewall="pf")],
+        f"{KEY}.firewall",
+        "allowed are auto, nftables, iptables, none",
+    ),
     "state of another kind": ([network(state="gone")], f"{KEY}.state", "allowed are present, absent"),
     "dns without servers": ([with_namespace(dns={})], f"{KEY}.namespaces[0].dns.servers", "missing. it is required"),
     "dns server is no address": (
@@ -263,6 +267,15 @@ def test_smallest_network() -> None:
                 "sources": ["10.0.0.0/24"],
                 "not_out_interface": "br-pods",
                 "out_interface": None,
+                "backend": "auto",
+            }
+        ],
+        "forward_accept": [
+            {
+                "name": "pods",
+                "bridge": "br-pods",
+                "uplink": None,
+                "sources": ["10.0.0.0/24"],
                 "backend": "auto",
             }
         ],
@@ -345,6 +358,7 @@ def test_removal(state: str, all_of_them: bool) -> None:
         "ns_route": [],
         "sysctl_forward": [{"network": "pods", "state": "restored"}],
         "nat_masquerade": [{"name": "pods", "state": "absent"}],
+        "forward_accept": [{"name": "pods", "state": "absent"}],
     }
 
 

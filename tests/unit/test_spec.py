@@ -218,7 +218,7 @@ TOGETHER: list[tuple[list[tuple[str, Options]], str, tuple[str, ...]]] = [
         "config[1]",
         ("is already in config[0]",),
     ),
-    ([("nat_masquerade", NAT)] * 2, "config[1]", ("ruleset pods is already in config[0]",)),
+    ([("nat_masquerade", NAT)] * 2, "config[1]", ("ruleset nat pods nftables is already in config[0]",)),
 ]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
+    FORWARD_BACKENDS,
+    NAT_BACKENDS,
     Address,
+    Choice,
     Claim,
     Fact,
     File,
@@ -17,7 +20,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Want,
 )
 
-from tests.unit.asking import Options, all_of, want
+from tests.unit.asking import Host, Options, all_of, want
 
 Case = tuple[str, Options, Want]
 FORWARD4, FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
@@ -232,11 +235,18 @@ ROUTES: dict[str, Case] = {
     ),
 }
 
+
+def translated(ruleset: Ruleset) -> Want:
+    """Rules in nftables, and in nothing else."""
+    others = (Ruleset(ruleset.netns, ruleset.name, backend=other, flush=False) for other in NAT_BACKENDS[1:])
+    return Want((ruleset,), tuple(others), choices=(Choice(ruleset.name, "nat", "nftables", "chosen"),))
+
+
 TRANSLATION: dict[str, Case] = {
     "masquerade": (
         "nat_masquerade",
         {"name": "pods", "sources": ["fd00::/64", "10.0.1.0/24", "10.0.0.0/24", "10.0.0.7"]},
-        present(Ruleset("", "pods", NatRules(("10.0.0.0/23", "fd00::/64")))),
+        translated(Ruleset("", "pods", NatRules(("10.0.0.0/23", "fd00::/64")))),
     ),
     "snat": (
         "nat_masquerade",
@@ -252,7 +262,7 @@ TRANSLATION: dict[str, Case] = {
             "ports": "1024-65535",
             "random_fully": True,
         },
-        present(
+        translated(
             Ruleset(
                 "ns1",
                 "pods",
@@ -277,9 +287,25 @@ TRANSLATION: dict[str, Case] = {
             "to_source": ["198.51.100.1-198.51.100.1"],
             "ports": "7",
         },
-        present(Ruleset("", "a", NatRules(("10.0.0.7/32",), to_source=("198.51.100.1", ""), ports=(7, 7)))),
+        translated(Ruleset("", "a", NatRules(("10.0.0.7/32",), to_source=("198.51.100.1", ""), ports=(7, 7)))),
     ),
-    "absent": ("nat_masquerade", {"name": "pods", "state": "absent"}, Want(absent=(Ruleset("", "pods"),))),
+    "absent": (
+        "nat_masquerade",
+        {"name": "pods", "state": "absent"},
+        Want(absent=tuple(Ruleset("", "pods", backend=backend) for backend in NAT_BACKENDS)),
+    ),
+}
+FORWARDED: dict[str, Case] = {
+    "nothing filters": (
+        "forward_accept",
+        {"name": "pods", "bridge": "br0", "sources": ["10.0.0.0/24"]},
+        Want(absent=tuple(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS)),
+    ),
+    "absent": (
+        "forward_accept",
+        {"name": "pods", "state": "absent"},
+        Want(absent=tuple(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS)),
+    ),
 }
 
 
@@ -345,7 +371,7 @@ SETTINGS: dict[str, Case] = {
     "case",
     [
         pytest.param(case, id=f"{case[0]}: {title}")
-        for table in (NAMESPACES, LINKS, ROUTES, TRANSLATION, SETTINGS)
+        for table in (NAMESPACES, LINKS, ROUTES, TRANSLATION, FORWARDED, SETTINGS)
         for title, case in table.items()
     ],
 )
@@ -364,7 +390,7 @@ def test_facts(case: Case) -> None:
     ],
 )
 def test_router_advertisements_are_kept_before_forwarding_begins(options: Options, first: str) -> None:
-    facts = want("sysctl_forward", options, uplinks=["up0"]).facts
+    facts = want("sysctl_forward", options, host=Host("up0")).facts
     assert isinstance(facts[1], Setting)
     assert facts[1].key == first
     assert (facts[1].value == "2") == first.endswith("accept_ra")

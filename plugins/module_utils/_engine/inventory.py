@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import typing as t
 
-from .errors import EgressError, UnsupportedError
-from .kernel import addresses, features, nftables, routes, sysctls
+from .errors import EgressError
+from .kernel import addresses, features, routes, rulesets, sysctls
 from .kernel.link_messages import LinkReply, get_links, parse_link
 from .kernel.links import Links
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
 from .kernel.processes import namespaces_of_processes
-from .model import HOST, MARK, is_ours
+from .model import HOST, MARK, NAT_BACKENDS, is_ours
 from .planning.state import FORWARD4, FORWARD6
 
 SECTIONS = ("namespaces", "links", "bridges", "routes", "forwarding", "nat", "conntrack", "uplinks", "orphans")
@@ -155,15 +155,13 @@ class _Inventory:
 
     def _nat(self) -> list[Data]:
         listed = []
-        for place in self.known:
-            try:
-                found = nftables.read(self.open, place)
-            except UnsupportedError:
-                return []
-            for name, rules in found.items():
-                listed.append(
-                    {"netns": place, "name": name, "intact": rules is not None, **(_nat(rules) if rules else {})}
-                )
+        # Rules of ours are in the host's namespace or in one with a name, and there in our own table.
+        for place in [place for place in self.known if "/" not in place]:
+            for backend in NAT_BACKENDS if place == HOST else NAT_BACKENDS[:1]:
+                for (purpose, name), rules in rulesets.read(self.open, place, backend).items():
+                    found = {"netns": place, "name": name, "backend": backend, "intact": rules is not None}
+                    if purpose == "nat":
+                        listed.append({**found, **(_nat(rules) if rules else {})})
         return listed
 
     def _conntrack(self) -> Data:

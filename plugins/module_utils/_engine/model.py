@@ -147,18 +147,39 @@ class NatRules:
 
 
 @dataclass(frozen=True)
+class ForwardRules:
+    """What of one network is let through where forwarded packets are filtered, in both directions.
+
+    uplinks: interfaces by which it leaves. sources: canonical and collapsed, families may mix.
+    """
+
+    bridge: str
+    uplinks: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy")
+Rules = t.Union[NatRules, ForwardRules]
+
+
+@dataclass(frozen=True)
 class Ruleset:
-    """What our packet filter table holds for one network. rules None means unreadable: edited by hand."""
+    """What a packet filter holds for one network. rules None means unreadable: edited by hand.
+
+    purpose: "nat" or "forward". backend: nftables, iptables-nft or iptables-legacy.
+    """
 
     netns: str
     name: str
-    rules: NatRules | None = None
+    rules: Rules | None = None
     backend: str = "nftables"
+    purpose: str = "nat"
     flush: bool = field(default=True, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
-        return ("ruleset", self.netns, self.name)
+        return ("ruleset", self.netns, self.purpose, self.name, self.backend)
 
 
 @dataclass(frozen=True)
@@ -200,12 +221,23 @@ AnyFact = t.TypeVar("AnyFact", bound=Fact)
 
 
 @dataclass(frozen=True)
+class Choice:
+    """What rules of a network are written for, and why; backend "" where that is not ours to do."""
+
+    name: str
+    purpose: str
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Want:
     """What shall be and what shall not.
 
     exclusive_addresses: links, as (netns, name), whose addresses are the wanted ones and no others.
     exclusive_ports: bridges, as (netns, name), whose ports are the wanted ones and no others.
     released: (user, netns) whose claims on settings end.
+    choices: what was decided on the way here, to tell the user.
     """
 
     facts: tuple[Fact, ...] = ()
@@ -213,6 +245,7 @@ class Want:
     exclusive_addresses: frozenset[tuple[str, str]] = frozenset()
     exclusive_ports: frozenset[tuple[str, str]] = frozenset()
     released: frozenset[tuple[str, str]] = frozenset()
+    choices: tuple[Choice, ...] = ()
 
     def __add__(self, other: Want) -> Want:
         return Want(
@@ -221,6 +254,7 @@ class Want:
             self.exclusive_addresses | other.exclusive_addresses,
             self.exclusive_ports | other.exclusive_ports,
             self.released | other.released,
+            self.choices + other.choices,
         )
 
 

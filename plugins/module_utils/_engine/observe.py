@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
+import typing as t
 
 from . import ledger as ledgers
 from .inventory import read_sections
-from .kernel import addresses, files, management, nftables, routes, sysctls
+from .kernel import addresses, files, management, packet_filter, routes, rulesets, sysctls
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach
 from .ledger import Ledger
@@ -57,6 +58,29 @@ class Observer:
         learned = {reply.device for reply in found if reply.fact.protocol == routes.RTPROT_RA}
         replies = [self.links.get(netns, index=index) for index in sorted(learned)]
         return [reply.name for reply in replies if reply]
+
+    def nat_backend(self, netns: str, asked: str) -> tuple[str, str]:
+        """(backend, why) of source translation in a namespace, of which there may be none yet."""
+        place = netns if self.namespaces.exists(netns) else HOST
+        return packet_filter.nat_backend(self.namespaces, place, asked)
+
+    def forward_backends(
+        self, netns: str, asked: str, bridge: str, families: t.Collection[int]
+    ) -> list[tuple[str, str]]:
+        """(backend, why) of each filter in a namespace that must let a bridge's packets through."""
+        if not self.namespaces.exists(netns):
+            return []
+        return packet_filter.forward_backends(self.namespaces, netns, asked, bridge, families)
+
+    def default_uplinks(self, netns: str) -> dict[int, str]:
+        """{4 or 6: the link of the best default route} of a namespace."""
+        found: dict[int, str] = {}
+        for version in (4, 6) if self.namespaces.exists(netns) else ():
+            best = next(iter(routes.default_uplinks(self.namespaces.socket(netns), version)), None)
+            reply = self.links.get(netns, index=best.device) if best and best.device else None
+            if reply:
+                found[version] = reply.name
+        return found
 
 
 def read_ledger() -> Ledger:
@@ -241,10 +265,12 @@ class _Observation:
         return any(value != other for other in wanted) or any(netns == ns for _user, ns in self.want.released)
 
     def _rulesets(self) -> None:
-        for netns in sorted({fact.netns for fact in self.asked if isinstance(fact, Ruleset)}):
+        places = {(fact.netns, fact.backend) for fact in self.asked if isinstance(fact, Ruleset)}
+        for netns, backend in sorted(places):
             if self.namespaces.exists(netns):
-                for name, rules in nftables.read(self.namespaces, netns).items():
-                    self.facts["ruleset", netns, name] = Ruleset(netns, name, rules)
+                for (purpose, name), rules in rulesets.read(self.namespaces, netns, backend).items():
+                    found = Ruleset(netns, name, rules, backend, purpose)
+                    self.facts[found.identity] = found
 
     def _files(self) -> None:
         paths = {fact.path for fact in self.asked if isinstance(fact, File)}

@@ -14,7 +14,7 @@ from .kernel import features
 from .kernel.executor import Executor
 from .kernel.lock import locked
 from .kernel.namespaces import Namespaces, sweep
-from .model import Link, Want
+from .model import Choice, Link, Want
 from .observe import Observer
 from .planning.diff import difference
 from .planning.plan import make_plan
@@ -23,11 +23,15 @@ from .verify import verify
 
 @dataclass(frozen=True)
 class Result:
-    """What a run did, or in check mode would do. diff has before and after as YAML of the affected objects."""
+    """What a run did, or in check mode would do. diff has before and after as YAML of the affected objects.
+
+    choices: what rules were written for, and why.
+    """
 
     changed: bool = False
     actions: list[str] = field(default_factory=list)
     diff: dict[str, str] = field(default_factory=dict)
+    choices: t.Sequence[Choice] = ()
 
 
 def run(build: t.Callable[[Observer], Want], check: bool = False) -> Result:
@@ -54,4 +58,4 @@ def _run(build: t.Callable[[Observer], Want], check: bool, namespaces: Namespace
     plan = make_plan(want, have, predicting=check)
     if not check and (plan or plan.ledger != have.ledger):
         apply(plan, Executor(namespaces), have.ledger, lambda: verify(want, plan, observer))
-    return Result(bool(plan), plan.actions, difference(plan.steps))
+    return Result(bool(plan), plan.actions, difference(plan.steps), want.choices)

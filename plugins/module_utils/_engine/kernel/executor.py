@@ -10,9 +10,9 @@ import itertools
 import typing as t
 
 from ..errors import EgressError
-from ..model import HOST, Address, Claim, File, Link, Namespace, Route, Ruleset, Setting
+from ..model import HOST, Address, Claim, Fact, File, Link, Namespace, NatRules, Route, Rules, Ruleset, Setting
 from ..planning.step import Step
-from . import addresses, conntrack, files, nftables, routes, sysctls
+from . import addresses, conntrack, files, routes, rulesets, sysctls
 from .links import Links, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
@@ -125,21 +125,25 @@ class Executor:
             files.delete(before.path)
 
     def _rulesets(self, batch: t.Sequence[Step]) -> None:
-        pairs = [(t.cast("Ruleset | None", step.before), t.cast("Ruleset | None", step.after)) for step in batch]
-        netns = t.cast(Ruleset, batch[0].fact).netns
-        changes = [(t.cast(Ruleset, after or before).name, after.rules if after else None) for before, after in pairs]
-        nftables.write(self.namespaces, netns, changes)
+        first = t.cast(Ruleset, batch[0].fact)
+        place = (self.namespaces, first.netns, first.backend)
+        changes = [(t.cast(Ruleset, step.fact), _rules(step.before), _rules(step.after)) for step in batch]
+        rulesets.write(*place, [(ruleset, new) for ruleset, _old, new in changes])
         try:
-            for before, after in pairs:
-                if t.cast(Ruleset, after or before).flush:
-                    old, new = before.rules if before else None, after.rules if after else None
-                    conntrack.flush_changed(self.namespaces, netns, old, new)
+            for ruleset, old, new in changes:
+                if ruleset.flush and ruleset.purpose == "nat":
+                    conntrack.flush_changed(self.namespaces, first.netns, _nat(old), _nat(new))
         except BaseException:
-            undone = [
-                (name, before.rules if before else None) for (name, _rules), (before, _after) in zip(changes, pairs)
-            ]
-            nftables.write(self.namespaces, netns, undone)
+            rulesets.write(*place, [(ruleset, old) for ruleset, old, _new in changes])
             raise
+
+
+def _rules(fact: Fact | None) -> Rules | None:
+    return fact.rules if isinstance(fact, Ruleset) else None
+
+
+def _nat(rules: Rules | None) -> NatRules | None:
+    return rules if isinstance(rules, NatRules) else None
 
 
 _RUN: dict[type[t.Any], t.Callable[..., None]] = {
@@ -152,9 +156,10 @@ _RUN: dict[type[t.Any], t.Callable[..., None]] = {
 }
 
 
-def _batch_key(step: Step) -> tuple[str, str]:
+def _batch_key(step: Step) -> tuple[str, str, str]:
     fact = step.fact
-    return (type(fact).__name__, getattr(fact, "netns", ""))
+    backend = f"{fact.purpose} {fact.backend}" if isinstance(fact, Ruleset) else ""
+    return (type(fact).__name__, getattr(fact, "netns", ""), backend)
 
 
 def _succeeded(step: Step, answer: Answer) -> bool:

@@ -90,13 +90,13 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
         if rules and any(name.startswith("@") for name in (rules.out_interface, rules.not_out_interface)):
             raise UnsupportedError(asked, "nft takes an interface name that starts with '@' for a set", "Rename it")
     commands = transaction(_listed(namespaces, netns, asked), changes)
-    done = _nft(namespaces, netns, asked, ["-f", "-"], commands) if commands else None
+    done = run(namespaces, netns, asked, ["-f", "-"], commands) if commands else None
     if done and done.returncode:
         raise _failure(namespaces, netns, asked, done)
 
 
 def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
-    done = _nft(namespaces, netns, asked, ["list", "table", "inet", TABLE])
+    done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
     if done.returncode:
         if _code(done.stderr) == errno.ENOENT:
             return Table()
@@ -108,9 +108,10 @@ def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
         raise KernelError(asked, "nft lists it in JSON that is not valid", 0, advice) from error
 
 
-def _nft(
+def run(
     namespaces: Namespaces, netns: str, asked: str, arguments: t.Sequence[str], commands: t.Sequence[Json] = ()
 ) -> subprocess.CompletedProcess[str]:
+    """Run nft with JSON in and out. Errors: UnsupportedError where it is missing."""
     # Not every PATH has the folders where distributions keep nft; errors are told apart by their English words.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
@@ -157,7 +158,7 @@ def _missing_in_kernel(namespaces: Namespaces, netns: str, asked: str) -> str:
         ("source NAT by nftables (nft_nat)", {"rule": {**table, "chain": "probe", "expr": [snat]}}),
     ):
         commands.append({"add": command})
-        if _nft(namespaces, netns, asked, ["-c", "-f", "-"], commands).returncode:
+        if run(namespaces, netns, asked, ["-c", "-f", "-"], commands).returncode:
             return feature
     return ""
 

@@ -62,7 +62,8 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
     conflicts.check(want, have, predicting)
     planner = _Planner(want, have)
     for fact in sorted(want.absent, key=_order, reverse=True):
-        planner.remove(fact)
+        if not planner.moves(fact):
+            planner.remove(fact)
     for user, netns in sorted(want.released):
         planner.release(user, netns)
     planner.converge_all()
@@ -128,6 +129,12 @@ class _Planner:
     def _later(self, order: _Order, action: t.Callable[[t.Any], None], fact: Fact) -> None:
         heapq.heappush(self.pending, (order, next(self.count), action, fact))
 
+    def moves(self, fact: Fact) -> bool:
+        """Whether rules go because the same network has its rules elsewhere: then these come first, without a gap."""
+        return isinstance(fact, Ruleset) and any(
+            isinstance(other, Ruleset) and other.identity[:4] == fact.identity[:4] for other in self.want.facts
+        )
+
     def converge_all(self) -> None:
         """Do what is wanted, in order; what a step takes along and shall stay is put back in its turn."""
         for stranger in self.strangers():
@@ -136,6 +143,9 @@ class _Planner:
             self._later((*order[:3], False), self.remove_stranger, stranger)
         for fact in self.want.facts:
             self._later(_order(fact), self.converge, fact)
+        for fact in self.want.absent:
+            if self.moves(fact):
+                self._later((4, "", 0, False), self.remove, fact)
         while self.pending:
             _order_of_it, _number, action, fact = heapq.heappop(self.pending)
             action(fact)

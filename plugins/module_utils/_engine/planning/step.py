@@ -119,13 +119,16 @@ def _route_name(route: Route) -> str:
     return " ".join(words) + place(route.netns)
 
 
-def _nat_name(rules: Ruleset) -> str:
-    return f"source NAT {rules.name}{place(rules.netns)}"
+def _rules_name(ruleset: Ruleset) -> str:
+    where = "" if ruleset.backend == "nftables" else f" in {ruleset.backend}"
+    what = "source NAT" if ruleset.purpose == "nat" else "accept in FORWARD for"
+    return f"{what} {ruleset.name}{where}{place(ruleset.netns)}"
 
 
-def _create_nat(ruleset: Ruleset) -> str:
-    rules = ruleset.rules or NatRules(())
-    return f"create {_nat_name(ruleset)} for {', '.join(rules.sources)}"
+def _create_rules(ruleset: Ruleset) -> str:
+    if isinstance(ruleset.rules, NatRules):
+        return f"create {_rules_name(ruleset)} for {', '.join(ruleset.rules.sources)}"
+    return f"create {_rules_name(ruleset)}"
 
 
 _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
@@ -134,7 +137,7 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Address: lambda f: f"add address {f.cidr} to {f.link}{place(f.netns)}",
     Route: lambda f: f"add {_route_name(f)}",
     Setting: lambda f: f"set {dotted(f.key)} to {f.value}{place(f.netns)}",
-    Ruleset: _create_nat,
+    Ruleset: _create_rules,
     File: lambda f: f"write {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} needs {dotted(f.key)} = {f.value}{place(f.netns)}",
 }
@@ -144,7 +147,7 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Address: lambda f: f"delete address {f.cidr} from {f.link}{place(f.netns)}",
     Route: lambda f: f"delete {_route_name(f)}",
     Setting: lambda f: f"unset {dotted(f.key)}{place(f.netns)}",
-    Ruleset: lambda f: f"delete {_nat_name(f)}",
+    Ruleset: lambda f: f"delete {_rules_name(f)}",
     File: lambda f: f"delete {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} no longer needs {dotted(f.key)}{place(f.netns)}",
 }
@@ -162,7 +165,7 @@ def _change(before: Fact, after: Fact) -> str:
     if isinstance(after, File):
         return f"rewrite {after.path}"
     if isinstance(after, Ruleset):
-        return f"replace {_nat_name(after)}"
+        return f"replace {_rules_name(after)}"
     if isinstance(after, Setting) and isinstance(before, Setting):
         return f"set {dotted(after.key)} to {after.value} (was {before.value}){place(after.netns)}"
     if isinstance(after, Claim):

@@ -63,7 +63,8 @@ def module_options(data: t.Any, host: HostView, key: str = "egress_networks", ab
     """
     networks = parse_networks(data, key)
     options: ModuleOptions = {
-        name: [] for name in ("netns", "linux_bridge", "veth", "ns_route", "sysctl_forward", "nat_masquerade")
+        name: []
+        for name in ("netns", "linux_bridge", "veth", "ns_route", "sysctl_forward", "nat_masquerade", "forward_accept")
     }
     for network in networks:
         if absent or network.absent:
@@ -104,6 +105,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
         }
     )
     options["nat_masquerade"].append(_nat(network))
+    options["forward_accept"].append(_forward(network))
 
 
 def _build_namespace(
@@ -149,6 +151,18 @@ def _nat(network: Network) -> dict[str, t.Any]:
     }
 
 
+def _forward(network: Network) -> dict[str, t.Any]:
+    if network.firewall == "none":
+        return {"name": network.name, "state": "absent"}
+    return {
+        "name": network.name,
+        "bridge": network.bridge,
+        "uplink": network.uplink or None,
+        "sources": list(network.subnets),
+        "backend": "iptables" if network.firewall == "iptables" else "auto",
+    }
+
+
 def _remove_strays(network: Network, host: HostView, options: ModuleOptions) -> None:
     """Namespaces that were made for the network and are no longer in it."""
     named = {namespace.name for namespace in network.namespaces}
@@ -172,6 +186,7 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
         options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": list(network.gateways)})
     options["sysctl_forward"].append({"network": network.name, "state": "restored"})
     options["nat_masquerade"].append({"name": network.name, "state": "absent"})
+    options["forward_accept"].append({"name": network.name, "state": "absent"})
 
 
 def _uplink_mtu(network: Network, host: HostView) -> int | None:

@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from ..errors import SpecError
-from ..model import NatRules, Ruleset, Want
+from ..model import NAT_BACKENDS, Choice, NatRules, Ruleset, Want
 from . import values
 from .schema import STATE, Options
 
@@ -24,19 +24,38 @@ OPTIONS: Options = {
     "to_source": {"type": "list", "elements": "str"},
     "ports": {"type": "str"},
     "random_fully": {"type": "bool", "default": False},
-    "backend": {"type": "str", "choices": ["auto", "nftables"], "default": "auto"},
+    "backend": {"type": "str", "choices": ["auto", "nftables", "iptables"], "default": "auto"},
     "netns": {"type": "str"},
     "flush_conntrack": {"type": "bool", "default": True},
     "state": STATE,
 }
 
 
-def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
-    """Options of one network's source translation to facts."""
+class Translators(t.Protocol):
+    """Who can translate source addresses, in a namespace."""
+
+    def nat_backend(self, netns: str, asked: str) -> tuple[str, str]: ...
+
+
+def wanted(options: t.Mapping[str, t.Any], host: Translators, key: str = "") -> Want:
+    """Options of one network's source translation to facts. host chooses the back end."""
     name = values.network_name(options["name"], f"{key}name")
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
     if options["state"] == "absent":
-        return Want(absent=(Ruleset(netns, name, flush=options["flush_conntrack"]),))
+        gone = (Ruleset(netns, name, backend=backend, flush=options["flush_conntrack"]) for backend in NAT_BACKENDS)
+        return Want(absent=tuple(gone))
+    chosen, reason = host.nat_backend(netns, options["backend"])
+    wanted_rules = rules(options, key)
+    return Want(
+        (Ruleset(netns, name, wanted_rules, chosen, flush=options["flush_conntrack"]),),
+        # Flows go on when the same rules move elsewhere.
+        tuple(Ruleset(netns, name, backend=other, flush=False) for other in NAT_BACKENDS if other != chosen),
+        choices=(Choice(name, "nat", chosen, reason),),
+    )
+
+
+def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
+    """What is translated, and how."""
     sources = values.subnets(options["sources"], f"{key}sources")
     if not sources:
         raise SpecError(f"{key}sources", "missing", "give the networks whose packets are translated")
@@ -44,7 +63,7 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
         raise SpecError(
             f"{key}sources", "everything is a source", "traffic between sources stays as it is; name ranges"
         )
-    rules = NatRules(
+    found = NatRules(
         sources=sources,
         exclude=values.subnets(options["exclude"], f"{key}exclude"),
         out_interface=_interface(options["out_interface"], f"{key}out_interface"),
@@ -53,9 +72,9 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
         ports=_ports(options["ports"], f"{key}ports"),
         random_fully=options["random_fully"],
     )
-    if rules.out_interface and rules.out_interface == rules.not_out_interface:
+    if found.out_interface and found.out_interface == found.not_out_interface:
         raise SpecError(f"{key}not_out_interface", "the same as out_interface", "no packet could match; leave one out")
-    return Want((Ruleset(netns, name, rules, flush=options["flush_conntrack"]),))
+    return found
 
 
 def _interface(value: str | None, key: str) -> str:

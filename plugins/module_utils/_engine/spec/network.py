@@ -45,7 +45,7 @@ OPTIONS: Options = {
     "isolated": {"type": "bool", "default": False},
     "uplink": {"type": "str", "default": "auto"},
     "nat": {"type": "raw", "default": {}},
-    "firewall": {"type": "str", "choices": ["auto", "nftables", "none"], "default": "auto"},
+    "firewall": {"type": "str", "choices": ["auto", "nftables", "iptables", "none"], "default": "auto"},
     "namespaces": {"type": "list", "elements": "raw", "default": []},
     "prefix": {"type": "str"},
     "count": {"type": "int"},
@@ -195,7 +195,7 @@ def _nat(given: t.Any, name: str, subnets: tuple[str, ...], key: str) -> dict[st
         return data
     options = dict.fromkeys(nat_masquerade.OPTIONS)
     request = {**options, **data, "name": name, "sources": list(subnets), "state": "present", "flush_conntrack": True}
-    nat_masquerade.wanted(request, f"{key}.")
+    nat_masquerade.rules(request, f"{key}.")
     return data
 
 

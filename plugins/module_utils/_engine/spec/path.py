@@ -8,7 +8,18 @@ from __future__ import annotations
 import typing as t
 
 from ..model import Want
-from . import expansion, linux_bridge, nat_masquerade, netns, network, ns_route, schema, sysctl_forward, veth
+from . import (
+    expansion,
+    forward_accept,
+    linux_bridge,
+    nat_masquerade,
+    netns,
+    network,
+    ns_route,
+    schema,
+    sysctl_forward,
+    veth,
+)
 from .schema import STATE, Options
 from .union import union
 
@@ -23,10 +34,14 @@ _MODULES: dict[str, t.Any] = {
     "ns_route": ns_route,
     "sysctl_forward": sysctl_forward,
     "nat_masquerade": nat_masquerade,
+    "forward_accept": forward_accept,
 }
 
 
-class Host(sysctl_forward.RouterAdvertisements, t.Protocol):
+_LOOKING = (sysctl_forward, nat_masquerade, forward_accept)
+
+
+class Host(sysctl_forward.RouterAdvertisements, nat_masquerade.Translators, forward_accept.Filters, t.Protocol):
     """What the path needs to know of a host."""
 
     def view(self) -> expansion.HostView: ...
@@ -43,6 +58,6 @@ def wanted(options: t.Mapping[str, t.Any], host: Host) -> Want:
         for index, item in enumerate(items):
             key = f"{name}[{index}]"
             checked = schema.checked(item, module.OPTIONS, key)
-            arguments = (checked, host) if module is sysctl_forward else (checked,)
+            arguments = (checked, host) if module in _LOOKING else (checked,)
             wants.append((key, module.wanted(*arguments, f"{key}.")))
     return union(wants)

@@ -1,0 +1,125 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What filters and translates packets in a namespace, so what rules must be written for."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import typing as t
+
+from ..errors import KernelError, UnsupportedError
+from ..model import Choice
+from . import iptables, nftables
+
+if t.TYPE_CHECKING:
+    from .namespaces import Namespaces
+
+Json = dict[str, t.Any]
+_FAMILIES = {"ip": {4}, "ip6": {6}, "inet": {4, 6}}
+_FINAL = ("DROP", "REJECT")
+
+
+def nat_backend(namespaces: Namespaces, netns: str, asked: str) -> tuple[str, str]:
+    """(backend, why). Errors: UnsupportedError where the host has no program for what is asked."""
+    if asked == "nftables":
+        return asked, "asked for"
+    if asked == "iptables":
+        return iptables_flavour(namespaces, netns), "asked for"
+    if _there("nft"):
+        return "nftables", "a table of our own translates beside whatever else is in use"
+    return iptables_flavour(namespaces, netns), "the program nft is missing"
+
+
+def iptables_flavour(namespaces: Namespaces, netns: str) -> str:
+    """The one that is in use for NAT in the namespace, otherwise that of the command iptables."""
+    legacy = iptables.tables(namespaces, netns, "iptables-legacy", "nat")
+    if any(rules for table in legacy.values() for rules in table.rules.values()):
+        return "iptables-legacy"
+    program = _there("iptables")
+    if program is None:
+        raise UnsupportedError("use iptables", "the program iptables is missing", "Install the package iptables")
+    name = os.path.basename(os.path.realpath(program))
+    return "iptables-legacy" if "legacy" in name else "iptables-nft"
+
+
+def forward_backends(
+    namespaces: Namespaces, netns: str, asked: str, bridge: str, families: t.Collection[int]
+) -> list[tuple[str, str]]:
+    """(backend, why) for each filter that must let forwarded packets through; "" where only a person can do that."""
+    found = []
+    for flavour in iptables.FLAVOURS:
+        there = iptables.tables(namespaces, netns, flavour, "filter")
+        reasons = {version: _why_accept(there[version]) for version in sorted(families)}
+        told = [f"{why} (IPv{version})" for version, why in reasons.items() if why]
+        if told:
+            found.append((flavour, "; ".join(told)))
+    if asked == "iptables" and not found:
+        found.append((iptables_flavour(namespaces, netns), "asked for"))
+    return found + [("", why) for why in foreign_drops(namespaces, netns, bridge, families)]
+
+
+def _why_accept(table: iptables.Table) -> str:
+    if iptables.DOCKER_USER in table.policies:
+        return "Docker filters what is forwarded, and leaves DOCKER-USER to others"
+    if table.policies.get("FORWARD") == "DROP":
+        return "the policy of FORWARD is DROP"
+    last = next(reversed(table.rules.get("FORWARD", [])), ())
+    target = last[last.index("-j") + 1] if "-j" in last else ""
+    if target in _FINAL and _is_unconditional(last):
+        return f"FORWARD ends with {target}"
+    return ""
+
+
+def _is_unconditional(rule: iptables.Rule) -> bool:
+    matches = rule[: rule.index("-j")]
+    return not matches or (matches[:2] == ("-m", "comment") and len(matches) == 4)
+
+
+def foreign_drops(namespaces: Namespaces, netns: str, bridge: str, families: t.Collection[int]) -> list[str]:
+    """Why chains of somebody else's in nftables drop what the bridge forwards: an accept elsewhere does not help.
+
+    A chain in which a rule names the bridge is taken for one that was told about it.
+    """
+    found = []
+    for chain in _forward_chains(namespaces, netns):
+        where = f"{chain['family']} {chain['table']} {chain['name']}"
+        if not _FAMILIES.get(chain["family"], set()) & set(families) or _is_of_iptables(chain):
+            continue
+        rules = [item["rule"] for item in _nft(namespaces, netns, ["list", "chain", *where.split()]) if "rule" in item]
+        ends = rules[-1]["expr"] if rules else []
+        drops = chain.get("policy") == "drop" or (len(ends) == 1 and ({"drop", "reject"} & set(ends[0])))
+        if drops and f'"{bridge}"' not in json.dumps(rules):
+            found.append(
+                f"the nftables chain {where} drops what no rule of it accepts, and no rule of it names {bridge}"
+            )
+    return found
+
+
+def _forward_chains(namespaces: Namespaces, netns: str) -> list[Json]:
+    if not _there("nft"):
+        return []
+    chains = [item["chain"] for item in _nft(namespaces, netns, ["list", "chains"]) if "chain" in item]
+    return [chain for chain in chains if chain.get("hook") == "forward" and chain.get("type") == "filter"]
+
+
+def _is_of_iptables(chain: Json) -> bool:
+    return (chain["table"], chain["name"]) == ("filter", "FORWARD") and chain["family"] in ("ip", "ip6")
+
+
+def _nft(namespaces: Namespaces, netns: str, arguments: t.Sequence[str]) -> list[Json]:
+    done = nftables.run(namespaces, netns, "look for rules that drop forwarded packets", arguments)
+    if done.returncode:
+        raise KernelError("look for rules that drop forwarded packets", f"nft says {done.stderr.strip()}", 0)
+    listed: list[Json] = json.loads(done.stdout)["nftables"]
+    return listed
+
+
+def _there(program: str) -> str | None:
+    return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
+
+
+def choices(name: str, purpose: str, found: t.Sequence[tuple[str, str]]) -> tuple[Choice, ...]:
+    return tuple(Choice(name, purpose, backend, why) for backend, why in found)

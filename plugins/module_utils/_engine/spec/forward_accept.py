@@ -1,0 +1,69 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of the module forward_accept, as facts."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..errors import SpecError
+from ..model import FORWARD_BACKENDS, Choice, ForwardRules, Ruleset, Want
+from . import values
+from .schema import STATE, Options
+
+OPTIONS: Options = {
+    "name": {"type": "str", "required": True},
+    "bridge": {"type": "str"},
+    "uplink": {"type": "str"},
+    "sources": {"type": "list", "elements": "str"},
+    "backend": {"type": "str", "choices": ["auto", "iptables"], "default": "auto"},
+    "netns": {"type": "str"},
+    "state": STATE,
+}
+
+
+class Filters(t.Protocol):
+    """What filters forwarded packets in a namespace, and by which interfaces they leave it."""
+
+    def forward_backends(
+        self, netns: str, asked: str, bridge: str, families: t.Collection[int]
+    ) -> t.Sequence[tuple[str, str]]: ...
+
+    def default_uplinks(self, netns: str) -> t.Mapping[int, str]: ...
+
+
+def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want:
+    """Options of one network's way through FORWARD to facts. host tells what filters there."""
+    name = values.network_name(options["name"], f"{key}name")
+    netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
+    rulesets = {backend: Ruleset(netns, name, None, backend, "forward") for backend in FORWARD_BACKENDS}
+    if options["state"] == "absent":
+        return Want(absent=tuple(rulesets.values()))
+    rules = _rules(options, netns, host, key)
+    families = {values.family(source) for source in rules.sources}
+    found = host.forward_backends(netns, options["backend"], rules.bridge, families)
+    chosen = [backend for backend, _reason in found if backend]
+    return Want(
+        tuple(Ruleset(netns, name, rules, backend, "forward") for backend in chosen),
+        tuple(ruleset for backend, ruleset in rulesets.items() if backend not in chosen),
+        choices=tuple(Choice(name, "forward", backend, reason) for backend, reason in found),
+    )
+
+
+def _rules(options: t.Mapping[str, t.Any], netns: str, host: Filters, key: str) -> ForwardRules:
+    if not options["bridge"]:
+        raise SpecError(f"{key}bridge", "missing", "give the interface behind which the sources are")
+    bridge = values.interface_name(options["bridge"], f"{key}bridge")
+    sources = values.subnets(options["sources"], f"{key}sources")
+    if not sources:
+        raise SpecError(f"{key}sources", "missing", "give the networks whose packets are let through")
+    if options["uplink"]:
+        uplinks = [values.interface_name(options["uplink"], f"{key}uplink")]
+    else:
+        known = host.default_uplinks(netns)
+        families = sorted({values.family(source) for source in sources})
+        uplinks = list(dict.fromkeys(known[family] for family in families if family in known))
+    if bridge in uplinks:
+        raise SpecError(f"{key}uplink", f"{bridge} is the bridge itself", "give the interface that leads out")
+    return ForwardRules(bridge, tuple(uplinks), sources)

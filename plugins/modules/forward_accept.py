@@ -1,0 +1,201 @@
+#!/usr/bin/python
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: forward_accept
+short_description: Let a network's packets through whatever filters forwarded packets
+version_added: 0.1.0
+author:
+  - netpath.egress contributors (@netpath)
+description:
+  - Accepts what a bridge sends out by an uplink, and the replies, in each filter of this host that would drop it. Where
+    nothing drops it, nothing is written.
+  - An accept in one filter does not overrule a drop in another, so there is no table of our own for this. The rules go
+    to a chain of their own that is called from where the decision falls, C(DOCKER-USER) where Docker runs, otherwise
+    the chain C(FORWARD) of iptables, in the nft and in the legacy flavour.
+  - A chain of somebody else's in nftables that drops the packets cannot be overruled. It is named in a warning, and in
+    RV(backends).
+extends_documentation_fragment:
+  - netpath.egress.egress
+  - netpath.egress.egress.manage
+  - netpath.egress.egress.config
+options:
+  name: &name
+    description:
+      - Name of the network that is let through, 1 to 32 of C(a-z), C(0-9) and C(-). It is the identity of its rules,
+        and their comment.
+      - Either this or O(config) is required.
+    type: str
+  bridge: &bridge
+    description:
+      - Interface behind which the sources are.
+      - Required unless O(state=absent).
+    type: str
+  uplink: &uplink
+    description: Interface that leads out. Without it, those of the best default routes.
+    type: str
+  sources: &sources
+    description:
+      - Networks whose packets are let through, of either family or both.
+      - Required unless O(state=absent).
+    type: list
+    elements: str
+  backend: &backend
+    description:
+      - V(auto) writes rules where a filter of this host would drop the packets.
+      - V(iptables) writes them for iptables also where nothing drops them yet.
+    type: str
+    choices: [auto, iptables]
+    default: auto
+  netns: &netns
+    description: Namespace of the rules, by its name. Without it, the one of the host.
+    type: str
+  state: &state
+    description:
+      - V(present) brings the rules to the wanted state, also where they were edited by hand, and removes them where
+        they are no longer needed.
+      - V(absent) removes the rules of this network. It is success where there are none.
+    type: str
+    choices: [present, absent]
+    default: present
+  config:
+    suboptions:
+      name:
+        <<: *name
+        required: true
+      bridge: *bridge
+      uplink: *uplink
+      sources: *sources
+      backend: *backend
+      netns: *netns
+      state: *state
+seealso:
+  - module: netpath.egress.sysctl_forward
+    description: Lets the host forward the packets at all.
+  - module: netpath.egress.nat_masquerade
+    description: Translates their sources.
+"""
+
+EXAMPLES = r"""
+- name: Let a network out, also beside Docker
+  netpath.egress.forward_accept:
+    name: pods
+    bridge: br0
+    sources:
+      - 10.22.33.0/24
+      - fd00:22:33::/64
+
+- name: Let two networks out in one run
+  netpath.egress.forward_accept:
+    config:
+      - name: pods
+        bridge: br0
+        sources:
+          - 10.22.33.0/24
+          - fd00:22:33::/64
+      - name: lab
+        bridge: br1
+        uplink: uplink0
+        sources:
+          - 10.44.0.0/24
+        backend: iptables
+
+- name: Leave it to the filters again
+  netpath.egress.forward_accept:
+    name: lab
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, in order. In check mode, what would be done.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - create accept in FORWARD for pods in iptables-nft
+backends:
+  description: The filters that the packets pass, as far as they need an accept.
+  returned: when there are any
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The network.
+      type: str
+      sample: pods
+    purpose:
+      description: What the rules do. Here always V(forward).
+      type: str
+      sample: forward
+    backend:
+      description: What the rules are written for. Empty where only the owner of the filter can let the packets through.
+      type: str
+      sample: iptables-nft
+    reason:
+      description: Why.
+      type: str
+      sample: the policy of FORWARD is DROP (IPv4)
+changed:
+  description: Whether anything was done. In check mode, whether anything would be.
+  returned: always
+  type: bool
+  sample: true
+diff:
+  description: The affected objects alone, as YAML.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: As they were.
+      type: str
+      sample: ""
+    after:
+      description: As they are now, or in check mode would be.
+      type: str
+      sample: |
+        ruleset forward pods iptables-nft:
+          netns: ""
+          name: "pods"
+          rules:
+            bridge: "br0"
+            uplinks: ["uplink0"]
+            sources: ["10.22.33.0/24"]
+          backend: "iptables-nft"
+          purpose: "forward"
+asked:
+  description: What could not be done, or the option that is wrong.
+  returned: failure
+  type: str
+  sample: sources
+found:
+  description: What stands in the way.
+  returned: failure
+  type: str
+  sample: missing
+advice:
+  description: What to do about it.
+  returned: failure
+  type: str
+  sample: give the networks whose packets are let through
+rolled_back:
+  description: Whether the state before the run was restored after a step failed.
+  returned: when a step failed
+  type: bool
+  sample: true
+"""
+
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import forward_accept
+from ansible_collections.netpath.egress.plugins.module_utils._module import run_module
+
+
+def main() -> None:
+    run_module(forward_accept.OPTIONS, forward_accept.wanted, looks_at_host=True)
+
+
+if __name__ == "__main__":
+    main()
