@@ -184,10 +184,11 @@ class Ruleset:
 
 @dataclass(frozen=True)
 class File:
-    """A file with its whole content as text."""
+    """A file with its whole content as text. mode: permission bits, None for those of a new file."""
 
     path: str
     content: str | None = None
+    mode: int | None = field(default=None, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:

@@ -12,10 +12,12 @@ from . import ledger as ledgers
 from .inventory import read_sections
 from .kernel import addresses, files, management, packet_filter, routes, rulesets, sysctls
 from .kernel.links import Links
-from .kernel.namespaces import Namespaces, obstacle_to_attach
+from .kernel.namespaces import Namespaces, obstacle_to_attach, obstacle_to_name
 from .ledger import Ledger
 from .model import (
     HOST,
+    MAIN_TABLE,
+    ROUTE_PROTOCOL,
     Address,
     Claim,
     Fact,
@@ -48,7 +50,17 @@ class Observer:
     def view(self) -> HostView:
         """What the expansion of networks needs to know."""
         sections = ("namespaces", "links", "uplinks")
-        return HostView.from_info(read_sections(self.namespaces, sections, anonymous=False))
+        view = HostView.from_info(read_sections(self.namespaces, sections, anonymous=False))
+        return dataclasses.replace(view, routes=self._routes_of_others())
+
+    def _routes_of_others(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for version in (4, 6):
+            for reply in routes.read(self.namespaces.socket(HOST), version, MAIN_TABLE):
+                if reply.fact.protocol not in (routes.RTPROT_KERNEL, ROUTE_PROTOCOL):
+                    link = self.links.get(HOST, index=reply.device) if reply.device else None
+                    found[reply.fact.destination] = link.name if link else ""
+        return found
 
     def ra_uplinks(self, netns: str) -> list[str]:
         """Links whose IPv6 default route was learned from a router advertisement."""
@@ -108,7 +120,7 @@ class _Observation:
         self._files()
         touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
-        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants(), self._unattachable())
+        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants(), self._obstacles())
 
     def _namespaces(self) -> None:
         named = {fact.name for fact in self.asked if isinstance(fact, Namespace)}
@@ -279,16 +291,17 @@ class _Observation:
         for path in sorted(paths):
             content = files.read(path)
             if content is not None:
-                self.facts["file", path] = File(path, content)
+                self.facts["file", path] = File(path, content, files.mode(path))
 
     def _inhabitants(self) -> dict[str, list[tuple[int, str]]]:
         leaving = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
         return self.namespaces.inhabitants([name for name in leaving if self.namespaces.exists(name)])
 
-    def _unattachable(self) -> dict[str, str]:
-        paths = {fact.attach for fact in self.want.facts if isinstance(fact, Namespace) and fact.attach}
-        obstacles = {path: obstacle_to_attach(path) for path in sorted(paths)}
-        return {path: obstacle for path, obstacle in obstacles.items() if obstacle}
+    def _obstacles(self) -> dict[str, str]:
+        wanted = [fact for fact in self.want.facts if isinstance(fact, Namespace)]
+        found = {fact.attach: obstacle_to_attach(fact.attach) for fact in wanted if fact.attach}
+        found.update({fact.name: obstacle_to_name(fact.name) for fact in wanted})
+        return {subject: obstacle for subject, obstacle in found.items() if obstacle}
 
     def _ports(self) -> dict[tuple[str, str], int]:
         """How many ports each bridge has that gets more."""

@@ -17,6 +17,8 @@ from .links import Links, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
 
+NEW_FILE = 0o644
+
 
 class StepError(Exception):
     """One of several steps failed; done are those that took effect."""
@@ -120,7 +122,7 @@ class Executor:
 
     def _file(self, before: File | None, after: File | None, _asked: str) -> None:
         if after is not None:
-            files.write(after.path, after.content or "")
+            files.write(after.path, after.content or "", after.mode or NEW_FILE)
         elif before is not None:
             files.delete(before.path)
 

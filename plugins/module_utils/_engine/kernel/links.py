@@ -86,7 +86,12 @@ class Links:
             return None
         if answer.errno:
             raise kernel_error(f"look up link {name or index}", answer)
-        return messages.parse_link(answer.replies[0])
+        reply = messages.parse_link(answer.replies[0])
+        if name and reply.name != name:
+            raise ConflictError(
+                f"use the name {name}", f"it is an alternative name of link {reply.name}", "Choose another name"
+            )
+        return reply
 
     def index(self, netns: str, name: str) -> int:
         """Errors: KernelError where there is no such link."""

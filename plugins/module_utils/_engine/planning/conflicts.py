@@ -9,7 +9,8 @@ import ipaddress
 import typing as t
 
 from ..errors import ConflictError
-from ..model import HOST, MARK, ROUTE_PROTOCOL, Address, Claim, Fact, Link, Namespace, Route, Want, is_ours, named
+from ..model import HOST, MARK, ROUTE_PROTOCOL, Address, Claim, Fact, File, Link, Namespace, Route, Want, is_ours, named
+from .ownership import owned
 from .state import Have, ends, netns_exists
 from .step import destination, dotted, place
 
@@ -32,6 +33,12 @@ def check_claims(claims: t.Iterable[Claim]) -> None:
                 f"{other.user or 'this host'} needs {other.value}",
                 "Give both the same value",
             )
+
+
+def check_file(there: File) -> None:
+    """A file of a name that only we use must be ours."""
+    if not owned({}, there):
+        raise ConflictError(f"write {there.path}", "somebody else wrote the one that is there", "Move it away")
 
 
 def refuse_to_remove(fact: Fact) -> t.NoReturn:
@@ -75,7 +82,7 @@ class _Check:
                 self._address(fact)
             elif isinstance(fact, Namespace):
                 self._mark(fact, self.have.facts.get(fact.identity))
-                self._attach(fact)
+                self._obstacle(fact)
         for fact in self.want.absent:
             if isinstance(fact, Namespace) and not fact.force:
                 self._inhabited(fact)
@@ -144,6 +151,8 @@ class _Check:
             self._peer_name_is_free(fact, fact.peer)
 
     def _mark(self, fact: Link | Namespace, have: Fact | None) -> None:
+        if isinstance(fact, Link) and isinstance(have, Link) and _alias(fact) not in ("", MARK):
+            self._foreign_pair(fact, have)
         owner, asking = (alias[len(MARK) :] if is_ours(alias) else "" for alias in (_alias(have), _alias(fact)))
         if owner and asking and owner != asking:
             raise ConflictError(
@@ -152,12 +161,27 @@ class _Check:
                 "Give each network a bridge and namespaces of its own",
             )
 
-    def _attach(self, fact: Namespace) -> None:
-        if fact.attach and fact.attach in self.have.unattachable:
+    def _foreign_pair(self, fact: Link, have: Link) -> None:
+        """A pair goes with the namespace that one end is in, so a network has only pairs that were made for it."""
+        if fact.peer and not any(is_ours(end.alias) for end in ends(have)):
+            raise ConflictError(
+                f"make veth {fact.name}{place(fact.netns)} for network {_alias(fact)[len(MARK) :]}",
+                "the name is taken by a veth that somebody else made",
+                f"Remove it, or hand it over: ip link set {fact.name} alias {MARK}",
+            )
+
+    def _obstacle(self, fact: Namespace) -> None:
+        if fact.attach in self.have.obstacles:
             raise ConflictError(
                 f"give {fact.attach} the name {fact.name}",
-                self.have.unattachable[fact.attach],
+                self.have.obstacles[fact.attach or ""],
                 "Give the PID of a process, or the path of its namespace: /proc/PID/ns/net",
+            )
+        if fact.name in self.have.obstacles:
+            raise ConflictError(
+                f"make namespace {fact.name}",
+                self.have.obstacles[fact.name],
+                "Remove it if nobody needs it, or choose another name",
             )
 
     def _inhabited(self, fact: Namespace) -> None:

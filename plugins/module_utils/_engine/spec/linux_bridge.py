@@ -37,7 +37,7 @@ OPTIONS: Options = {
 def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     """Options of one bridge to facts."""
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
-    name = values.interface_name(options["name"], f"{key}name")
+    name = values.new_interface_name(options["name"], f"{key}name")
     cidrs = [values.interface_address(v, f"{key}addresses[{i}]") for i, v in enumerate(options["addresses"] or [])]
     values.no_duplicates(cidrs, f"{key}addresses")
     addresses = tuple(Address(netns, name, cidr) for cidr in cidrs)

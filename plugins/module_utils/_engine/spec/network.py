@@ -17,6 +17,14 @@ from .resolv_conf import resolv_conf
 from .schema import STATE, Options, checked
 
 SMALLEST_IPV6_MTU = 1280
+# RFC 6890: this network, loopback, link-local, multicast, reserved; unspecified, mapped, link-local, multicast.
+NOT_FOR_HOSTS = [
+    ipaddress.ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
+        *("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"),
+    )
+]
 DNS: Options = {
     "servers": {"type": "list", "elements": "str", "required": True},
     "search": {"type": "list", "elements": "str", "default": []},
@@ -117,7 +125,7 @@ def _network(entry: t.Any, key: str) -> Network:
     bridge = data["bridge"] or derived_name("br-", name)
     network = Network(
         name=name,
-        bridge=values.interface_name(bridge, f"{key}.bridge"),
+        bridge=values.new_interface_name(bridge, f"{key}.bridge"),
         subnets=subnets,
         gateways=_gateways(data["gateway"], subnets, f"{key}.gateway"),
         mtu=0 if data["mtu"] == "auto" else values.mtu(data["mtu"], f"{key}.mtu"),
@@ -149,9 +157,13 @@ def _subnets(given: list[str] | None, key: str) -> tuple[str, ...]:
     subnets = tuple(values.subnet(value, f"{key}.subnets[{i}]") for i, value in enumerate(given or []))
     for i, subnet in enumerate(subnets):
         network = ipaddress.ip_network(subnet)
+        if "/" not in str((given or [])[i]):
+            raise SpecError(
+                f"{key}.subnets[{i}]", f"{subnet.split('/')[0]} has no prefix length", "such as 10.22.33.0/24"
+            )
         if network.prefixlen > network.max_prefixlen - 1:
             raise SpecError(f"{key}.subnets[{i}]", f"{subnet} has no room", "it must hold a gateway and a namespace")
-        if network.is_multicast or network.is_loopback:
+        if any(network.overlaps(other) for other in NOT_FOR_HOSTS if other.version == network.version):
             raise SpecError(f"{key}.subnets[{i}]", f"{subnet} is no range for hosts", "give a private range")
     _no_overlap([(f"{key}.subnets[{i}]", subnet) for i, subnet in enumerate(subnets)])
     return subnets
@@ -208,7 +220,7 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
         for name in _names(options, place):
             yield NamespaceSpec(
                 name=values.namespace_name(name, f"{place}.name"),
-                interface=values.interface_name(options["interface"], f"{place}.interface"),
+                interface=values.new_interface_name(options["interface"], f"{place}.interface"),
                 addresses=_addresses(options["addresses"], subnets, f"{place}.addresses"),
                 dns=_dns(options["dns"], f"{place}.dns"),
                 key=place,
