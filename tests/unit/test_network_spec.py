@@ -176,7 +176,7 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.mtu",
         "1000, the MTU of eth2, is too small for fd00::/64",
     ),
-    "MTU is a word": ([network(mtu="big")], f"{KEY}.mtu", "'big' is out of range"),
+    "MTU is a word": ([network(mtu="big")], f"{KEY}.mtu", "'big' is no MTU. allowed are auto and a number"),
     "uplink that is not there": (
         [network(uplink="eth9")],
         f"{KEY}.uplink",

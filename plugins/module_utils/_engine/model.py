@@ -238,6 +238,7 @@ class Want:
     exclusive_addresses: links, as (netns, name), whose addresses are the wanted ones and no others.
     exclusive_ports: bridges, as (netns, name), whose ports are the wanted ones and no others.
     released: (user, netns) whose claims on settings end.
+    exclusive_claims: (user, netns) whose claims on settings of interfaces are the wanted ones and no others.
     choices: what was decided on the way here, to tell the user.
     """
 
@@ -247,6 +248,7 @@ class Want:
     exclusive_ports: frozenset[tuple[str, str]] = frozenset()
     released: frozenset[tuple[str, str]] = frozenset()
     choices: tuple[Choice, ...] = ()
+    exclusive_claims: frozenset[tuple[str, str]] = frozenset()
 
     def __add__(self, other: Want) -> Want:
         return Want(
@@ -256,6 +258,7 @@ class Want:
             self.exclusive_ports | other.exclusive_ports,
             self.released | other.released,
             self.choices + other.choices,
+            self.exclusive_claims | other.exclusive_claims,
         )
 
 

@@ -127,7 +127,7 @@ class _Observation:
         for fact in self.asked:
             named.update(end.netns for end in ends(fact)) if isinstance(fact, Link) else None
             named.add(getattr(fact, "netns", HOST))
-        named.update(netns for _user, netns in self.want.released)
+        named.update(netns for _user, netns in self.want.released | self.want.exclusive_claims)
         for name in sorted(named - {HOST}):
             if self.namespaces.exists(name):
                 loopback = self.links.get(name, index=1)
@@ -251,7 +251,7 @@ class _Observation:
         for fact in self.asked:
             if isinstance(fact, Setting):
                 keys.setdefault(fact.netns, set()).update(_with_defaults(fact.key))
-        for _user, netns in self.want.released:
+        for _user, netns in self.want.released | self.want.exclusive_claims:
             known = [f for f in self.ledger.originals.values() if isinstance(f, Setting) and f.netns == netns]
             keys.setdefault(netns, set()).update(fact.key for fact in known)
         for netns, wanted in sorted(keys.items()):

@@ -197,7 +197,7 @@ class Namespaces:
             return False
         _bind(f"/proc/self/fd/{handle}", f"{DIRECTORY}/{name}", f"restore namespace {name}")
         self._handles[name] = self._removed.pop(name)
-        self._departing.pop(name, None)
+        links.let_forward(self, self._departing.pop(name, []), True)
         return True
 
     def inhabitants(self, netnses: t.Sequence[str]) -> dict[str, list[tuple[int, str]]]:
@@ -207,6 +207,8 @@ class Namespaces:
     def remove(self, name: str) -> None:
         """Take the name away. The namespace itself lives on until the run is over, so that this can be undone."""
         self._departing[name] = links.host_ends(self, name)
+        # It must not answer for addresses that another one gets meanwhile.
+        links.let_forward(self, self._departing[name], False)
         if name in self._sockets:
             self._sockets.pop(name).close()
         handle = self.handle(name)  # in place of the socket, when no more files may be opened

@@ -145,7 +145,9 @@ class _Check:
             raise ConflictError(
                 f"make {fact.kind} {fact.name}{place(fact.netns)}",
                 f"the name is taken by {_kind(have)}",
-                "Choose another name, or remove that link",
+                "Choose another name"
+                if fact.name in self.have.protected
+                else "Choose another name, or remove that link",
             )
         if fact.peer and have.peer and (fact.peer.netns, fact.peer.name) != (have.peer.netns, have.peer.name):
             self._peer_name_is_free(fact, fact.peer)
@@ -158,7 +160,7 @@ class _Check:
             raise ConflictError(
                 f"use {fact.name} for network {asking}",
                 f"it belongs to network {owner}",
-                "Give each network a bridge and namespaces of its own",
+                f"Take it out of {owner} in a run of its own first, or choose another name",
             )
 
     def _foreign_pair(self, fact: Link, have: Link) -> None:

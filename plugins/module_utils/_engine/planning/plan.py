@@ -31,7 +31,7 @@ from ..model import (
 )
 from . import conflicts, management_path
 from .ownership import owned, released_originals, restored_link, written_down
-from .state import Facts, Have, ends, is_on_link, netns_exists, setting_now, side_effects, simulate
+from .state import Facts, Have, ends, interface_of, is_on_link, netns_exists, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
@@ -65,7 +65,11 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         if not planner.moves(fact):
             planner.remove(fact)
     for user, netns in sorted(want.released):
-        planner.release(user, netns)
+        planner.release(netns, planner.ledger.claims_of(user, netns))
+    for user, netns in sorted(want.exclusive_claims):
+        stale = planner.stale_claims(user, netns)
+        if stale:
+            planner.release(netns, stale)
     planner.converge_all()
     planner.write_sysctl_file()
     planner.forget_what_is_as_it_was()
@@ -220,9 +224,14 @@ class _Planner:
             self.add(Step(have, target))
         self.ledger = self.ledger.forgotten(have.identity)
 
-    def release(self, user: str, netns: str) -> None:
-        """End a user's claims, and put back what nobody claims any more."""
-        for claim in self.ledger.claims_of(user, netns):
+    def stale_claims(self, user: str, netns: str) -> list[Claim]:
+        """Those on settings of interfaces that the user no longer names."""
+        claims = self.ledger.claims_of(user, netns)
+        return [claim for claim in claims if claim.identity not in self.named and interface_of(claim.key)]
+
+    def release(self, netns: str, claims: t.Sequence[Claim]) -> None:
+        """End claims, and put back what nobody claims any more."""
+        for claim in claims:
             self.add(Step(claim, None))
             self.ledger = self.ledger.unclaimed(claim)
         staying = self.ledger

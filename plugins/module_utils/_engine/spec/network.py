@@ -128,7 +128,7 @@ def _network(entry: t.Any, key: str) -> Network:
         bridge=values.new_interface_name(bridge, f"{key}.bridge"),
         subnets=subnets,
         gateways=_gateways(data["gateway"], subnets, f"{key}.gateway"),
-        mtu=0 if data["mtu"] == "auto" else values.mtu(data["mtu"], f"{key}.mtu"),
+        mtu=_mtu(data["mtu"], f"{key}.mtu"),
         isolated=data["isolated"],
         uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
         nat=_nat(data["nat"], name, subnets, f"{key}.nat") if not absent else {"mode": "none"},
@@ -140,6 +140,12 @@ def _network(entry: t.Any, key: str) -> Network:
     _check_members(network)
     check_mtu(network, network.mtu, "")
     return network
+
+
+def _mtu(given: t.Any, key: str) -> int:
+    if isinstance(given, str) and given != "auto":
+        raise SpecError(key, f"{given!r} is no MTU", "allowed are auto and a number")
+    return 0 if given == "auto" else values.mtu(given, key)
 
 
 def check_mtu(network: Network, mtu: int | None, origin: str) -> None:
@@ -202,6 +208,9 @@ def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ..
 
 
 def _nat(given: t.Any, name: str, subnets: tuple[str, ...], key: str) -> dict[str, t.Any]:
+    if not isinstance(given, (str, dict)):
+        modes = ", ".join(NAT["mode"]["choices"])
+        raise SpecError(key, f"{given!r} is neither a mode nor a mapping", f"allowed modes are {modes}")
     data = checked({"mode": given} if isinstance(given, str) else given, NAT, key)
     if data["mode"] == "none":
         return data
@@ -216,6 +225,10 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
     if data["count"] is not None or data["prefix"] is not None:
         entries.append((key, {"prefix": data["prefix"], "count": data["count"]}))
     for place, entry in entries:
+        if not isinstance(entry, (str, dict)):
+            raise SpecError(
+                place, f"{entry!r} is neither a name nor a mapping", "quote a name that looks like a number"
+            )
         options = checked({"name": entry} if isinstance(entry, str) else entry, NAMESPACE, place)
         for name in _names(options, place):
             yield NamespaceSpec(
