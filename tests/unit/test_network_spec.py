@@ -359,9 +359,16 @@ def test_namespaces_that_left_the_list() -> None:
 def test_links_that_the_network_no_longer_has() -> None:
     """A bridge under another name, and a pair that came out of its namespace; what has another mark stays."""
     host = HostView(
-        owners={"br-old": "pods", "br-new": "pods", "np-a": "pods", "out": "pods", "br-x": "apps", "np-b": ""},
-        kinds={"br-old": "bridge", "br-new": "bridge", "np-a": "veth", "out": "veth", "br-x": "bridge", "np-b": "veth"},
-        peers={"np-a": "a", "out": ""},
+        owners={
+            **dict.fromkeys(["br-old", "br-new", "np-a", "renamed", "out", "out2"], "pods"),
+            "br-x": "apps",
+            "y": "",
+        },
+        kinds={
+            **dict.fromkeys(["br-old", "br-new", "br-x"], "bridge"),
+            **dict.fromkeys(["np-a", "renamed", "out", "out2", "y"], "veth"),
+        },
+        peers={"np-a": ("", "vp"), "renamed": ("a", "eth0"), "out": ("", "out2"), "out2": ("", "out")},
         namespaces={"a": "pods"},
     )
     options = expanded(network(bridge="br-new", namespaces=["a"]), host=host)
@@ -410,7 +417,7 @@ def test_removal(state: str, all_of_them: bool) -> None:
             "stray": "veth",
             "eth0": "veth",
         },
-        peers={"np-a": "a", "np-b": "b", "stray": "", "eth0": ""},
+        peers={"np-a": ("a", "eth0"), "np-b": ("b", "eth0"), "stray": ("", "other"), "eth0": ("", "eth1")},
         namespaces={"a": "pods", "old": "pods", "b": None, "other": "apps"},
     )
     options = expanded(network(state=state, namespaces=["a", "b", "c"]), host=host, absent=all_of_them)

@@ -23,7 +23,7 @@ class HostView:
 
     uplinks: {4 or 6: name of the link of the best default route}. mtus: {link: MTU}.
     addresses: {link: addresses}. owners: {link: network that made it, None for somebody else}. kinds: {link: kind}.
-    peers: {veth: namespace of its other end}. routes: {destination: device} of others in the main table.
+    peers: {veth: (namespace, name) of its other end}. routes: {destination: device} of others in the main table.
     namespaces: {name: network that made it, None for somebody else}.
     assigned: {namespace: addresses in it}.
     """
@@ -33,7 +33,7 @@ class HostView:
     addresses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     owners: t.Mapping[str, str | None] = field(default_factory=dict)
     kinds: t.Mapping[str, str | None] = field(default_factory=dict)
-    peers: t.Mapping[str, str] = field(default_factory=dict)
+    peers: t.Mapping[str, tuple[str, str]] = field(default_factory=dict)
     routes: t.Mapping[str, str] = field(default_factory=dict)
     namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
     assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class HostView:
             addresses={link["name"]: link["addresses"] for link in host_links},
             owners={link["name"]: link["network"] for link in host_links},
             kinds={link["name"]: link["kind"] for link in host_links},
-            peers={link["name"]: link["peer"]["netns"] for link in host_links if link["peer"]},
+            peers={link["name"]: (link["peer"]["netns"], link["peer"]["name"]) for link in host_links if link["peer"]},
             namespaces={ns["name"]: ns["network"] for ns in info["namespaces"] if ns["name"]},
             assigned=assigned,
         )
@@ -103,6 +103,9 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
     )
     for namespace in network.namespaces:
         _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
+        if host.namespaces.get(namespace.name, "") is None:
+            # Somebody else's loopback is theirs.
+            options["netns"][-1]["loopback"] = False
     options["sysctl_forward"].append(
         {
             "network": network.name,
@@ -176,17 +179,23 @@ def _remove_strays(network: Network, host: HostView, options: ModuleOptions, cla
     """Namespaces and links that were made for the network and are no longer in it, nor claimed by another one."""
     gone = {name for name, owner in host.namespaces.items() if owner == network.name and name not in claimed}
     options["netns"] += [{"name": name, "state": "absent"} for name in sorted(gone)]
-    _remove_links(network, host, options, gone, {network.bridge, *(ns.host_end for ns in network.namespaces)})
+    members = {ns.name for ns in network.namespaces}
+    _remove_links(network, host, options, gone | members, {network.bridge, *(ns.host_end for ns in network.namespaces)})
 
 
 def _remove_links(
-    network: Network, host: HostView, options: ModuleOptions, gone: t.Collection[str], stay: t.Collection[str]
+    network: Network, host: HostView, options: ModuleOptions, places: t.Collection[str], stay: t.Collection[str]
 ) -> None:
-    """Links of the host that carry the network's mark, but for those that stay or go with a namespace."""
+    """Links of the host that carry the network's mark, but for those that stay, and pairs into some namespaces:
+    these go with the namespace, or are put right if they are not as they shall be.
+    """
+    done = set(stay)
     for name, owner in sorted(host.owners.items()):
         module = {"bridge": "linux_bridge", "veth": "veth"}.get(host.kinds.get(name) or "")
-        if owner == network.name and module and name not in stay and host.peers.get(name, "") not in gone:
+        peer_place, peer = host.peers.get(name, ("", ""))
+        if owner == network.name and module and name not in done and peer_place not in places and peer not in done:
             options[module].append({"name": name, "state": "absent"})
+            done.add(name)
 
 
 def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
