@@ -26,7 +26,7 @@ python -m tests.lab boot rootfs >/dev/null
 
 # A process group for each scenario, to end it with all that it started.
 set -m
-declare -A running began
+declare -A running=() began=()
 passed=() failed=()
 
 # However the run ends, it leaves no lab.

@@ -31,7 +31,7 @@ from ..model import (
 )
 from . import conflicts, management_path
 from .ownership import owned, released_originals, restored_link, written_down
-from .state import Facts, Have, ends, interface_of, is_on_link, netns_exists, setting_now, side_effects, simulate
+from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
@@ -167,7 +167,8 @@ class _Planner:
 
     def give_back(self, original: Route) -> None:
         """A route of somebody else's that ours had taken the place of."""
-        if netns_exists(self.facts, original.netns) and original.identity not in self.facts:
+        gone = any(step.identity == ("namespace", original.netns) and step.after is None for step in self.steps)
+        if not gone and original.identity not in self.facts:
             self.add(Step(None, original))
         self.ledger = self.ledger.forgotten(original.identity)
 
