@@ -253,6 +253,7 @@ def test_smallest_network() -> None:
                 "master": "br-pods",
                 "mtu": 9000,
                 "isolated": False,
+                "hairpin": None,
                 "addresses": [],
                 "peer": {"name": "eth0", "netns": "ns1", "addresses": ["10.0.0.2/24"]},
             }
@@ -267,6 +268,7 @@ def test_smallest_network() -> None:
                 "sources": ["10.0.0.0/24"],
                 "not_out_interface": "br-pods",
                 "out_interface": None,
+                "publish": [],
                 "backend": "auto",
             }
         ],
@@ -276,6 +278,7 @@ def test_smallest_network() -> None:
                 "bridge": "br-pods",
                 "uplink": None,
                 "sources": ["10.0.0.0/24"],
+                "published": False,
                 "backend": "auto",
             }
         ],

@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
     FORWARD_BACKENDS,
     NAT_BACKENDS,
+    PUBLISH_BACKENDS,
     Address,
     Choice,
     Claim,
@@ -238,7 +239,10 @@ ROUTES: dict[str, Case] = {
 
 def translated(ruleset: Ruleset) -> Want:
     """Rules in nftables, and in nothing else."""
-    others = (Ruleset(ruleset.netns, ruleset.name, backend=other, flush=False) for other in NAT_BACKENDS[1:])
+    others = [Ruleset(ruleset.netns, ruleset.name, backend=other, flush=False) for other in NAT_BACKENDS[1:]]
+    others += [
+        Ruleset(ruleset.netns, ruleset.name, None, other, "publish", ruleset.flush) for other in PUBLISH_BACKENDS
+    ]
     return Want((ruleset,), tuple(others), choices=(Choice(ruleset.name, "nat", "nftables", "chosen"),))
 
 
@@ -292,7 +296,12 @@ TRANSLATION: dict[str, Case] = {
     "absent": (
         "nat_masquerade",
         {"name": "pods", "state": "absent"},
-        Want(absent=tuple(Ruleset("", "pods", backend=backend) for backend in NAT_BACKENDS)),
+        Want(
+            absent=(
+                *(Ruleset("", "pods", backend=backend) for backend in NAT_BACKENDS),
+                *(Ruleset("", "pods", None, backend, "publish") for backend in PUBLISH_BACKENDS),
+            )
+        ),
     ),
 }
 FORWARDED: dict[str, Case] = {

@@ -10,7 +10,7 @@ import typing as t
 
 from . import ledger as ledgers
 from .inventory import read_sections
-from .kernel import addresses, files, management, packet_filter, routes, rulesets, sysctls
+from .kernel import addresses, files, listeners, management, packet_filter, routes, rulesets, sysctls
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach
 from .ledger import Ledger
@@ -23,10 +23,12 @@ from .model import (
     Identity,
     Link,
     Namespace,
+    PortPlace,
     Route,
     Ruleset,
     Setting,
     Want,
+    places_of,
 )
 from .planning.state import FORWARD4, FORWARD6, Have, ends
 from .planning.sysctl_file import SYSCTL_FILE
@@ -108,7 +110,15 @@ class _Observation:
         self._files()
         touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
-        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants(), self._unattachable())
+        return Have(
+            self.facts,
+            self.ledger,
+            self._ports(),
+            protected,
+            self._inhabitants(),
+            self._unattachable(),
+            self._listeners(),
+        )
 
     def _namespaces(self) -> None:
         named = {fact.name for fact in self.asked if isinstance(fact, Namespace)}
@@ -289,6 +299,19 @@ class _Observation:
         paths = {fact.attach for fact in self.want.facts if isinstance(fact, Namespace) and fact.attach}
         obstacles = {path: obstacle_to_attach(path) for path in sorted(paths)}
         return {path: obstacle for path, obstacle in obstacles.items() if obstacle}
+
+    def _listeners(self) -> dict[tuple[str, int, str, int], str]:
+        """Who listens on the ports that shall be published."""
+        asked: dict[str, set[PortPlace]] = {}
+        for fact in self.want.facts:
+            if isinstance(fact, Ruleset) and self.namespaces.exists(fact.netns):
+                asked.setdefault(fact.netns, set()).update(places_of(fact.rules))
+        return {
+            (netns, *place): who
+            for netns, places in asked.items()
+            if places
+            for place, who in listeners.listening(self.namespaces, netns, places).items()
+        }
 
     def _ports(self) -> dict[tuple[str, str], int]:
         """How many ports each bridge has that gets more."""

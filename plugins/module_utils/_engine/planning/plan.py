@@ -29,7 +29,7 @@ from ..model import (
     is_ours,
     merged,
 )
-from . import conflicts, management_path
+from . import conflicts, management_path, rule_conflicts
 from .ownership import owned, released_originals, restored_link, written_down
 from .state import Facts, Have, ends, is_on_link, setting_now, side_effects, simulate
 from .step import Step
@@ -60,6 +60,7 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
     another part of the same change will make it. Errors: ConflictError, before anything is changed.
     """
     conflicts.check(want, have, predicting)
+    rule_conflicts.check(want, have)
     planner = _Planner(want, have)
     for fact in sorted(want.absent, key=_order, reverse=True):
         if not planner.moves(fact):

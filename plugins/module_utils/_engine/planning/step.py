@@ -21,6 +21,7 @@ from ..model import (
     Link,
     Namespace,
     NatRules,
+    PublishRules,
     Route,
     Ruleset,
     Setting,
@@ -119,15 +120,19 @@ def _route_name(route: Route) -> str:
     return " ".join(words) + place(route.netns)
 
 
+_PURPOSES = {"nat": "source NAT", "publish": "published ports of", "forward": "accept in FORWARD for"}
+
+
 def _rules_name(ruleset: Ruleset) -> str:
     where = "" if ruleset.backend == "nftables" else f" in {ruleset.backend}"
-    what = "source NAT" if ruleset.purpose == "nat" else "accept in FORWARD for"
-    return f"{what} {ruleset.name}{where}{place(ruleset.netns)}"
+    return f"{_PURPOSES[ruleset.purpose]} {ruleset.name}{where}{place(ruleset.netns)}"
 
 
 def _create_rules(ruleset: Ruleset) -> str:
     if isinstance(ruleset.rules, NatRules):
         return f"create {_rules_name(ruleset)} for {', '.join(ruleset.rules.sources)}"
+    if isinstance(ruleset.rules, PublishRules):
+        return f"create {_rules_name(ruleset)}: {', '.join(map(str, ruleset.rules.publications))}"
     return f"create {_rules_name(ruleset)}"
 
 

@@ -17,6 +17,7 @@ OPTIONS: Options = {
     "bridge": {"type": "str"},
     "uplink": {"type": "str"},
     "sources": {"type": "list", "elements": "str"},
+    "published": {"type": "bool", "default": False},
     "backend": {"type": "str", "choices": ["auto", "iptables"], "default": "auto"},
     "netns": {"type": "str"},
     "state": STATE,
@@ -66,4 +67,4 @@ def _rules(options: t.Mapping[str, t.Any], netns: str, host: Filters, key: str) 
         uplinks = list(dict.fromkeys(known[family] for family in families if family in known))
     if bridge in uplinks:
         raise SpecError(f"{key}uplink", f"{bridge} is the bridge itself", "give the interface that leads out")
-    return ForwardRules(bridge, tuple(uplinks), sources)
+    return ForwardRules(bridge, tuple(uplinks), sources, options["published"])
