@@ -270,7 +270,7 @@ class Flows:
     source: str = ""
     destination: str = ""
     protocol: str = ""
-    count: int = field(default=0, metadata=ASIDE)
+    count: int | None = None
 
     @property
     def identity(self) -> Identity:
@@ -304,7 +304,7 @@ class Want:
 
     exclusive_addresses: links, as (netns, name), whose addresses are the wanted ones and no others.
     exclusive_ports: bridges, as (netns, name), whose ports are the wanted ones and no others.
-    released: (user, netns) whose claims on settings end.
+    released: (user, netns, start of keys) whose claims on settings end.
     choices: what was decided on the way here, to tell the user.
     """
 
@@ -312,7 +312,7 @@ class Want:
     absent: tuple[Fact, ...] = ()
     exclusive_addresses: frozenset[tuple[str, str]] = frozenset()
     exclusive_ports: frozenset[tuple[str, str]] = frozenset()
-    released: frozenset[tuple[str, str]] = frozenset()
+    released: frozenset[tuple[str, str, str]] = frozenset()
     choices: tuple[Choice, ...] = ()
 
     def __add__(self, other: Want) -> Want:

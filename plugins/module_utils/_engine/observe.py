@@ -10,7 +10,7 @@ import typing as t
 
 from . import ledger as ledgers
 from .inventory import read_sections
-from .kernel import addresses, files, listeners, management, packet_filter, routes, rulesets, sysctls
+from .kernel import addresses, conntrack, files, listeners, management, packet_filter, routes, rulesets, sysctls
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach
 from .ledger import Ledger
@@ -20,6 +20,7 @@ from .model import (
     Claim,
     Fact,
     File,
+    Flows,
     Identity,
     Link,
     Namespace,
@@ -30,7 +31,7 @@ from .model import (
     Want,
     places_of,
 )
-from .planning.state import FORWARD4, FORWARD6, Have, ends
+from .planning.state import FORWARD4, FORWARD6, Have, ends, interface_of
 from .planning.sysctl_file import SYSCTL_FILE
 from .spec.expansion import HostView
 from .spec.values import family
@@ -108,6 +109,7 @@ class _Observation:
         self._settings()
         self._rulesets()
         self._files()
+        self._flows()
         touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
         return Have(
@@ -117,6 +119,7 @@ class _Observation:
             protected,
             self._inhabitants(),
             self._unattachable(),
+            self._unsettable(),
             self._listeners(),
         )
 
@@ -125,7 +128,7 @@ class _Observation:
         for fact in self.asked:
             named.update(end.netns for end in ends(fact)) if isinstance(fact, Link) else None
             named.add(getattr(fact, "netns", HOST))
-        named.update(netns for _user, netns in self.want.released)
+        named.update(netns for _user, netns, _start in self.want.released)
         for name in sorted(named - {HOST}):
             if self.namespaces.exists(name):
                 loopback = self.links.get(name, index=1)
@@ -249,7 +252,7 @@ class _Observation:
         for fact in self.asked:
             if isinstance(fact, Setting):
                 keys.setdefault(fact.netns, set()).update(_with_defaults(fact.key))
-        for _user, netns in self.want.released:
+        for _user, netns, _start in self.want.released:
             known = [f for f in self.ledger.originals.values() if isinstance(f, Setting) and f.netns == netns]
             keys.setdefault(netns, set()).update(fact.key for fact in known)
         for netns, wanted in sorted(keys.items()):
@@ -272,7 +275,7 @@ class _Observation:
 
     def _will_change(self, netns: str, switch: str, value: str | None) -> bool:
         wanted = [fact.value for fact in self.want.facts if isinstance(fact, Setting) and fact.key == switch]
-        return any(value != other for other in wanted) or any(netns == ns for _user, ns in self.want.released)
+        return any(value != other for other in wanted) or any(netns == ns for _user, ns, _start in self.want.released)
 
     def _rulesets(self) -> None:
         places = {(fact.netns, fact.backend) for fact in self.asked if isinstance(fact, Ruleset)}
@@ -291,6 +294,13 @@ class _Observation:
             if content is not None:
                 self.facts["file", path] = File(path, content)
 
+    def _flows(self) -> None:
+        for fact in self.want.absent:
+            if isinstance(fact, Flows) and self.namespaces.exists(fact.netns):
+                count = conntrack.matching(self.namespaces, fact.netns, fact)
+                if count:
+                    self.facts[fact.identity] = dataclasses.replace(fact, count=count)
+
     def _inhabitants(self) -> dict[str, list[tuple[int, str]]]:
         leaving = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
         return self.namespaces.inhabitants([name for name in leaving if self.namespaces.exists(name)])
@@ -299,6 +309,16 @@ class _Observation:
         paths = {fact.attach for fact in self.want.facts if isinstance(fact, Namespace) and fact.attach}
         obstacles = {path: obstacle_to_attach(path) for path in sorted(paths)}
         return {path: obstacle for path, obstacle in obstacles.items() if obstacle}
+
+    def _unsettable(self) -> dict[Identity, tuple[str, str]]:
+        """Of an interface, or in a namespace, that is still to come, a setting may be still to come as well."""
+        found = {}
+        for fact in self.want.facts:
+            if isinstance(fact, Setting) and not interface_of(fact.key) and self.namespaces.exists(fact.netns):
+                obstacle = sysctls.obstacle(self.namespaces, fact.netns, fact.key)
+                if obstacle:
+                    found[fact.identity] = obstacle
+        return found
 
     def _listeners(self) -> dict[tuple[str, int, str, int], str]:
         """Who listens on the ports that shall be published."""

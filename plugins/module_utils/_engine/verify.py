@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import typing as t
 
 from .errors import EgressError
 from .kernel import addresses
-from .model import Address, Want
+from .model import Address, Flows, Want
 from .observe import Observer
 from .planning.plan import Plan, make_plan
 
@@ -21,6 +22,8 @@ _IFF_LOWER_UP = 0x10000
 def verify(want: Want, plan: Plan, observer: Observer) -> None:
     """Errors: EgressError naming what is still not as wanted."""
     await_duplicate_detection(plan, observer)
+    # Connections begin at any time.
+    want = dataclasses.replace(want, absent=tuple(fact for fact in want.absent if not isinstance(fact, Flows)))
     left = make_plan(want, observer.observe(want, plan.ledger))
     if left:
         raise EgressError(

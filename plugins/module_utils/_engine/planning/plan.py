@@ -19,6 +19,7 @@ from ..model import (
     Claim,
     Fact,
     File,
+    Flows,
     Link,
     Namespace,
     Route,
@@ -35,7 +36,7 @@ from .state import Facts, Have, ends, is_on_link, setting_now, side_effects, sim
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Address, Claim, Setting, Route, Ruleset, File)
+_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Address, Claim, Setting, Route, Ruleset, File, Flows)
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
     for fact in sorted(want.absent, key=_order, reverse=True):
         if not planner.moves(fact):
             planner.remove(fact)
-    for user, netns in sorted(want.released):
-        planner.release(user, netns)
+    for user, netns, start in sorted(want.released):
+        planner.release(user, netns, start)
     planner.converge_all()
     planner.write_sysctl_file()
     management_path.check(planner.steps, have)
@@ -211,9 +212,9 @@ class _Planner:
             self.add(Step(have, target))
         self.ledger = self.ledger.forgotten(have.identity)
 
-    def release(self, user: str, netns: str) -> None:
+    def release(self, user: str, netns: str, start: str) -> None:
         """End a user's claims, and put back what nobody claims any more."""
-        for claim in self.ledger.claims_of(user, netns):
+        for claim in self.ledger.claims_of(user, netns, start):
             self.add(Step(claim, None))
             self.ledger = self.ledger.unclaimed(claim)
         staying = self.ledger

@@ -28,6 +28,7 @@ class Have:
     protected: links of this namespace that carry the management path, with the reason.
     inhabitants: (PID, command) of the processes in namespaces that shall go.
     unattachable: paths that are to be attached and are no network namespaces, with what they are.
+    unsettable: settings that exist nowhere here or can only be read, with the reason and what to do.
     listeners: who listens on ports that shall be published, in words, by (netns, family, protocol, port).
     """
 
@@ -37,6 +38,7 @@ class Have:
     protected: t.Mapping[str, str] = field(default_factory=dict)
     inhabitants: t.Mapping[str, t.Sequence[tuple[int, str]]] = field(default_factory=dict)
     unattachable: t.Mapping[str, str] = field(default_factory=dict)
+    unsettable: t.Mapping[Identity, tuple[str, str]] = field(default_factory=dict)
     listeners: t.Mapping[tuple[str, int, str, int], str] = field(default_factory=dict)
 
 

@@ -17,6 +17,7 @@ from ..model import (
     Claim,
     Fact,
     File,
+    Flows,
     Identity,
     Link,
     Namespace,
@@ -136,6 +137,13 @@ def _create_rules(ruleset: Ruleset) -> str:
     return f"create {_rules_name(ruleset)}"
 
 
+def _flows_name(flows: Flows) -> str:
+    words = [str(flows.count), *([flows.protocol] if flows.protocol else []), "tracked connection" + "s" * (flows.count != 1)]
+    words += [f"from {flows.source}"] if flows.source else []
+    words += [f"to {flows.destination}"] if flows.destination else []
+    return " ".join(words) + place(flows.netns)
+
+
 _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"create namespace {f.name}" + (f" from {f.attach}" if f.attach else ""),
     Link: _create_link,
@@ -145,6 +153,7 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Ruleset: _create_rules,
     File: lambda f: f"write {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} needs {dotted(f.key)} = {f.value}{place(f.netns)}",
+    Flows: lambda f: f"leave {_flows_name(f)} as they are",
 }
 _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"delete namespace {f.name}",
@@ -155,6 +164,7 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Ruleset: lambda f: f"delete {_rules_name(f)}",
     File: lambda f: f"delete {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} no longer needs {dotted(f.key)}{place(f.netns)}",
+    Flows: lambda f: f"delete {_flows_name(f)}",
 }
 
 

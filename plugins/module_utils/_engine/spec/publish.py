@@ -64,7 +64,7 @@ def port_range(value: t.Any, key: str, example: str = "30000-30100") -> tuple[in
 
 def _target(text: str, key: str) -> tuple[str, int]:
     """A name or an address, and the port behind it, 0 for none: ns1:80, 10.0.0.2:80, [fd00::2]:80."""
-    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::([^:]*))?|(.*:.*:.*)", text, re.DOTALL)
+    found = re.fullmatch(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::([^:]*))?|([^\[\]]*:[^\[\]]*:[^\[\]]*)", text)
     if found is None:
         raise SpecError(
             key, f"{text!r} is no target", "allowed are the forms ns1, ns1:80, 10.0.0.2:80 and [fd00::2]:80"
