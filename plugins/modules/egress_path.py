@@ -57,6 +57,27 @@ options:
             C(exclude), C(random_fully) and C(ports) as of M(netpath.egress.nat_masquerade).
         type: raw
         default: {}
+      publish:
+        description: Ports of the host that lead into the network, as of M(netpath.egress.nat_masquerade).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          port:
+            description: A port, or a range such as V(30000-30100), which keeps its numbers.
+            type: raw
+            required: true
+          protocol:
+            description: The protocol.
+            type: str
+            choices: [tcp, udp]
+            default: tcp
+          to:
+            description:
+              - A namespace of the network, for which the port is published in each of its families, or an address.
+              - Another port may follow, as in V(ns1:80), V(10.22.33.2:80) or V([fd00:22:33::2]:80).
+            type: str
+            required: true
       firewall:
         description: What the rules are written for. With V(none) no rules are made.
         type: str

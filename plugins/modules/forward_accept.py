@@ -44,6 +44,10 @@ options:
       - Required unless O(state=absent).
     type: list
     elements: str
+  published: &published
+    description: Whether what a published port leads to the sources is let through too, wherever it comes from.
+    type: bool
+    default: false
   backend: &backend
     description:
       - V(auto) writes rules where a filter of this host would drop the packets.
@@ -70,6 +74,7 @@ options:
       bridge: *bridge
       uplink: *uplink
       sources: *sources
+      published: *published
       backend: *backend
       netns: *netns
       state: *state

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: nat_masquerade
-short_description: Translate the source addresses of outgoing packets
+short_description: Translate the source addresses of outgoing packets, and publish ports
 version_added: 0.1.0
 author:
   - netpath.egress contributors (@netpath)
@@ -15,6 +15,8 @@ description:
   - Translates the source addresses of packets from some networks when they leave this host, by rules in a table of its
     own, C(inet netpath_egress), or with O(backend=iptables) in a chain of their own. Rules of others are not changed.
   - Traffic between the sources themselves is never translated.
+  - Ports of this host can lead into the network. Sources of two networks that overlap, and ports that another network
+    publishes or that a program of this host listens on, are refused.
   - A change takes effect in one transaction. However many sources there are, each family has one set and one rule.
 extends_documentation_fragment:
   - netpath.egress.egress
@@ -49,8 +51,9 @@ options:
     description:
       - V(masquerade) takes the address of the interface that the packet leaves by.
       - V(snat) takes O(to_source).
+      - V(none) translates no sources, for O(publish) alone.
     type: str
-    choices: [masquerade, snat]
+    choices: [masquerade, snat, none]
     default: masquerade
   to_source: &to_source
     description:
@@ -68,6 +71,31 @@ options:
     description: Chooses source ports at random instead of keeping them.
     type: bool
     default: false
+  publish: &publish
+    description:
+      - Ports of this host that lead into the network. They are reached from outside, from the host itself and from the
+        network, at any address of this host but those of its loopback.
+      - A port that another network publishes, or that a program of this host listens on, is refused.
+      - Where forwarded packets are filtered, M(netpath.egress.forward_accept) lets these through, if it is told that
+        ports are published.
+    type: list
+    elements: dict
+    suboptions:
+      port:
+        description: A port, or a range such as V(30000-30100), which keeps its numbers.
+        type: raw
+        required: true
+      protocol:
+        description: The protocol.
+        type: str
+        choices: [tcp, udp]
+        default: tcp
+      to:
+        description:
+          - An address of the sources, and another port where it has another one, as in V(10.22.33.2:80) or
+            V([fd00:22:33::2]:80). Its family is the one in which the port is published.
+        type: str
+        required: true
   backend: &backend
     description:
       - What the rules are written for. V(auto) takes V(nftables) where its program is there, as a table of our own
@@ -106,6 +134,7 @@ options:
       to_source: *to_source
       ports: *ports
       random_fully: *random_fully
+      publish: *publish
       backend: *backend
       netns: *netns
       flush_conntrack: *flush_conntrack

@@ -198,7 +198,7 @@ def _talk(target: str, source: str) -> None:
 
 def _change(old: NatRules | None, new: NatRules | None) -> int:
     with Namespaces() as namespaces:
-        nftables.write(namespaces, HOST, [("a", new)])
+        nftables.write(namespaces, HOST, [(("nat", "a"), new)])
         return conntrack.flush_changed(namespaces, HOST, old, new)
 
 

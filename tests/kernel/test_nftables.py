@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import conntrack, nftables
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import conntrack, nft, nftables
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, NatRules
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, NatRules, Rules
 
 from tests.lab import privilege, probe
 from tests.lab.internet import Seen
@@ -61,12 +61,12 @@ def empty(bare: Node) -> t.Iterator[Node]:
 
 def _write(changes: t.Sequence[Change], netns: str = HOST) -> None:
     with Namespaces() as namespaces:
-        nftables.write(namespaces, netns, changes)
+        nftables.write(namespaces, netns, [(("nat", name), rules) for name, rules in changes])
 
 
-def _read(netns: str = HOST) -> dict[str, NatRules | None]:
+def _read(netns: str = HOST) -> dict[str, Rules | None]:
     with Namespaces() as namespaces:
-        return nftables.read(namespaces, netns)
+        return {name: rules for (_purpose, name), rules in nftables.read(namespaces, netns).items()}
 
 
 def ruleset(node: Node) -> str:
@@ -152,7 +152,7 @@ def test_foreign_tables_stay(empty: Node) -> None:
 
 def test_foreign_parts_of_our_table_stay(empty: Node) -> None:
     empty.call(_write, [("a", FULL)])
-    ours = f"inet {nftables.TABLE}"
+    ours = f"inet {nft.TABLE}"
     empty.run(["sh", "-ec", f"nft add chain {ours} mine; nft add rule {ours} postrouting ip daddr 10.9.9.9 accept"])
     assert empty.call(_read) == {"a": FULL}
     empty.call(_write, [("a", None)])
@@ -193,7 +193,7 @@ EDITS = {
 @pytest.mark.parametrize("repaired", [PLAIN, FULL, None], ids=["plain", "full", "none"])
 def test_edited_by_hand(empty: Node, edit: str, repaired: NatRules | None) -> None:
     empty.call(_write, [("a", FULL)])
-    text = edit.replace(" T ", f" inet {nftables.TABLE} ").replace(" T;", f" inet {nftables.TABLE};")
+    text = edit.replace(" T ", f" inet {nft.TABLE} ").replace(" T;", f" inet {nft.TABLE};")
     empty.run(
         ["nft", "-f", "-"],
         input=text.replace("; ", "\n").replace("postrouting priority 5\n", "postrouting priority 5;"),
@@ -205,7 +205,7 @@ def test_edited_by_hand(empty: Node, edit: str, repaired: NatRules | None) -> No
 
 def test_table_that_sleeps(empty: Node) -> None:
     empty.call(_write, [("a", PLAIN)])
-    empty.run(["nft", f"add table inet {nftables.TABLE} {{ flags dormant; }}"])
+    empty.run(["nft", f"add table inet {nft.TABLE} {{ flags dormant; }}"])
     # nft up to 1.0.6 prints the table's flags from memory that is not theirs: at times that is no JSON.
     with contextlib.suppress(*REFUSED):
         assert empty.call(_read) == {"a": None}
@@ -215,7 +215,7 @@ def test_table_that_sleeps(empty: Node) -> None:
 
 def test_other_networks_survive_the_repair_of_the_base_chain(empty: Node) -> None:
     empty.call(_write, [("a", PLAIN), ("b", FULL)])
-    empty.run(["nft", "-f", "-"], input=f"add chain inet {nftables.TABLE} postrouting {{ policy drop; }}\n")
+    empty.run(["nft", "-f", "-"], input=f"add chain inet {nft.TABLE} postrouting {{ policy drop; }}\n")
     assert empty.call(_read) == {"a": None, "b": None}
     empty.call(_write, [("a", FULL)])
     assert empty.call(_read) == {"a": FULL, "b": FULL}

@@ -9,6 +9,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.ledger impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Fact, Want
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import (
+    conntrack,
     forward_accept,
     linux_bridge,
     nat_masquerade,
@@ -23,6 +24,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.union 
 Options = dict[str, t.Any]
 
 SPECS: dict[str, types.ModuleType] = {
+    "conntrack": conntrack,
     "forward_accept": forward_accept,
     "linux_bridge": linux_bridge,
     "nat_masquerade": nat_masquerade,

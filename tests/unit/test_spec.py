@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 
@@ -142,6 +144,13 @@ ROUTES: list[Case] = [
     ("ns_route", {**DEFAULT, "device": "a b"}, "device", ("'a b' is no interface name",)),
 ]
 
+PORT: Options = {"port": 8080, "to": "10.22.33.2:80"}
+
+
+def published(**changes: t.Any) -> Options:
+    return {**NAT, "publish": [{**PORT, **changes}]}
+
+
 TRANSLATION: list[Case] = [
     ("nat_masquerade", {"name": "pods"}, "sources", ("missing",)),
     ("nat_masquerade", {**NAT, "sources": ["10.22.33.9/24"]}, "sources[0]", ("did you mean 10.22.33.0/24?",)),
@@ -175,10 +184,50 @@ TRANSLATION: list[Case] = [
     ("nat_masquerade", {**NAT, "ports": "http"}, "ports", ("'http' is no port range",)),
     ("nat_masquerade", {**NAT, "ports": "1024-65535\n"}, "ports", ("is no port range",)),
     ("sysctl_forward", {}, "ipv4", ("nothing is asked for",)),
+    (
+        "nat_masquerade",
+        {**NAT, "exclude": ["0.0.0.0/0"]},
+        "exclude",
+        ("leaves no destination for which 10.22.33.0/24",),
+    ),
+    ("nat_masquerade", {"name": "pods", "mode": "none", "publish": [PORT]}, "sources", ("missing",)),
+    ("nat_masquerade", published(port=0), "publish[0].port", ("0 is no port range", "1 to 65535")),
+    ("nat_masquerade", published(port=65536), "publish[0].port", ("65536 is no port range",)),
+    ("nat_masquerade", published(port="9-5"), "publish[0].port", ("'9-5' is no port range",)),
+    ("nat_masquerade", published(port=True), "publish[0].port", ("True is no port range",)),
+    ("nat_masquerade", published(protocol="icmp"), "publish[0].protocol", ("allowed are tcp, udp",)),
+    ("nat_masquerade", published(to="10.22.33.2:0"), "publish[0].to", ("'0' is no port range",)),
+    ("nat_masquerade", published(to="10.22.33.2:"), "publish[0].to", ("'' is no port range",)),
+    ("nat_masquerade", published(to=":80"), "publish[0].to", ("names nothing",)),
+    ("nat_masquerade", published(to="[fd00::1"), "publish[0].to", ("is no target",)),
+    ("nat_masquerade", published(to="ns1"), "publish[0].to", ("'ns1' is no IP address",)),
+    ("nat_masquerade", published(to="10.22.34.2"), "publish[0].to", ("10.22.34.2 is in none of 10.22.33.0/24",)),
+    ("nat_masquerade", published(port="1-2", to="10.22.33.2:80"), "publish[0].to", ("a range keeps its numbers",)),
+    (
+        "nat_masquerade",
+        {**NAT, "publish": [PORT, {**PORT, "port": "8000-9000", "to": "10.22.33.3"}]},
+        "publish[1].port",
+        ("tcp 8080 is already published by publish[0]",),
+    ),
+]
+TRACKING: list[Case] = [
+    ("conntrack", {}, "max", ("nothing is asked for",)),
+    ("conntrack", {"max": 0}, "max", ("0 is out of range",)),
+    ("conntrack", {"buckets": -5}, "buckets", ("-5 is out of range",)),
+    ("conntrack", {"timeouts": {"TCP": 5}}, "timeouts", ("'TCP' is no name of a timeout",)),
+    ("conntrack", {"timeouts": {"udp": "soon"}}, "timeouts.udp", ("'soon' is out of range",)),
+    ("conntrack", {"timeouts": {"udp": -1}}, "timeouts.udp", ("-1 is out of range",)),
+    ("conntrack", {"flush": {}}, "flush", ("it names no flows",)),
+    ("conntrack", {"flush": {"source": "x"}}, "flush.source", ("'x' is no network",)),
+    ("conntrack", {"flush": {"protocol": "tpc"}}, "flush.protocol", ("'tpc' is no protocol",)),
+    ("conntrack", {"flush": {"protocol": "256"}}, "flush.protocol", ("'256' is no protocol",)),
+    ("conntrack", {"flush": {"source": "10.0.0.1", "destination": "fd00::1"}}, "flush.destination", ("two families",)),
 ]
 
 
-@pytest.mark.parametrize("case", NAMES + SHAPES + NETNS + LINKS + ROUTES + TRANSLATION, ids=lambda c: f"{c[0]}-{c[2]}")
+@pytest.mark.parametrize(
+    "case", NAMES + SHAPES + NETNS + LINKS + ROUTES + TRANSLATION + TRACKING, ids=lambda c: f"{c[0]}-{c[2]}"
+)
 def test_one_request(case: Case) -> None:
     module, options, key, words = case
     with pytest.raises(SpecError) as caught:

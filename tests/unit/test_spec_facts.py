@@ -6,11 +6,13 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
     FORWARD_BACKENDS,
     NAT_BACKENDS,
+    PUBLISH_BACKENDS,
     Address,
     Choice,
     Claim,
     Fact,
     File,
+    Flows,
     Link,
     Namespace,
     NatRules,
@@ -19,6 +21,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Setting,
     Want,
 )
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.conntrack import rounded
 
 from tests.unit.asking import Host, Options, all_of, want
 
@@ -238,10 +241,43 @@ ROUTES: dict[str, Case] = {
 
 def translated(ruleset: Ruleset) -> Want:
     """Rules in nftables, and in nothing else."""
-    others = (Ruleset(ruleset.netns, ruleset.name, backend=other, flush=False) for other in NAT_BACKENDS[1:])
+    others = [Ruleset(ruleset.netns, ruleset.name, backend=other, flush=False) for other in NAT_BACKENDS[1:]]
+    others += [
+        Ruleset(ruleset.netns, ruleset.name, None, other, "publish", ruleset.flush) for other in PUBLISH_BACKENDS
+    ]
     return Want((ruleset,), tuple(others), choices=(Choice(ruleset.name, "nat", "nftables", "chosen"),))
 
 
+TRACKING: dict[str, Case] = {
+    "values": (
+        "conntrack",
+        {"max": 1000, "buckets": 513, "timeouts": {"tcp_established": 60, "udp": "20", "udp_stream": 30}},
+        Want(
+            tuple(
+                fact
+                for name, value in {
+                    "max": "1000",
+                    "buckets": str(rounded(513)),
+                    "tcp_timeout_established": "60",
+                    "udp_timeout": "20",
+                    "udp_timeout_stream": "30",
+                }.items()
+                for claim in [Claim("", "", f"net/netfilter/nf_conntrack_{name}", value, True)]
+                for fact in (claim, claim.setting)
+            )
+        ),
+    ),
+    "flush": (
+        "conntrack",
+        {"flush": {"source": "10.0.0.0/8", "destination": "192.0.2.1", "protocol": "17"}, "netns": "ns1"},
+        Want(absent=(Flows("ns1", "10.0.0.0/8", "192.0.2.1/32", "udp"),)),
+    ),
+    "restored": (
+        "conntrack",
+        {"network": "pods", "max": 7, "state": "restored"},
+        Want(released=frozenset([("pods", "", "net/netfilter/")])),
+    ),
+}
 TRANSLATION: dict[str, Case] = {
     "masquerade": (
         "nat_masquerade",
@@ -292,7 +328,12 @@ TRANSLATION: dict[str, Case] = {
     "absent": (
         "nat_masquerade",
         {"name": "pods", "state": "absent"},
-        Want(absent=tuple(Ruleset("", "pods", backend=backend) for backend in NAT_BACKENDS)),
+        Want(
+            absent=(
+                *(Ruleset("", "pods", backend=backend) for backend in NAT_BACKENDS),
+                *(Ruleset("", "pods", None, backend, "publish") for backend in PUBLISH_BACKENDS),
+            )
+        ),
     ),
 }
 FORWARDED: dict[str, Case] = {
@@ -362,7 +403,7 @@ SETTINGS: dict[str, Case] = {
     "restored": (
         "sysctl_forward",
         {"network": "pods", "ipv4": True, "state": "restored"},
-        Want(released=frozenset([("pods", "")])),
+        Want(released=frozenset([("pods", "", "")])),
     ),
 }
 
@@ -371,7 +412,7 @@ SETTINGS: dict[str, Case] = {
     "case",
     [
         pytest.param(case, id=f"{case[0]}: {title}")
-        for table in (NAMESPACES, LINKS, ROUTES, TRANSLATION, FORWARDED, SETTINGS)
+        for table in (NAMESPACES, LINKS, ROUTES, TRACKING, TRANSLATION, FORWARDED, SETTINGS)
         for title, case in table.items()
     ],
 )

@@ -56,8 +56,10 @@ class Ledger:
             {key: value for key, value in self.claims.items() if value.netns != netns},
         )
 
-    def claims_of(self, user: str, netns: str) -> list[Claim]:
-        return [claim for claim in self.claims.values() if (claim.user, claim.netns) == (user, netns)]
+    def claims_of(self, user: str, netns: str, start: str = "") -> list[Claim]:
+        """A user's claims on keys that start so."""
+        of_user = [claim for claim in self.claims.values() if (claim.user, claim.netns) == (user, netns)]
+        return [claim for claim in of_user if claim.key.startswith(start)]
 
     def to_json(self) -> str:
         return json.dumps(

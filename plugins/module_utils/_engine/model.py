@@ -18,6 +18,8 @@ HOST = ""
 MARK = "netpath:"
 ROUTE_PROTOCOL = 250
 MAIN_TABLE = 254
+# Of IANA; /etc/protocols may be missing.
+IP_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136}
 DEFAULT_DESTINATION = {4: "0.0.0.0/0", 6: "::/0"}
 
 Identity = tuple[str, ...]
@@ -146,28 +148,75 @@ class NatRules:
     random_fully: bool = False
 
 
+@dataclass(frozen=True, order=True)
+class Publication:
+    """Ports of this host, from first to last, that lead to an address; the first one to target_port, and so on.
+
+    protocol: tcp or udp. More than one port only where each keeps its number.
+    """
+
+    protocol: str
+    first: int
+    last: int
+    target: str
+    target_port: int
+
+    @property
+    def ports(self) -> range:
+        return range(self.first, self.last + 1)
+
+    def __str__(self) -> str:
+        """In words: "tcp 8080 to 10.0.0.2:80"."""
+        ports = f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
+        target = f"[{self.target}]" if ":" in self.target else self.target
+        return f"{self.protocol} {ports} to {target}" + (f":{self.target_port}" if self.first == self.last else "")
+
+
+@dataclass(frozen=True)
+class PublishRules:
+    """Ports of this host that lead into one network, in canonical order; families may mix.
+
+    sources: of whom no reply would come back by this host, unless it also translates their source.
+    """
+
+    publications: tuple[Publication, ...]
+    sources: tuple[str, ...]
+
+
+PortPlace = tuple[int, str, int]  # family (4 or 6), protocol and port
+
+
 @dataclass(frozen=True)
 class ForwardRules:
     """What of one network is let through where forwarded packets are filtered, in both directions.
 
     uplinks: interfaces by which it leaves. sources: canonical and collapsed, families may mix.
+    published: whether what a port of this host leads into the network is let through as well.
     """
 
     bridge: str
     uplinks: tuple[str, ...]
     sources: tuple[str, ...]
+    published: bool = False
 
 
 NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+PUBLISH_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy")
-Rules = t.Union[NatRules, ForwardRules]
+Rules = t.Union[NatRules, PublishRules, ForwardRules]
+
+
+def places_of(rules: Rules | None) -> list[PortPlace]:
+    """The ports of this host that rules lead elsewhere."""
+    publications = rules.publications if isinstance(rules, PublishRules) else ()
+    return [(6 if ":" in item.target else 4, item.protocol, port) for item in publications for port in item.ports]
 
 
 @dataclass(frozen=True)
 class Ruleset:
     """What a packet filter holds for one network. rules None means unreadable: edited by hand.
 
-    purpose: "nat" or "forward". backend: nftables, iptables-nft or iptables-legacy.
+    purpose: "nat", "publish" or "forward". backend: nftables, iptables-nft or iptables-legacy.
     """
 
     netns: str
@@ -214,9 +263,28 @@ class Claim:
         return Setting(self.netns, self.key, self.value)
 
 
-Fact = t.Union[Namespace, Link, Address, Route, Setting, Ruleset, File, Claim]
+@dataclass(frozen=True)
+class Flows:
+    """Tracked connections that fit a description, "" for any; wanted only as absent. count: how many there are."""
+
+    netns: str
+    source: str = ""
+    destination: str = ""
+    protocol: str = ""
+    count: int | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return ("flows", self.netns, self.source, self.destination, self.protocol)
+
+    @property
+    def protocol_number(self) -> int | None:
+        return None if not self.protocol else IP_PROTOCOLS.get(self.protocol) or int(self.protocol)
+
+
+Fact = t.Union[Namespace, Link, Address, Route, Setting, Ruleset, File, Claim, Flows]
 FACTS: dict[str, type[t.Any]] = {
-    kind.__name__: kind for kind in (Namespace, Link, Address, Route, Setting, Ruleset, File, Claim)
+    kind.__name__: kind for kind in (Namespace, Link, Address, Route, Setting, Ruleset, File, Claim, Flows)
 }
 AnyFact = t.TypeVar("AnyFact", bound=Fact)
 
@@ -237,7 +305,7 @@ class Want:
 
     exclusive_addresses: links, as (netns, name), whose addresses are the wanted ones and no others.
     exclusive_ports: bridges, as (netns, name), whose ports are the wanted ones and no others.
-    released: (user, netns) whose claims on settings end.
+    released: (user, netns, start of keys) whose claims on settings end.
     exclusive_claims: (user, netns) whose claims on settings of interfaces are the wanted ones and no others.
     choices: what was decided on the way here, to tell the user.
     """
@@ -246,7 +314,7 @@ class Want:
     absent: tuple[Fact, ...] = ()
     exclusive_addresses: frozenset[tuple[str, str]] = frozenset()
     exclusive_ports: frozenset[tuple[str, str]] = frozenset()
-    released: frozenset[tuple[str, str]] = frozenset()
+    released: frozenset[tuple[str, str, str]] = frozenset()
     choices: tuple[Choice, ...] = ()
     exclusive_claims: frozenset[tuple[str, str]] = frozenset()
 

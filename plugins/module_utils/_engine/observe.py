@@ -10,7 +10,7 @@ import typing as t
 
 from . import ledger as ledgers
 from .inventory import read_sections
-from .kernel import addresses, files, management, packet_filter, routes, rulesets, sysctls
+from .kernel import addresses, conntrack, files, listeners, management, packet_filter, routes, rulesets, sysctls
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach, obstacle_to_name
 from .ledger import Ledger
@@ -22,15 +22,18 @@ from .model import (
     Claim,
     Fact,
     File,
+    Flows,
     Identity,
     Link,
     Namespace,
+    PortPlace,
     Route,
     Ruleset,
     Setting,
     Want,
+    places_of,
 )
-from .planning.state import FORWARD4, FORWARD6, Have, ends
+from .planning.state import FORWARD4, FORWARD6, Have, ends, interface_of
 from .planning.sysctl_file import SYSCTL_FILE
 from .spec.expansion import HostView
 from .spec.values import family
@@ -118,22 +121,36 @@ class _Observation:
         self._settings()
         self._rulesets()
         self._files()
+        self._flows()
         touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
-        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants(), self._obstacles())
+        return Have(
+            self.facts,
+            self.ledger,
+            self._ports(),
+            protected,
+            self._inhabitants(),
+            self._obstacles(),
+            self._unsettable(),
+            self._listeners(),
+        )
 
     def _namespaces(self) -> None:
         named = {fact.name for fact in self.asked if isinstance(fact, Namespace)}
         for fact in self.asked:
             named.update(end.netns for end in ends(fact)) if isinstance(fact, Link) else None
             named.add(getattr(fact, "netns", HOST))
-        named.update(netns for _user, netns in self.want.released | self.want.exclusive_claims)
+        named.update(self._released_places())
         for name in sorted(named - {HOST}):
             if self.namespaces.exists(name):
                 loopback = self.links.get(name, index=1)
                 self.facts["namespace", name] = Namespace(
                     name, alias=loopback.alias if loopback else None, loopback=bool(loopback and loopback.up)
                 )
+
+    def _released_places(self) -> set[str]:
+        """Namespaces in which claims on settings may end."""
+        return {netns for _user, netns, *_start in (*self.want.released, *self.want.exclusive_claims)}
 
     def _links(self) -> None:
         for fact in self.asked:
@@ -251,7 +268,7 @@ class _Observation:
         for fact in self.asked:
             if isinstance(fact, Setting):
                 keys.setdefault(fact.netns, set()).update(_with_defaults(fact.key))
-        for _user, netns in self.want.released | self.want.exclusive_claims:
+        for netns in self._released_places():
             known = [f for f in self.ledger.originals.values() if isinstance(f, Setting) and f.netns == netns]
             keys.setdefault(netns, set()).update(fact.key for fact in known)
         for netns, wanted in sorted(keys.items()):
@@ -274,7 +291,7 @@ class _Observation:
 
     def _will_change(self, netns: str, switch: str, value: str | None) -> bool:
         wanted = [fact.value for fact in self.want.facts if isinstance(fact, Setting) and fact.key == switch]
-        return any(value != other for other in wanted) or any(netns == ns for _user, ns in self.want.released)
+        return any(value != other for other in wanted) or any(netns == ns for _user, ns, _start in self.want.released)
 
     def _rulesets(self) -> None:
         places = {(fact.netns, fact.backend) for fact in self.asked if isinstance(fact, Ruleset)}
@@ -293,6 +310,13 @@ class _Observation:
             if content is not None:
                 self.facts["file", path] = File(path, content, files.mode(path))
 
+    def _flows(self) -> None:
+        for fact in self.want.absent:
+            if isinstance(fact, Flows) and self.namespaces.exists(fact.netns):
+                count = conntrack.matching(self.namespaces, fact.netns, fact)
+                if count:
+                    self.facts[fact.identity] = dataclasses.replace(fact, count=count)
+
     def _inhabitants(self) -> dict[str, list[tuple[int, str]]]:
         leaving = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
         return self.namespaces.inhabitants([name for name in leaving if self.namespaces.exists(name)])
@@ -302,6 +326,29 @@ class _Observation:
         found = {fact.attach: obstacle_to_attach(fact.attach) for fact in wanted if fact.attach}
         found.update({fact.name: obstacle_to_name(fact.name) for fact in wanted})
         return {subject: obstacle for subject, obstacle in found.items() if obstacle}
+
+    def _unsettable(self) -> dict[Identity, tuple[str, str]]:
+        """Of an interface, or in a namespace, that is still to come, a setting may be still to come as well."""
+        found = {}
+        for fact in self.want.facts:
+            if isinstance(fact, Setting) and not interface_of(fact.key) and self.namespaces.exists(fact.netns):
+                obstacle = sysctls.obstacle(self.namespaces, fact.netns, fact.key)
+                if obstacle:
+                    found[fact.identity] = obstacle
+        return found
+
+    def _listeners(self) -> dict[tuple[str, int, str, int], str]:
+        """Who listens on the ports that shall be published."""
+        asked: dict[str, set[PortPlace]] = {}
+        for fact in self.want.facts:
+            if isinstance(fact, Ruleset) and self.namespaces.exists(fact.netns):
+                asked.setdefault(fact.netns, set()).update(places_of(fact.rules))
+        return {
+            (netns, *place): who
+            for netns, places in asked.items()
+            if places
+            for place, who in listeners.listening(self.namespaces, netns, places).items()
+        }
 
     def _ports(self) -> dict[tuple[str, str], int]:
         """How many ports each bridge has that gets more."""

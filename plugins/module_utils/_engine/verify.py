@@ -11,7 +11,7 @@ import typing as t
 
 from .errors import EgressError
 from .kernel import addresses
-from .model import Address, Want
+from .model import Address, Flows, Want
 from .observe import Observer
 from .planning.plan import Plan, make_plan
 
@@ -22,7 +22,7 @@ _IFF_LOWER_UP = 0x10000
 def verify(want: Want, plan: Plan, observer: Observer) -> None:
     """Errors: EgressError naming what is still not as wanted."""
     await_duplicate_detection(plan, observer)
-    want = _without_returned(want, plan)
+    want = _settled(want, plan)
     left = make_plan(want, observer.observe(want, plan.ledger))
     if left:
         raise EgressError(
@@ -32,10 +32,10 @@ def verify(want: Want, plan: Plan, observer: Observer) -> None:
         )
 
 
-def _without_returned(want: Want, plan: Plan) -> Want:
-    """What was given back to its owner was to go as ours, and is somebody else's now."""
+def _settled(want: Want, plan: Plan) -> Want:
+    """What can be looked for again: a link that was given back is not ours, and connections begin at any time."""
     returned = {step.identity for step in plan.steps if step.after is not None}
-    gone = tuple(fact for fact in want.absent if fact.identity not in returned)
+    gone = tuple(fact for fact in want.absent if fact.identity not in returned and not isinstance(fact, Flows))
     return dataclasses.replace(want, absent=gone)
 
 

@@ -10,7 +10,7 @@ import itertools
 import typing as t
 
 from ..errors import EgressError
-from ..model import HOST, Address, Claim, Fact, File, Link, Namespace, NatRules, Route, Rules, Ruleset, Setting
+from ..model import HOST, Address, Claim, Fact, File, Flows, Link, Namespace, Route, Rules, Ruleset, Setting
 from ..planning.step import Step
 from . import addresses, conntrack, files, routes, rulesets, sysctls
 from .links import Links, set_loopback
@@ -126,6 +126,11 @@ class Executor:
         elif before is not None:
             files.delete(before.path)
 
+    def _flows(self, before: Flows | None, _after: Flows | None, _asked: str) -> None:
+        # Going back, there is nothing to do: a connection is tracked again with its next packet.
+        if before is not None:
+            conntrack.flush(self.namespaces, before.netns, before)
+
     def _rulesets(self, batch: t.Sequence[Step]) -> None:
         first = t.cast(Ruleset, batch[0].fact)
         place = (self.namespaces, first.netns, first.backend)
@@ -133,8 +138,8 @@ class Executor:
         rulesets.write(*place, [(ruleset, new) for ruleset, _old, new in changes])
         try:
             for ruleset, old, new in changes:
-                if ruleset.flush and ruleset.purpose == "nat":
-                    conntrack.flush_changed(self.namespaces, first.netns, _nat(old), _nat(new))
+                if ruleset.flush:
+                    conntrack.flush_changed(self.namespaces, first.netns, old, new)
         except BaseException:
             rulesets.write(*place, [(ruleset, old) for ruleset, old, _new in changes])
             raise
@@ -144,15 +149,12 @@ def _rules(fact: Fact | None) -> Rules | None:
     return fact.rules if isinstance(fact, Ruleset) else None
 
 
-def _nat(rules: Rules | None) -> NatRules | None:
-    return rules if isinstance(rules, NatRules) else None
-
-
 _RUN: dict[type[t.Any], t.Callable[..., None]] = {
     Namespace: Executor._namespace,
     Link: Executor._link,
     Setting: Executor._setting,
     File: Executor._file,
+    Flows: Executor._flows,
     # A claim lives in the ledger, which is written as a whole.
     Claim: lambda *_arguments: None,
 }

@@ -12,7 +12,7 @@ import typing as t
 
 from ..errors import KernelError, UnsupportedError
 from ..model import Choice
-from . import iptables, nftables
+from . import iptables, nft
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -110,7 +110,7 @@ def _is_of_iptables(chain: Json) -> bool:
 
 
 def _nft(namespaces: Namespaces, netns: str, arguments: t.Sequence[str]) -> list[Json]:
-    done = nftables.run(namespaces, netns, "look for rules that drop forwarded packets", arguments)
+    done = nft.run(namespaces, netns, "look for rules that drop forwarded packets", arguments)
     if done.returncode:
         raise KernelError("look for rules that drop forwarded packets", f"nft says {done.stderr.strip()}", 0)
     listed: list[Json] = json.loads(done.stdout)["nftables"]

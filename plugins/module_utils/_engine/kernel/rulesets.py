@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import UnsupportedError
-from ..model import NatRules, Rules, Ruleset
+from ..model import Rules, Ruleset
 from . import iptables, nftables
 
 if t.TYPE_CHECKING:
@@ -19,18 +19,17 @@ def read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, st
     """{(purpose, network): rules}; rules are None where they are not exactly as write would leave them."""
     if backend == "nftables":
         try:
-            found = nftables.read(namespaces, netns)
+            return nftables.read(namespaces, netns)
         except UnsupportedError:
             # Without the program nothing of ours can be there; what needs it says so when it writes.
             return {}
-        return {("nat", name): rules for name, rules in found.items()}
     return iptables.read(namespaces, netns, backend, iptables.TABLES)
 
 
 def write(namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[tuple[Ruleset, Rules | None]]) -> None:
     """Replace what there is of each network, or delete it where its rules are None; all or nothing."""
+    pairs = [((ruleset.purpose, ruleset.name), rules) for ruleset, rules in changes]
     if backend == "nftables":
-        pairs = [(ruleset.name, rules) for ruleset, rules in changes if rules is None or isinstance(rules, NatRules)]
         nftables.write(namespaces, netns, pairs)
     else:
-        iptables.write(namespaces, netns, backend, [((r.purpose, r.name), rules) for r, rules in changes])
+        iptables.write(namespaces, netns, backend, pairs)

@@ -12,6 +12,7 @@ import typing as t
 
 from ..errors import KernelError, UnsupportedError
 from ..model import Setting
+from ..planning.step import dotted
 from .namespaces import Namespaces, in_new_namespace
 
 _ROOT = "/proc/sys/"
@@ -50,6 +51,25 @@ def write(namespaces: Namespaces, setting: Setting, asked: str) -> None:
                 advice = "This key does not exist or cannot be changed in this namespace"
                 raise UnsupportedError(asked, os.strerror(code), advice) from error
             raise KernelError(asked, os.strerror(code), code) from error
+
+
+def obstacle(namespaces: Namespaces, netns: str, key: str) -> tuple[str, str] | None:
+    """Why a key cannot be set in a namespace, and what to do; None where it can."""
+    with namespaces.entered(netns):
+        if os.access(_ROOT + key, os.W_OK, effective_ids=True):
+            return None
+        if os.path.exists(_ROOT + key):
+            return (
+                "it can only be read here",
+                "Set it where the kernel allows it: on the machine itself, not inside it",
+            )
+        folder, name = os.path.split(_ROOT + key)
+        if not os.path.isdir(folder):
+            advice = "Load the kernel module that brings it, such as nf_conntrack or br_netfilter, or leave it out"
+            return (f"this host has no settings below {dotted(os.path.dirname(key))}", advice)
+        alike = [other for other in sorted(os.listdir(folder)) if "timeout" in other and "timeout" in name]
+    advice = f"It has {', '.join(alike)}" if alike else "Leave it out"
+    return ("this host has no such setting", advice)
 
 
 def _read(key: str) -> str | None:

@@ -8,8 +8,23 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from ..errors import ConflictError
-from ..model import HOST, MARK, ROUTE_PROTOCOL, Address, Claim, Fact, File, Link, Namespace, Route, Want, is_ours, named
+from ..errors import ConflictError, UnsupportedError
+from ..model import (
+    HOST,
+    MARK,
+    ROUTE_PROTOCOL,
+    Address,
+    Claim,
+    Fact,
+    File,
+    Link,
+    Namespace,
+    Route,
+    Setting,
+    Want,
+    is_ours,
+    named,
+)
 from .ownership import owned
 from .state import Have, ends, netns_exists
 from .step import destination, dotted, place
@@ -80,6 +95,8 @@ class _Check:
                 self._link(fact)
             elif isinstance(fact, Address):
                 self._address(fact)
+            elif isinstance(fact, Setting):
+                self._setting(fact)
             elif isinstance(fact, Namespace):
                 self._mark(fact, self.have.facts.get(fact.identity))
                 self._obstacle(fact)
@@ -214,6 +231,13 @@ class _Check:
                     f"it has {other.cidr}, of an overlapping range",
                     "Remove that address, or set exclusive_addresses to have it replaced",
                 )
+
+    def _setting(self, fact: Setting) -> None:
+        have = self.have.facts.get(fact.identity)
+        if fact.identity in self.have.unsettable and (not isinstance(have, Setting) or have.value != fact.value):
+            found, advice = self.have.unsettable[fact.identity]
+            now = f", and is {have.value}" if isinstance(have, Setting) else ""
+            raise UnsupportedError(f"set {dotted(fact.key)} to {fact.value}{place(fact.netns)}", found + now, advice)
 
     def _ports(self) -> None:
         added: dict[tuple[str, str], int] = {}

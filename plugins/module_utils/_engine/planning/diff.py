@@ -49,7 +49,7 @@ def _fields(fact: Fact, indent: str) -> list[str]:
             lines.append(f"{indent}{name}:")
             lines += _fields(t.cast(Fact, value), indent + "  ")
         elif isinstance(value, (tuple, list)):
-            lines.append(f"{indent}{name}: {json.dumps(list(value))}")
+            lines.append(f"{indent}{name}: {json.dumps(list(value), default=str)}")
         else:
             lines.append(f"{indent}{name}: {json.dumps(value)}")
     return lines or [f"{indent}present: true"]

@@ -15,6 +15,7 @@ from ..model import (
     Address,
     Fact,
     File,
+    Flows,
     Identity,
     Link,
     Namespace,
@@ -48,7 +49,7 @@ def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
         if _link_is_ours(facts, fact.netns, interface_of(fact.key)):
             return True
         return fact.netns != HOST and isinstance(namespace, Namespace) and is_ours(namespace.alias)
-    return isinstance(fact, Ruleset)
+    return isinstance(fact, (Ruleset, Flows))
 
 
 def _link_is_ours(facts: t.Mapping[Identity, Fact], netns: str, name: str) -> bool:

@@ -19,6 +19,7 @@ from ..model import (
     Claim,
     Fact,
     File,
+    Flows,
     Link,
     Namespace,
     Route,
@@ -29,13 +30,13 @@ from ..model import (
     is_ours,
     merged,
 )
-from . import conflicts, management_path
+from . import conflicts, management_path, rule_conflicts
 from .ownership import owned, released_originals, restored_link, written_down
 from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Address, Claim, Setting, Route, Ruleset, File)
+_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Address, Claim, Setting, Route, Ruleset, File, Flows)
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,13 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
     another part of the same change will make it. Errors: ConflictError, before anything is changed.
     """
     conflicts.check(want, have, predicting)
+    rule_conflicts.check(want, have)
     planner = _Planner(want, have)
     for fact in sorted(want.absent, key=_order, reverse=True):
         if not planner.moves(fact):
             planner.remove(fact)
-    for user, netns in sorted(want.released):
-        planner.release(netns, planner.ledger.claims_of(user, netns))
+    for user, netns, start in sorted(want.released):
+        planner.release(netns, planner.ledger.claims_of(user, netns, start))
     for user, netns in sorted(want.exclusive_claims):
         stale = planner.stale_claims(user, netns)
         if stale:

@@ -28,6 +28,8 @@ class Have:
     protected: links of this namespace that carry the management path, with the reason.
     inhabitants: (PID, command) of the processes in namespaces that shall go.
     obstacles: what stands in the way of a namespace, by the path that is to be attached or by the name.
+    unsettable: settings that exist nowhere here or can only be read, with the reason and what to do.
+    listeners: who listens on ports that shall be published, in words, by (netns, family, protocol, port).
     """
 
     facts: t.Mapping[Identity, Fact] = field(default_factory=dict)
@@ -36,6 +38,8 @@ class Have:
     protected: t.Mapping[str, str] = field(default_factory=dict)
     inhabitants: t.Mapping[str, t.Sequence[tuple[int, str]]] = field(default_factory=dict)
     obstacles: t.Mapping[str, str] = field(default_factory=dict)
+    unsettable: t.Mapping[Identity, tuple[str, str]] = field(default_factory=dict)
+    listeners: t.Mapping[tuple[str, int, str, int], str] = field(default_factory=dict)
 
 
 Facts = dict[Identity, Fact]

@@ -17,10 +17,12 @@ from ..model import (
     Claim,
     Fact,
     File,
+    Flows,
     Identity,
     Link,
     Namespace,
     NatRules,
+    PublishRules,
     Route,
     Ruleset,
     Setting,
@@ -119,16 +121,31 @@ def _route_name(route: Route) -> str:
     return " ".join(words) + place(route.netns)
 
 
+_PURPOSES = {"nat": "source NAT", "publish": "published ports of", "forward": "accept in FORWARD for"}
+
+
 def _rules_name(ruleset: Ruleset) -> str:
     where = "" if ruleset.backend == "nftables" else f" in {ruleset.backend}"
-    what = "source NAT" if ruleset.purpose == "nat" else "accept in FORWARD for"
-    return f"{what} {ruleset.name}{where}{place(ruleset.netns)}"
+    return f"{_PURPOSES[ruleset.purpose]} {ruleset.name}{where}{place(ruleset.netns)}"
 
 
 def _create_rules(ruleset: Ruleset) -> str:
     if isinstance(ruleset.rules, NatRules):
         return f"create {_rules_name(ruleset)} for {', '.join(ruleset.rules.sources)}"
+    if isinstance(ruleset.rules, PublishRules):
+        return f"create {_rules_name(ruleset)}: {', '.join(map(str, ruleset.rules.publications))}"
     return f"create {_rules_name(ruleset)}"
+
+
+def _flows_name(flows: Flows) -> str:
+    words = [
+        str(flows.count),
+        *([flows.protocol] if flows.protocol else []),
+        "tracked connection" + "s" * (flows.count != 1),
+    ]
+    words += [f"from {flows.source}"] if flows.source else []
+    words += [f"to {flows.destination}"] if flows.destination else []
+    return " ".join(words) + place(flows.netns)
 
 
 _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
@@ -140,6 +157,7 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Ruleset: _create_rules,
     File: lambda f: f"write {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} needs {dotted(f.key)} = {f.value}{place(f.netns)}",
+    Flows: lambda f: f"leave {_flows_name(f)} as they are",
 }
 _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"delete namespace {f.name}",
@@ -150,6 +168,7 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Ruleset: lambda f: f"delete {_rules_name(f)}",
     File: lambda f: f"delete {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} no longer needs {dotted(f.key)}{place(f.netns)}",
+    Flows: lambda f: f"delete {_flows_name(f)}",
 }
 
 

@@ -17,13 +17,13 @@ def sysctl_file(settings: t.Mapping[str, str]) -> str:
     """The file's text. Keys in slash form, so that an interface name may have dots.
 
     accept_ra stands before forwarding: forwarding without it drops routes learned by router advertisement.
-    A leading "-" lets an interface be missing when the file is read.
+    A leading "-" lets an interface, or the kernel module of connection tracking, be missing when the file is read.
     """
     keys = sorted(settings, key=lambda key: (not key.endswith("/accept_ra"), key.count("/") > 2, key))
-    lines = [f"{'-' if _of_interface(key) else ''}{key} = {settings[key]}\n" for key in keys]
+    lines = [f"{'-' if _may_be_missing(key) else ''}{key} = {settings[key]}\n" for key in keys]
     return _HEADER + "".join(lines)
 
 
-def _of_interface(key: str) -> bool:
+def _may_be_missing(key: str) -> bool:
     parts = key.split("/")
-    return len(parts) > 4 and parts[3] not in ("all", "default")
+    return parts[1] == "netfilter" or (len(parts) > 4 and parts[3] not in ("all", "default"))

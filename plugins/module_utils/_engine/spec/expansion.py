@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import SpecError
-from . import values
+from . import publish, values
 from .allocation import allocate, gateway_for
 from .network import NamespaceSpec, Network, check_mtu, parse_networks
 
@@ -115,7 +115,8 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             "interfaces": [network.bridge, *_uplinks(network, host, families)],
         }
     )
-    options["nat_masquerade"].append(_nat(network, leaves_by_bridge=network.bridge in host.uplinks.values()))
+    leaves_by_bridge = network.bridge in host.uplinks.values()
+    options["nat_masquerade"].append(_nat(network, addresses, leaves_by_bridge))
     options["forward_accept"].append(_forward(network))
 
 
@@ -130,6 +131,8 @@ def _build_namespace(
             "master": network.bridge,
             "mtu": mtu,
             "isolated": network.isolated,
+            # Where bridged packets pass the rules, what it sends to its own published port stays on the bridge.
+            "hairpin": True if namespace.name in {entry.to for entry in network.publish} else None,
             "addresses": [],
             "peer": {"name": namespace.interface, "netns": namespace.name, "addresses": list(cidrs)},
         }
@@ -148,8 +151,9 @@ def _build_namespace(
             )
 
 
-def _nat(network: Network, leaves_by_bridge: bool) -> dict[str, t.Any]:
-    if network.nat["mode"] == "none" or network.firewall == "none":
+def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool) -> dict[str, t.Any]:
+    published = _published(network, addresses)
+    if (network.nat["mode"] == "none" and not published) or network.firewall == "none":
         return {"name": network.name, "state": "absent"}
     chosen = {key: value for key, value in network.nat.items() if value is not None}
     return {
@@ -159,8 +163,22 @@ def _nat(network: Network, leaves_by_bridge: bool) -> dict[str, t.Any]:
         # On a bridge that is the uplink too, destinations alone tell what leaves.
         "not_out_interface": None if leaves_by_bridge else network.bridge,
         "out_interface": network.uplink or None,
+        "publish": published,
         "backend": network.firewall,
     }
+
+
+def _published(network: Network, addresses: t.Mapping[str, tuple[str, ...]]) -> list[dict[str, t.Any]]:
+    """Towards the first address of each family of the namespaces that are named."""
+    found = []
+    for entry in network.publish:
+        targets = [entry.to]
+        if not publish.is_address(entry.to):
+            firsts = {values.family(cidr): cidr.split("/")[0] for cidr in reversed(addresses[entry.to])}
+            targets = [firsts[version] for version in sorted(firsts)]
+        found += [(entry.key, entry.towards(target)) for target in targets]
+    publish.no_duplicates(found)
+    return [publish.as_options(publication) for _key, publication in found]
 
 
 def _forward(network: Network) -> dict[str, t.Any]:
@@ -171,6 +189,7 @@ def _forward(network: Network) -> dict[str, t.Any]:
         "bridge": network.bridge,
         "uplink": network.uplink or None,
         "sources": list(network.subnets),
+        "published": bool(network.publish),
         "backend": "iptables" if network.firewall == "iptables" else "auto",
     }
 

@@ -17,6 +17,7 @@ OPTIONS: Options = {
     "bridge": {"type": "str"},
     "uplink": {"type": "str"},
     "sources": {"type": "list", "elements": "str"},
+    "published": {"type": "bool", "default": False},
     "backend": {"type": "str", "choices": ["auto", "iptables"], "default": "auto"},
     "netns": {"type": "str"},
     "state": STATE,
@@ -67,4 +68,5 @@ def _rules(options: t.Mapping[str, t.Any], netns: str, host: Filters, key: str) 
         families = sorted({values.family(source) for source in sources})
         uplinks = list(dict.fromkeys(known[family] for family in families if family in known))
     # What stays on the bridge is let through anyway.
-    return ForwardRules(bridge, tuple(uplink for uplink in uplinks if uplink != bridge), sources)
+    ways_out = tuple(uplink for uplink in uplinks if uplink != bridge)
+    return ForwardRules(bridge, ways_out, sources, options["published"])

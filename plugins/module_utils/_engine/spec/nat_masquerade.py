@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import typing as t
 
 from ..errors import SpecError
-from ..model import NAT_BACKENDS, Choice, NatRules, Ruleset, Want
-from . import values
+from ..model import NAT_BACKENDS, PUBLISH_BACKENDS, Choice, NatRules, PublishRules, Ruleset, Want
+from . import publish, values
 from .schema import STATE, Options
 
 OPTIONS: Options = {
@@ -20,10 +19,11 @@ OPTIONS: Options = {
     "exclude": {"type": "list", "elements": "str"},
     "out_interface": {"type": "str"},
     "not_out_interface": {"type": "str"},
-    "mode": {"type": "str", "choices": ["masquerade", "snat"], "default": "masquerade"},
+    "mode": {"type": "str", "choices": ["masquerade", "snat", "none"], "default": "masquerade"},
     "to_source": {"type": "list", "elements": "str"},
     "ports": {"type": "str"},
     "random_fully": {"type": "bool", "default": False},
+    "publish": {"type": "list", "elements": "dict", "options": publish.OPTIONS},
     "backend": {"type": "str", "choices": ["auto", "nftables", "iptables"], "default": "auto"},
     "netns": {"type": "str"},
     "flush_conntrack": {"type": "bool", "default": True},
@@ -38,24 +38,39 @@ class Translators(t.Protocol):
 
 
 def wanted(options: t.Mapping[str, t.Any], host: Translators, key: str = "") -> Want:
-    """Options of one network's source translation to facts. host chooses the back end."""
+    """Options of one network's translation to facts. host chooses the back end."""
     name = values.network_name(options["name"], f"{key}name")
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
-    if options["state"] == "absent":
-        gone = (Ruleset(netns, name, backend=backend, flush=options["flush_conntrack"]) for backend in NAT_BACKENDS)
-        return Want(absent=tuple(gone))
-    chosen, reason = host.nat_backend(netns, options["backend"])
-    wanted_rules = rules(options, key)
-    return Want(
-        (Ruleset(netns, name, wanted_rules, chosen, flush=options["flush_conntrack"]),),
+    flush = options["flush_conntrack"]
+    facts: list[Ruleset] = []
+    choices: tuple[Choice, ...] = ()
+    if options["state"] == "present":
+        chosen, reason = host.nat_backend(netns, options["backend"])
+        choices = (Choice(name, "nat", chosen, reason),)
+        if options["mode"] != "none":
+            facts.append(Ruleset(netns, name, rules(options, key), chosen, flush=flush))
+        if options["publish"]:
+            backend = chosen if chosen in PUBLISH_BACKENDS else PUBLISH_BACKENDS[0]
+            facts.append(Ruleset(netns, name, published(options, key), backend, "publish", flush))
+    there = {(fact.purpose, fact.backend) for fact in facts}
+    moved = {fact.purpose for fact in facts}
+    everywhere = [("nat", backend) for backend in NAT_BACKENDS] + [("publish", backend) for backend in PUBLISH_BACKENDS]
+    gone = [
         # Flows go on when the same rules move elsewhere.
-        tuple(Ruleset(netns, name, backend=other, flush=False) for other in NAT_BACKENDS if other != chosen),
-        choices=(Choice(name, "nat", chosen, reason),),
-    )
+        Ruleset(netns, name, None, backend, purpose, flush and purpose not in moved)
+        for purpose, backend in everywhere
+        if (purpose, backend) not in there
+    ]
+    return Want(tuple(facts), tuple(gone), choices=choices)
 
 
-def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
-    """What is translated, and how."""
+def published(options: t.Mapping[str, t.Any], key: str = "") -> PublishRules:
+    """Which ports of the host lead into the network."""
+    sources = _sources(options, key)
+    return PublishRules(publish.publications(options["publish"], sources, f"{key}publish"), sources)
+
+
+def _sources(options: t.Mapping[str, t.Any], key: str) -> tuple[str, ...]:
     sources = values.subnets(options["sources"], f"{key}sources")
     if not sources:
         raise SpecError(f"{key}sources", "missing", "give the networks whose packets are translated")
@@ -63,9 +78,15 @@ def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
         raise SpecError(
             f"{key}sources", "everything is a source", "traffic between sources stays as it is; name ranges"
         )
+    return sources
+
+
+def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
+    """What is translated, and how."""
+    sources = _sources(options, key)
     found = NatRules(
         sources=sources,
-        exclude=values.subnets(options["exclude"], f"{key}exclude"),
+        exclude=_exclude(options, sources, key),
         out_interface=_interface(options["out_interface"], f"{key}out_interface"),
         not_out_interface=_interface(options["not_out_interface"], f"{key}not_out_interface"),
         to_source=_to_source(options, sources, key),
@@ -74,6 +95,19 @@ def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
     )
     if found.out_interface and found.out_interface == found.not_out_interface:
         raise SpecError(f"{key}not_out_interface", "the same as out_interface", "no packet could match; leave one out")
+    return found
+
+
+def _exclude(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: str) -> tuple[str, ...]:
+    found = values.subnets(options["exclude"], f"{key}exclude")
+    for everything in (network for network in found if network.endswith("/0")):
+        swallowed = [source for source in sources if values.family(source) == values.family(everything)]
+        if swallowed:
+            raise SpecError(
+                f"{key}exclude",
+                f"{everything} leaves no destination for which {', '.join(swallowed)} would be translated",
+                "leave these out of sources, or use mode none",
+            )
     return found
 
 
@@ -128,10 +162,4 @@ def _source_range(value: t.Any, key: str) -> str:
 
 
 def _ports(value: str | None, key: str) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    found = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", value)
-    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= first <= last <= 65535:
-        raise SpecError(key, f"{value!r} is no port range", "allowed is the form 1024-65535")
-    return (first, last)
+    return None if value is None else publish.port_range(value, key, "1024-65535")

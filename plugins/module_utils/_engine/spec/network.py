@@ -11,8 +11,9 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import SpecError
-from . import nat_masquerade, values
+from . import nat_masquerade, publish, values
 from .linux_bridge import MAX_PORTS
+from .publish import Entry
 from .resolv_conf import resolv_conf
 from .schema import STATE, Options, checked
 
@@ -53,6 +54,7 @@ OPTIONS: Options = {
     "isolated": {"type": "bool", "default": False},
     "uplink": {"type": "str", "default": "auto"},
     "nat": {"type": "raw", "default": {}},
+    "publish": {"type": "list", "elements": "dict", "options": publish.OPTIONS, "default": []},
     "firewall": {"type": "str", "choices": ["auto", "nftables", "iptables", "none"], "default": "auto"},
     "namespaces": {"type": "list", "elements": "raw", "default": []},
     "prefix": {"type": "str"},
@@ -89,6 +91,7 @@ class Network:
     isolated: bool
     uplink: str
     nat: t.Mapping[str, t.Any]
+    publish: tuple[Entry, ...]
     firewall: str
     namespaces: tuple[NamespaceSpec, ...]
     absent: bool
@@ -132,12 +135,14 @@ def _network(entry: t.Any, key: str) -> Network:
         isolated=data["isolated"],
         uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
         nat=_nat(data["nat"], name, subnets, f"{key}.nat") if not absent else {"mode": "none"},
+        publish=tuple(publish.entries(data["publish"], f"{key}.publish")) if not absent else (),
         firewall=data["firewall"],
         namespaces=tuple(_namespaces(data, subnets, key)),
         absent=absent,
         key=key,
     )
     _check_members(network)
+    _check_published(network)
     check_mtu(network, network.mtu, "")
     return network
 
@@ -291,6 +296,23 @@ def _check_members(network: Network) -> None:
             if cidr in owners:
                 raise SpecError(f"{namespace.key}.addresses", f"{cidr} is already {owners[cidr]}", "choose another one")
             owners[cidr] = f"the address of {namespace.key}"
+
+
+def _check_published(network: Network) -> None:
+    """Each entry leads to a namespace of the network or to an address of its subnets."""
+    names = [namespace.name for namespace in network.namespaces]
+    for entry in network.publish:
+        if publish.is_address(entry.to):
+            publish.in_networks(entry.to, network.subnets, f"{entry.key}.to")
+        elif entry.to not in names:
+            known = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
+            raise SpecError(
+                f"{entry.key}.to", f"{entry.to!r} is no namespace of {network.name}", f"its namespaces are {known}"
+            )
+    if network.publish and network.firewall == "none":
+        raise SpecError(
+            f"{network.key}.publish", "given with firewall none", "ports are published by rules; allow some"
+        )
 
 
 def _distinct(entries: t.Iterable[tuple[str, str, str]]) -> None:

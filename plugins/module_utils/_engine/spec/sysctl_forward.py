@@ -40,7 +40,7 @@ def wanted(options: t.Mapping[str, t.Any], host: RouterAdvertisements, key: str 
     if user:
         values.network_name(user, f"{key}network")
     if options["state"] == "restored":
-        return Want(released=frozenset([(user, netns)]))
+        return Want(released=frozenset([(user, netns, "")]))
     interfaces = [values.interface_name(v, f"{key}interfaces[{i}]") for i, v in enumerate(options["interfaces"] or [])]
     settings = _settings(options, interfaces)
     if not settings:

@@ -1,0 +1,270 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What our chains in iptables hold, in the words and the order of iptables-save, and how these read back.
+
+Each purpose has a chain or two a network in one table, and jumps to these from base chains. See iptables-extensions(8).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import typing as t
+from dataclasses import dataclass, field
+
+from ..model import MARK, ForwardRules, NatRules, Publication, PublishRules, Rules
+from ..spec.publish import joined
+from ..spec.values import collapsed, family
+from .nft import PORT_PROTOCOLS
+from .nft_nat import UNTRANSLATED
+from .nft_publish import LOOPBACK
+
+MAX_CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN in linux/netfilter/x_tables.h, less the NUL
+TABLES = {"nat": "nat", "publish": "nat", "forward": "filter"}
+DOCKER_USER = "DOCKER-USER"
+# Network names have no capitals, so that two chains never become one.
+CHAINS = {"nat": ("netpath-",), "publish": ("netpath-IN-", "netpath-HP-"), "forward": ("netpath-",)}
+PROTOCOLS = {name: str(number) for name, number in PORT_PROTOCOLS.items()}
+_PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+
+Rule = tuple[str, ...]  # the words after "-A CHAIN"
+Jump = tuple[str, Rule]  # the base chain, and the rule in it
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of one family: policies of its base chains ("-" for other chains), and the rules of each chain."""
+
+    policies: t.Mapping[str, str] = field(default_factory=dict)
+    rules: t.Mapping[str, t.Sequence[Rule]] = field(default_factory=dict)
+
+    def of(self, chain: str) -> t.Sequence[Rule]:
+        return self.rules.get(chain, [])
+
+    def networks(self, purpose: str) -> set[str]:
+        """Networks that any rule here carries the mark of, as far as they are for a purpose."""
+        found = set()
+        for chain, rules in self.rules.items():
+            for rule in rules:
+                comment = comment_of(rule)
+                if comment.startswith(MARK) and purpose in purposes_of(chain, rule, comment[len(MARK) :]):
+                    found.add(comment[len(MARK) :])
+        return found
+
+
+def purposes_of(chain: str, rule: Rule, name: str) -> set[str]:
+    """What a rule with the mark of a network is for; of those in one table."""
+    found = {purpose for purpose in CHAINS if {chain, target_of(rule)} & set(chains_of(purpose, name))}
+    return found or {"publish" if chain in ("PREROUTING", "OUTPUT") else "nat", "forward"}
+
+
+def chains_of(purpose: str, name: str) -> list[str]:
+    """The chains of a network: its name, cut and kept apart by a hash where it is too long."""
+    return [_chain(prefix, name) for prefix in CHAINS[purpose]]
+
+
+def _chain(prefix: str, name: str) -> str:
+    full = prefix + name
+    if len(full) <= MAX_CHAIN_NAME:
+        return full
+    return f"{full[: MAX_CHAIN_NAME - 7]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def comment_of(rule: Rule) -> str:
+    return rule[rule.index("--comment") + 1] if "--comment" in rule else ""
+
+
+def value_of(rule: Rule, option: str) -> str:
+    return rule[rule.index(option) + 1] if option in rule else ""
+
+
+def target_of(rule: Rule) -> str:
+    return value_of(rule, "-j")
+
+
+def forward_entry(table: Table) -> str:
+    """The chain from which ours is called: the one that Docker leaves to others, where it is there."""
+    return DOCKER_USER if DOCKER_USER in table.policies else "FORWARD"
+
+
+def rules_of(name: str, rules: Rules, version: int) -> dict[str, list[Rule]]:
+    """The rules of each of the network's chains in one family; nothing where the family has none."""
+    if isinstance(rules, NatRules):
+        made = [list(_nat_rules(name, rules, version))]
+        chains = chains_of("nat", name)
+    elif isinstance(rules, PublishRules):
+        made = [list(_publish_rules(name, rules, version)), list(_hairpin_rules(name, rules, version))]
+        chains = chains_of("publish", name)
+    else:
+        made = [list(_forward_rules(name, rules, version))]
+        chains = chains_of("forward", name)
+    found = {chain: [tuple(rule) for rule in words] for chain, words in zip(chains, made)}
+    return found if any(found.values()) else {}
+
+
+def jumps_of(name: str, rules: Rules, version: int, table: Table) -> list[Jump]:
+    """The jumps to the network's chains, from a table as it is."""
+    calls: list[tuple[str, list[str], str]]
+    if isinstance(rules, PublishRules):
+        arriving, leaving = chains_of("publish", name)
+        local = ["!", "-d", LOOPBACK[version], "-m", "addrtype", "--dst-type", "LOCAL"]
+        led = ["-m", "conntrack", "--ctstate", "DNAT"]
+        calls = [("PREROUTING", local, arriving), ("OUTPUT", local, arriving), ("POSTROUTING", led, leaving)]
+    elif isinstance(rules, NatRules):
+        limits = ["-o", rules.out_interface] if rules.out_interface else []
+        if rules.not_out_interface and not limits:
+            limits = ["!", "-o", rules.not_out_interface]
+        calls = [("POSTROUTING", limits, chains_of("nat", name)[0])]
+    else:
+        calls = [(forward_entry(table), [], chains_of("forward", name)[0])]
+    return [(base, (*limits, *_comment(name), "-j", chain)) for base, limits, chain in calls]
+
+
+def _comment(name: str) -> list[str]:
+    return ["-m", "comment", "--comment", MARK + name]
+
+
+def _nat_rules(name: str, rules: NatRules, version: int) -> t.Iterator[list[str]]:
+    sources, exclude = ([n for n in nets if family(n) == version] for nets in (rules.sources, rules.exclude))
+    if not sources:
+        return
+    for destination in (*exclude, *UNTRANSLATED[version], *sources):
+        yield ["-d", destination, *_comment(name), "-j", "RETURN"]
+    fully = ["--random-fully"] if rules.random_fully else []
+    for source in sources:
+        if rules.ports:
+            ports = "-".join(map(str, dict.fromkeys(rules.ports)))
+            for number in PROTOCOLS.values():
+                yield ["-s", source, "-p", number, *_comment(name), "-j", *_translation(rules, version, ports), *fully]
+        yield ["-s", source, *_comment(name), "-j", *_translation(rules, version, ""), *fully]
+
+
+def _translation(rules: NatRules, version: int, ports: str) -> list[str]:
+    target = rules.to_source[0 if version == 4 else 1]
+    if not target:
+        return ["MASQUERADE", *(["--to-ports", ports] if ports else [])]
+    if ports:
+        target = f"{target}:{ports}" if version == 4 else f"[{target}]:{ports}"
+    return ["SNAT", "--to-source", target]
+
+
+def _publish_rules(name: str, rules: PublishRules, version: int) -> t.Iterator[list[str]]:
+    for item in rules.publications:
+        if family(item.target) == version:
+            ports = f"{item.first}:{item.last}" if item.last > item.first else f"{item.first}"
+            to = f"[{item.target}]" if version == 6 else item.target
+            # Without a port, each keeps its number.
+            to = f"{to}:{item.target_port}" if item.target_port != item.first else item.target
+            match = ["-p", PROTOCOLS[item.protocol], "-m", item.protocol, "--dport", ports]
+            yield [*match, *_comment(name), "-j", "DNAT", "--to-destination", to]
+
+
+def _hairpin_rules(name: str, rules: PublishRules, version: int) -> t.Iterator[list[str]]:
+    bits = 32 if version == 4 else 128
+    targets = dict.fromkeys(item.target for item in rules.publications if family(item.target) == version)
+    for source in (source for source in rules.sources if family(source) == version):
+        for target in targets:
+            yield ["-s", source, "-d", f"{target}/{bits}", *_comment(name), "-j", "MASQUERADE"]
+
+
+def _forward_rules(name: str, rules: ForwardRules, version: int) -> t.Iterator[list[str]]:
+    sources = [network for network in rules.sources if family(network) == version]
+    accept = [*_comment(name), "-j", "ACCEPT"]
+    replies = ["-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", *accept]
+    led = ["-m", "conntrack", "--ctstate", "DNAT", *accept]
+    if not sources:
+        return
+    # With br_netfilter, what stays on the bridge is filtered as well.
+    yield ["-i", rules.bridge, "-o", rules.bridge, *accept]
+    for source in sources:
+        for uplink in rules.uplinks:
+            yield ["-s", source, "-i", rules.bridge, "-o", uplink, *accept]
+            yield ["-d", source, "-i", uplink, "-o", rules.bridge, *replies]
+        if rules.published:
+            yield ["-d", source, "-o", rules.bridge, *led]
+            yield ["-s", source, "-i", rules.bridge, *led]
+
+
+def candidate(purpose: str, name: str, there: t.Mapping[int, Table]) -> Rules:
+    """Rules that the tables of both families may stand for. Errors: IndexError, ValueError for none."""
+    if purpose == "nat":
+        return _parsed_nat(name, there)
+    return _parsed_publish(name, there) if purpose == "publish" else _parsed_forward(name, there)
+
+
+def _parsed_nat(name: str, there: t.Mapping[int, Table]) -> NatRules:
+    sources: list[str] = []
+    exclude: list[str] = []
+    targets = {4: "", 6: ""}
+    ports: tuple[int, int] | None = None
+    fully = False
+    limits: tuple[str, str] = ("", "")
+    (chain,) = chains_of("nat", name)
+    for version, table in there.items():
+        rules = table.of(chain)
+        translated = [rule for rule in rules if target_of(rule) in ("MASQUERADE", "SNAT")]
+        own = list(dict.fromkeys(value_of(rule, "-s") for rule in translated))
+        returned = [value_of(rule, "-d") for rule in rules if target_of(rule) == "RETURN"]
+        sources += own
+        exclude += returned[: len(returned) - len(own) - len(UNTRANSLATED[version])]
+        for rule in translated:
+            targets[version], found = _translated_to(rule)
+            ports, fully = ports or found, "--random-fully" in rule
+        for rule in (rule for rules in table.rules.values() for rule in rules if target_of(rule) == chain):
+            limits = ("", value_of(rule, "-o")) if "!" in rule else (value_of(rule, "-o"), "")
+    return NatRules(_collapsed(sources), _collapsed(exclude), *limits, (targets[4], targets[6]), ports, fully)
+
+
+def _collapsed(networks: t.Iterable[str]) -> tuple[str, ...]:
+    return collapsed(ipaddress.ip_network(network) for network in networks)
+
+
+def _translated_to(rule: Rule) -> tuple[str, tuple[int, int] | None]:
+    """The address or range, and the ports, that a rule translates to."""
+    target, ports = _apart(value_of(rule, "--to-source"))
+    ports = ports or value_of(rule, "--to-ports")
+    first, _dash, last = ports.partition("-")
+    return target, (int(first), int(last or first)) if ports else None
+
+
+def _apart(target: str) -> tuple[str, str]:
+    """Address and port of 10.0.0.1:80 or [fd00::1]:80; the port is "" for an address alone."""
+    if target.startswith("["):
+        address, _bracket, port = target[1:].partition("]:")
+    elif target.count(":") == 1:
+        address, _colon, port = target.partition(":")
+    else:
+        address, port = target, ""
+    return address, port
+
+
+def _parsed_publish(name: str, there: t.Mapping[int, Table]) -> PublishRules:
+    arriving, leaving = chains_of("publish", name)
+    found = []
+    sources: list[str] = []
+    for table in there.values():
+        sources += dict.fromkeys(value_of(rule, "-s") for rule in table.of(leaving))
+        for rule in table.of(arriving):
+            protocol = value_of(rule, "-p")
+            first, _colon, last = value_of(rule, "--dport").partition(":")
+            target, port = _apart(value_of(rule, "--to-destination"))
+            name_of_it = _PROTOCOL_NAMES.get(protocol, protocol)
+            found.append(Publication(name_of_it, int(first), int(last or first), target, int(port or first)))
+    return PublishRules(joined(found), _collapsed(sources))
+
+
+def _parsed_forward(name: str, there: t.Mapping[int, Table]) -> ForwardRules:
+    rules = [rule for table in there.values() for rule in table.of(chains_of("forward", name)[0])]
+    outward = [rule for rule in rules if value_of(rule, "-s")]
+    sources = list(dict.fromkeys(value_of(rule, "-s") for rule in outward))
+    uplinks = tuple(dict.fromkeys(value_of(rule, "-o") for rule in outward if value_of(rule, "-o")))
+    published = any(value_of(rule, "--ctstate") == "DNAT" for rule in rules)
+    return ForwardRules(value_of(rules[0], "-i"), uplinks, _collapsed(sources), published)
+
+
+def normal(rule: Rule) -> Rule:
+    """Protocols as numbers: where /etc/protocols is missing, iptables lists some so."""
+    return tuple(
+        PROTOCOLS.get(word, word) if place and rule[place - 1] == "-p" else word for place, word in enumerate(rule)
+    )

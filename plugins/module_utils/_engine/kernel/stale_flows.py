@@ -1,0 +1,163 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which tracked flows changed rules leave stale: the kernel decides on NAT once for each flow. No I/O."""
+
+from __future__ import annotations
+
+import bisect
+import ipaddress
+import typing as t
+from dataclasses import dataclass
+
+from ..model import NatRules, PublishRules, Rules
+from ..spec.values import family
+from .nft import PORT_PROTOCOLS
+from .nft_nat import UNTRANSLATED
+
+
+class Ends(t.NamedTuple):
+    """One direction of an entry. Addresses are packed; ports are 0 where the protocol has none."""
+
+    source: bytes
+    destination: bytes
+    protocol: int
+    source_port: int = 0
+    destination_port: int = 0
+
+
+# Whether an entry is to be deleted, by its first direction and, where that is not enough, the one of replies.
+Judge = t.Callable[[Ends, t.Callable[[], Ends]], bool]
+
+
+def judge(old: Rules | None, new: Rules | None, version: int, local: t.Container[bytes]) -> Judge | None:
+    """Of flows of one family, those that the change from old to new rules (None for no rules) leaves stale.
+
+    local: addresses of this host. None where the change concerns no flow.
+    """
+    if old == new:
+        return None
+    if isinstance(old or new, PublishRules):
+        before, after = ({} if rules is None else leads(t.cast(PublishRules, rules), version) for rules in (old, new))
+        return _led_judge(before, after, local) if before != after else None
+    if not isinstance(old or new, NatRules):
+        return None
+    was, is_now = (Translation(t.cast("NatRules | None", rules), version) for rules in (old, new))
+    return _translated_judge(was, is_now, local) if was.sources or is_now.sources else None
+
+
+def _translated_judge(old: Translation, new: Translation, local: t.Container[bytes]) -> Judge:
+    def is_it(original: Ends, reply: t.Callable[[], Ends]) -> bool:
+        if original.source not in old.sources and original.source not in new.sources:
+            return False
+        back = reply()
+        translated = None if back.destination == original.source else back.destination
+        flow = Flow(original.source, back.source, back.protocol, translated, back.destination_port)
+        # What ends at this host never comes by postrouting.
+        return flow.destination not in local and is_stale(flow, old, new)
+
+    return is_it
+
+
+Leads = dict[tuple[int, int], tuple[bytes, int]]
+
+
+def leads(rules: PublishRules, version: int) -> Leads:
+    """{(protocol, port): (packed address, port)} of one family."""
+    found: Leads = {}
+    for item in rules.publications:
+        if family(item.target) == version:
+            target = ipaddress.ip_address(item.target).packed
+            number = PORT_PROTOCOLS[item.protocol]
+            found.update({(number, port): (target, item.target_port + i) for i, port in enumerate(item.ports)})
+    return found
+
+
+def _led_judge(old: Leads, new: Leads, local: t.Container[bytes]) -> Judge:
+    """Flows that a published port led somewhere else, and those that came to the host where a port leads on now."""
+
+    def is_it(original: Ends, reply: t.Callable[[], Ends]) -> bool:
+        place = (original.protocol, original.destination_port)
+        before, after = old.get(place), new.get(place)
+        if before == after:
+            return False
+        back = reply()
+        led = (back.source, back.source_port)
+        if led == (original.destination, original.destination_port):
+            return after is not None and original.destination in local
+        return led == before
+
+    return is_it
+
+
+@dataclass(frozen=True)
+class Flow:
+    """An entry. Addresses are packed; destination is the one that postrouting sees, after any DNAT.
+
+    translated: the address that replies go to, where that is not the source; port is the one they go to.
+    """
+
+    source: bytes
+    destination: bytes
+    protocol: int
+    translated: bytes | None
+    port: int = 0
+
+
+class Networks:
+    """Networks of one family, to look up packed addresses in."""
+
+    def __init__(self, networks: t.Iterable[str], version: int) -> None:
+        chosen: list[t.Any] = [ipaddress.ip_network(text) for text in networks if family(text) == version]
+        chosen = list(ipaddress.collapse_addresses(chosen))
+        self._first = [network[0].packed for network in chosen]
+        self._last = [network[-1].packed for network in chosen]
+
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
+    def __contains__(self, address: bytes) -> bool:
+        index = bisect.bisect_right(self._first, address) - 1
+        return index >= 0 and address <= self._last[index]
+
+
+class Translation:
+    """What rules, None for no rules, do to packets of one family."""
+
+    def __init__(self, rules: NatRules | None, version: int) -> None:
+        rules = rules or NatRules(())
+        self.sources = Networks(rules.sources, version)
+        self._exempt = Networks((*rules.exclude, *UNTRANSLATED[version]), version)
+        first, _dash, last = rules.to_source[0 if version == 4 else 1].partition("-")
+        self.target = tuple(ipaddress.ip_address(end).packed for end in (first, last or first) if end)
+        self.ports = rules.ports
+        self.interfaces = (rules.out_interface, rules.not_out_interface)
+
+    def applies(self, flow: Flow) -> bool:
+        """Whether a flow is translated, if it leaves by an interface that the rules are for."""
+        return (
+            flow.source in self.sources
+            and flow.destination not in self.sources
+            and flow.destination not in self._exempt
+        )
+
+    def allows(self, address: bytes, flow: Flow, before: Translation) -> bool:
+        """Whether the address that other rules gave a flow, and its port, are among those that these could give."""
+        right = self.target[0] <= address <= self.target[1] if self.target else not before.target
+        ports = self.ports if flow.protocol in PORT_PROTOCOLS.values() else None
+        return right and (ports is None or ports[0] <= flow.port <= ports[1])
+
+
+def is_stale(flow: Flow, old: Translation, new: Translation) -> bool:
+    """Whether a flow was treated by the old rules as the new ones would not treat it.
+
+    A flow that the old rules left alone and that has a translation owes it to somebody else's rules, which
+    are still there: it stays. One that keeps a translation that the new rules allow stays as well.
+    """
+    before, after = old.applies(flow), new.applies(flow)
+    if not before or not after:
+        return (before and flow.translated is not None) or (after and flow.translated is None)
+    # The entry does not tell the interface by which the flow leaves.
+    if old.interfaces != new.interfaces:
+        return True
+    return flow.translated is not None and not new.allows(flow.translated, flow, old)

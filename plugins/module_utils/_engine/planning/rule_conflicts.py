@@ -1,0 +1,94 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks that get in each other's way by their rules: overlapping sources, and ports that are taken."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from ..errors import ConflictError
+from ..model import NatRules, PortPlace, PublishRules, Ruleset, Want, places_of
+from .state import Have
+from .step import place
+
+
+def check(want: Want, have: Have) -> None:
+    """Errors: ConflictError that names both networks, or who listens on a port."""
+    for netns in sorted({fact.netns for fact in want.facts if isinstance(fact, Ruleset)}):
+        asked = {_key(fact): fact for fact in want.facts if isinstance(fact, Ruleset) and fact.netns == netns}
+        gone = {_key(fact) for fact in want.absent if isinstance(fact, Ruleset)}
+        there = [fact for fact in have.facts.values() if isinstance(fact, Ruleset) and fact.netns == netns]
+        # What a request replaces or removes is in nobody's way.
+        others = {_key(fact): fact for fact in there if _key(fact) not in gone}
+        _sources(asked, {**others, **asked})
+        _published(asked, {**others, **asked})
+        before = [fact for fact in there if fact.purpose == "publish"]
+        _listeners(asked, before, have)
+
+
+def _key(fact: Ruleset) -> tuple[str, str]:
+    return (fact.purpose, fact.name)
+
+
+_Rulesets = t.Mapping[tuple[str, str], Ruleset]
+
+
+def _sources(asked: _Rulesets, everything: _Rulesets) -> None:
+    """In order of their first addresses, a range overlaps the one so far that reaches furthest, or none."""
+    entries = [
+        (ipaddress.ip_network(source), ruleset)
+        for ruleset in everything.values()
+        if isinstance(ruleset.rules, NatRules)
+        for source in ruleset.rules.sources
+    ]
+    entries.sort(key=lambda entry: (entry[0].version, int(entry[0][0]), -int(entry[0][-1])))
+    furthest = entries[0] if entries else None
+    for network, ruleset in entries[1:]:
+        last, owner = t.cast("tuple[t.Any, Ruleset]", furthest)
+        overlaps = last.version == network.version and int(network[0]) <= int(last[-1])
+        if overlaps and owner.name != ruleset.name and {_key(owner), _key(ruleset)} & set(asked):
+            mine, other = ((network, ruleset), (last, owner))
+            if _key(ruleset) not in asked:
+                mine, other = other, mine
+            raise ConflictError(
+                f"translate {mine[0]} for {mine[1].name}{place(ruleset.netns)}",
+                f"it overlaps {other[0]}, which is translated for {other[1].name}",
+                f"Choose ranges that do not overlap, or remove {other[1].name} first",
+            )
+        if not overlaps or int(network[-1]) > int(last[-1]):
+            furthest = (network, ruleset)
+
+
+def _published(asked: _Rulesets, everything: _Rulesets) -> None:
+    taken: dict[PortPlace, Ruleset] = {}
+    # Those that are there already come first: an error is about what is asked for.
+    for key, ruleset in sorted(everything.items(), key=lambda item: item[0] in asked):
+        for found in places_of(ruleset.rules):
+            other = taken.setdefault(found, ruleset)
+            if other.name != ruleset.name and key in asked:
+                raise ConflictError(
+                    f"publish {_words(found)} for {ruleset.name}{place(ruleset.netns)}",
+                    f"{other.name} publishes it already",
+                    f"Choose another port, or remove it from {other.name} first",
+                )
+
+
+def _listeners(asked: _Rulesets, before: t.Iterable[Ruleset], have: Have) -> None:
+    """A port that was led away from a socket before is nothing new."""
+    known = {(fact.name, found) for fact in before for found in places_of(fact.rules)}
+    for ruleset in asked.values():
+        for found in places_of(ruleset.rules):
+            who = have.listeners.get((ruleset.netns, *found))
+            if who and (ruleset.name, found) not in known and isinstance(ruleset.rules, PublishRules):
+                raise ConflictError(
+                    f"publish {_words(found)} for {ruleset.name}{place(ruleset.netns)}",
+                    who,
+                    "Publish another port, or end that program: nothing from outside would reach it any more",
+                )
+
+
+def _words(found: PortPlace) -> str:
+    version, protocol, port = found
+    return f"{protocol} {port} (IPv{version})"
