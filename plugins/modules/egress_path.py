@@ -36,7 +36,9 @@ options:
         type: list
         elements: str
       gateway:
-        description: The addresses of the bridge, one for each subnet, or V(first) for the first of each.
+        description:
+          - The addresses of the bridge, one for each subnet, or V(first) for the first of each.
+          - A link-local one, such as V(fe80::1), is that of all IPv6 subnets without another.
         type: raw
         default: first
       mtu:

@@ -85,6 +85,16 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.gateway",
         "none for fd00::/64. give one for each subnet",
     ),
+    "link-local gateway of IPv4": (
+        [network(gateway="fe80::1")],
+        f"{KEY}.gateway",
+        "none for 10.0.0.0/24",
+    ),
+    "two link-local gateways": (
+        [network(subnets=["fd00::/64", "fd01::/64"], gateway=["fe80::1", "fe80::2"])],
+        f"{KEY}.gateway[1]",
+        "fe80::2 is a second link-local one",
+    ),
     "two gateways": ([network(gateway=["10.0.0.9", "10.0.0.8"])], f"{KEY}.gateway[1]", "is a second gateway for"),
     "gateway is a namespace's address": (
         [with_namespace(addresses=["10.0.0.1/24"])],

@@ -83,11 +83,15 @@ class Link:
 
 @dataclass(frozen=True)
 class Address:
-    """An address on a link, with its prefix length."""
+    """An address on a link, with its prefix length.
+
+    duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
+    """
 
     netns: str
     link: str
     cidr: str
+    duplicate: bool = False
     secondary: bool = field(default=False, metadata=ASIDE)
 
     @property

@@ -176,11 +176,13 @@ class _Observation:
     def _addresses(self) -> None:
         places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Address)}
         places |= self.want.exclusive_addresses | self._moving()
+        asked = {fact.identity for fact in self.asked}
         for place in sorted(places):
             link = self.located.get(place)
             if link and link.index:
                 replies = addresses.read(self.namespaces.socket(link.netns), link.index)
-                for fact in addresses.facts(replies, *place):
+                cidrs = {reply.cidr for reply in replies if ("address", *place, reply.cidr) in asked}
+                for fact in addresses.facts(replies, *place, cidrs):
                     self.facts[fact.identity] = fact
 
     def _moving(self) -> set[tuple[str, str]]:

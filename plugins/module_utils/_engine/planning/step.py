@@ -170,6 +170,8 @@ def _change(before: Fact, after: Fact) -> str:
         return f"set {dotted(after.key)} to {after.value} (was {before.value}){place(after.netns)}"
     if isinstance(after, Claim):
         return _CREATE[Claim](after)
+    if isinstance(after, Address):
+        return f"add address {after.cidr} to {after.link} again{place(after.netns)}, as another host had it"
     if isinstance(after, Route):
         return f"replace {_route_name(after)}"
     changes = ", ".join(

@@ -85,7 +85,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
         {
             "name": network.bridge,
             "network": network.name,
-            "addresses": list(network.gateways),
+            "addresses": list(dict.fromkeys(network.gateways)),
             "exclusive_addresses": ours,
             "mtu": mtu,
             # A port of a bridge with STP carries nothing for half a minute.
@@ -94,6 +94,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
     )
     for namespace in network.namespaces:
         _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
+    options["ns_route"] += _routes(network)
     _remove_strays(network, host, options)
     options["sysctl_forward"].append(
         {
@@ -135,6 +136,16 @@ def _build_namespace(
                     "family": f"ipv{version}",
                 }
             )
+
+
+def _routes(network: Network) -> list[dict[str, t.Any]]:
+    """The host's routes to subnets that it has no address of, since their gateway is link-local."""
+    pairs = zip(network.subnets, network.gateways)
+    return [
+        {"dest": subnet, "device": network.bridge}
+        for subnet, gateway in pairs
+        if ipaddress.ip_interface(gateway).ip.is_link_local and values.family(subnet) == 6
+    ]
 
 
 def _nat(network: Network) -> dict[str, t.Any]:
@@ -183,7 +194,9 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
         if name not in host.namespaces and host.owners.get(namespace.host_end) == network.name:
             options["veth"].append({"name": namespace.host_end, "state": "absent"})
     if network.bridge in host.owners:
-        options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": list(network.gateways)})
+        addresses = list(dict.fromkeys(network.gateways))
+        options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": addresses})
+        options["ns_route"] += [{**route, "state": "absent"} for route in _routes(network)]
     options["sysctl_forward"].append({"network": network.name, "state": "restored"})
     options["nat_masquerade"].append({"name": network.name, "state": "absent"})
     options["forward_accept"].append({"name": network.name, "state": "absent"})

@@ -71,7 +71,10 @@ class NamespaceSpec:
 
 @dataclass(frozen=True)
 class Network:
-    """One entry. gateways: an address with the prefix length of its subnet for each subnet. mtu 0 is the uplink's."""
+    """One entry. gateways: an address with its prefix length for each subnet, in their order. mtu 0 is the uplink's.
+
+    A link-local gateway may be that of several IPv6 subnets.
+    """
 
     name: str
     bridge: str
@@ -173,9 +176,15 @@ def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ..
     if given == "first":
         return tuple(f"{type(n.network_address)(first_host(n))}/{n.prefixlen}" for n in networks)
     chosen: dict[values.IpNetwork, str] = {}
+    link_local = ""
     for i, item in enumerate([given] if isinstance(given, str) else values.as_list(given, key)):
         address = ipaddress.ip_address(values.address(item, f"{key}[{i}]"))
         home = next((network for network in networks if address in network), None)
+        if home is None and address.version == 6 and address.is_link_local:
+            if link_local:
+                raise SpecError(f"{key}[{i}]", f"{address} is a second link-local one", "give one")
+            link_local = f"{address}/64"
+            continue
         if home is None:
             raise SpecError(
                 f"{key}[{i}]", f"{address} is in none of {', '.join(subnets)}", "give an address of a subnet"
@@ -184,6 +193,8 @@ def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ..
             raise SpecError(f"{key}[{i}]", f"{address} is a second gateway for {home}", "give one for each subnet")
         chosen[home] = values.interface_address(f"{address}/{home.prefixlen}", f"{key}[{i}]")
     for network in networks:
+        if link_local and network.version == 6:
+            chosen.setdefault(network, link_local)
         if network not in chosen:
             raise SpecError(key, f"none for {network}", "give one for each subnet, or first")
     return tuple(chosen[network] for network in networks)
