@@ -58,6 +58,13 @@ options:
   hairpin: &hairpin
     description: Whether the bridge may send a frame back out of the port that it came in by. Needs O(master).
     type: bool
+  bandwidth: &bandwidth
+    description:
+      - What each end may send in a second, so the limit of both directions, such as V(10mbit) or V(1.5gbit).
+      - It is a token bucket filter (tbf) as the root queueing discipline of both ends, under the handle C(fa:). A pair
+        with another one that somebody chose is refused.
+      - V(none) lifts the limit. Leaving this out leaves it as it is.
+    type: str
   peer: &peer
     description: The other end. Required to make or keep a pair, and optional to remove one.
     type: dict
@@ -112,6 +119,7 @@ options:
       up: *up
       isolated: *isolated
       hairpin: *hairpin
+      bandwidth: *bandwidth
       peer: *peer
       network: *network
       state: *state
@@ -172,6 +180,15 @@ EXAMPLES = r"""
       addresses:
         - 10.22.34.2/30
     network: pods
+
+- name: Connect a namespace with ten megabits a second in each direction
+  netpath.egress.veth:
+    name: ve-ns3
+    master: br0
+    bandwidth: 10mbit
+    peer:
+      name: eth0
+      netns: ns3
 
 - name: Remove a pair
   netpath.egress.veth:

@@ -85,6 +85,11 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.gateway",
         "none for fd00::/64. give one for each subnet",
     ),
+    "bandwidth without a unit": (
+        [with_namespace(bandwidth="10")],
+        f"{KEY}.namespaces[0].bandwidth",
+        "'10' is no bandwidth. allowed is the form 10mbit",
+    ),
     "link-local gateway of IPv4": (
         [network(gateway="fe80::1")],
         f"{KEY}.gateway",
@@ -263,6 +268,7 @@ def test_smallest_network() -> None:
                 "master": "br-pods",
                 "mtu": 9000,
                 "isolated": False,
+                "bandwidth": "none",
                 "addresses": [],
                 "peer": {"name": "eth0", "netns": "ns1", "addresses": ["10.0.0.2/24"]},
             }

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 HOST = ""
 MARK = "netpath:"
 ROUTE_PROTOCOL = 250
+# The kernel keeps the burst of a limit as a time. In this unit, in bytes, it comes back as it was asked for.
+BURST_UNIT = 4096
 MAIN_TABLE = 254
 DEFAULT_DESTINATION = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -75,6 +77,7 @@ class Link:
     up: bool | None = None
     peer: Link | None = None
     index: int | None = field(default=None, metadata=ASIDE)
+    qdisc: str | None = field(default=None, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
@@ -97,6 +100,25 @@ class Address:
     @property
     def identity(self) -> Identity:
         return ("address", self.netns, self.link, self.cidr)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a link may send: rate in bit/s, burst and queue in bytes.
+
+    foreign: the kind of a queueing discipline that somebody else chose, "" for one of ours.
+    """
+
+    netns: str
+    link: str
+    rate: int | None = None
+    burst: int | None = None
+    queue: int | None = None
+    foreign: str = field(default="", metadata=ASIDE)
+
+    @property
+    def identity(self) -> Identity:
+        return ("limit", self.netns, self.link)
 
 
 @dataclass(frozen=True)
@@ -217,9 +239,9 @@ class Claim:
         return Setting(self.netns, self.key, self.value)
 
 
-Fact = t.Union[Namespace, Link, Address, Route, Setting, Ruleset, File, Claim]
+Fact = t.Union[Namespace, Link, Address, Limit, Route, Setting, Ruleset, File, Claim]
 FACTS: dict[str, type[t.Any]] = {
-    kind.__name__: kind for kind in (Namespace, Link, Address, Route, Setting, Ruleset, File, Claim)
+    kind.__name__: kind for kind in (Namespace, Link, Address, Limit, Route, Setting, Ruleset, File, Claim)
 }
 AnyFact = t.TypeVar("AnyFact", bound=Fact)
 

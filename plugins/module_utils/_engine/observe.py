@@ -10,7 +10,7 @@ import typing as t
 
 from . import ledger as ledgers
 from .inventory import read_sections
-from .kernel import addresses, files, management, packet_filter, routes, rulesets, sysctls
+from .kernel import addresses, files, limits, management, packet_filter, routes, rulesets, sysctls
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach
 from .ledger import Ledger
@@ -21,6 +21,7 @@ from .model import (
     Fact,
     File,
     Identity,
+    Limit,
     Link,
     Namespace,
     Route,
@@ -102,6 +103,7 @@ class _Observation:
         self._links()
         self.located = self._locate()
         self._addresses()
+        self._limits()
         self._routes()
         self._settings()
         self._rulesets()
@@ -150,7 +152,7 @@ class _Observation:
     def _referred_links(self) -> set[tuple[str, str]]:
         referred = set()
         for fact in self.asked:
-            if isinstance(fact, Address):
+            if isinstance(fact, (Address, Limit)):
                 referred.add((fact.netns, fact.link))
             elif isinstance(fact, Route) and fact.device:
                 referred.add((fact.netns, fact.device))
@@ -184,6 +186,17 @@ class _Observation:
                 cidrs = {reply.cidr for reply in replies if ("address", *place, reply.cidr) in asked}
                 for fact in addresses.facts(replies, *place, cidrs):
                     self.facts[fact.identity] = fact
+
+    def _limits(self) -> None:
+        places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Limit)} | self._moving()
+        asked: dict[tuple[str, str], dict[int, str]] = {}
+        for netns, name in sorted(places):
+            link = self.located.get((netns, name))
+            if link and link.index and link.qdisc not in (None, "", *limits.NONE):
+                asked.setdefault((link.netns, netns), {})[link.index] = name
+        for (there, netns), links in asked.items():
+            for fact in limits.read(self.namespaces.socket(there), netns, links):
+                self.facts[fact.identity] = fact
 
     def _moving(self) -> set[tuple[str, str]]:
         """Places of links that were found elsewhere or that shall go: what is on them goes along."""

@@ -11,14 +11,14 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import EgressError
-from ..model import HOST, Address, Claim, Fact, File, Link, Namespace, NatRules, Route, Rules, Ruleset, Setting
+from ..model import HOST, Address, Claim, Fact, File, Limit, Link, Namespace, NatRules, Route, Rules, Ruleset, Setting
 from ..planning.step import Step
-from . import addresses, conntrack, files, routes, rulesets, sysctls
+from . import addresses, conntrack, files, limits, routes, rulesets, sysctls
 from .links import Links, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
 
-_GONE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
+_GONE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
 _THERE = (errno.EEXIST,)
 
 
@@ -53,7 +53,7 @@ class Executor:
     def run(self, batch: t.Sequence[Step]) -> None:
         """Run one batch. Errors: StepError, with those of its steps that took effect."""
         kind = type(batch[0].fact)
-        if kind in (Address, Route):
+        if kind in (Address, Limit, Route):
             self._run_requests(batch)
             return
         if kind is Ruleset:
@@ -97,6 +97,13 @@ class Executor:
                 yield _Request(step, addresses.delete(fact, index), _GONE)
             if step.after is not None:
                 yield _Request(step, addresses.add(fact, index), _THERE)
+            return
+        if isinstance(fact, Limit):
+            if fact.foreign:
+                return  # went with its link, and only who made it can make it again
+            index = self.links.index(fact.netns, fact.link)
+            message = limits.lift(index) if step.after is None else limits.put(fact, index)
+            yield _Request(step, message, _GONE if step.after is None else ())
             return
         fact = t.cast(Route, fact)
         device = self.links.index(fact.netns, fact.device) if fact.device else 0

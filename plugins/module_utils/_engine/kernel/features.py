@@ -10,7 +10,8 @@ import os
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
-from ..model import HOST, Link
+from ..model import HOST, Fact, Limit, Link
+from . import limits
 from .links import Links
 from .namespaces import Namespaces, in_new_namespace
 
@@ -38,8 +39,26 @@ def require_privilege() -> None:
         )
 
 
-def require_bridge_features(links: t.Iterable[Link]) -> None:
-    """Errors: UnsupportedError where a bridge option is asked for that this kernel refuses or ignores."""
+def require(facts: t.Sequence[Fact]) -> None:
+    """Errors: UnsupportedError where something is wanted that this kernel refuses or ignores."""
+    _require_bridge_options(fact for fact in facts if isinstance(fact, Link))
+    limit = next((fact for fact in facts if isinstance(fact, Limit)), None)
+    if limit and not _limits_bandwidth(limit):
+        raise UnsupportedError(
+            f"limit the bandwidth of {limit.link}",
+            "this kernel is built without the token bucket filter (CONFIG_NET_SCH_TBF)",
+            "Leave bandwidth out",
+        )
+
+
+def _limits_bandwidth(limit: Limit) -> bool:
+    """Try it on the loopback of a namespace that is thrown away."""
+    with in_new_namespace(), Namespaces() as namespaces:
+        answer = namespaces.socket(HOST).request([limits.put(limit, limits.LOOPBACK)])[0]
+    return answer.errno not in (errno.ENOENT, errno.EOPNOTSUPP)
+
+
+def _require_bridge_options(links: t.Iterable[Link]) -> None:
     asked = {key: getattr(link, key) for link in links for key in _BRIDGE_FEATURES if getattr(link, key) is not None}
     for key, value in asked.items():
         if not _bridge_takes(key, value):

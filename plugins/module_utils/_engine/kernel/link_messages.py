@@ -41,6 +41,7 @@ class LinkReply:
     options: t.Mapping[str, t.Any]
     peer_index: int | None
     peer_nsid: int | None
+    qdisc: str
 
     @property
     def up(self) -> bool:
@@ -130,6 +131,7 @@ def parse_link(data: bytes) -> LinkReply:
         options=_options(info, kind) if info else {},
         peer_index=peer_index,
         peer_nsid=message.get_attr("IFLA_LINK_NETNSID") if kind == "veth" else None,
+        qdisc=message.get_attr("IFLA_QDISC") or "",
     )
 
 

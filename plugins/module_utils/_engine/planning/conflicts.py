@@ -9,9 +9,23 @@ import ipaddress
 import typing as t
 
 from ..errors import ConflictError
-from ..model import HOST, MARK, ROUTE_PROTOCOL, Address, Claim, Fact, Link, Namespace, Route, Want, is_ours, named
+from ..model import (
+    HOST,
+    MARK,
+    ROUTE_PROTOCOL,
+    Address,
+    Claim,
+    Fact,
+    Limit,
+    Link,
+    Namespace,
+    Route,
+    Want,
+    is_ours,
+    named,
+)
 from .state import Have, ends, netns_exists
-from .step import destination, dotted, place
+from .step import destination, dotted, place, shown_rate
 
 MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h
 
@@ -73,6 +87,8 @@ class _Check:
                 self._link(fact)
             elif isinstance(fact, Address):
                 self._address(fact)
+            elif isinstance(fact, Limit):
+                self._limit(fact)
             elif isinstance(fact, Namespace):
                 self._mark(fact, self.have.facts.get(fact.identity))
                 self._attach(fact)
@@ -91,7 +107,7 @@ class _Check:
             for end in ends(fact):
                 if end.master:
                     self._bridge(end.netns, end.master, fact)
-        device = fact.link if isinstance(fact, Address) else fact.device if isinstance(fact, Route) else None
+        device = fact.link if isinstance(fact, (Address, Limit)) else fact.device if isinstance(fact, Route) else None
         if device and not self._known(netns, device):
             self._missing(f"link {device}{place(netns)}", "netpath.egress.veth or netpath.egress.linux_bridge", fact)
 
@@ -188,6 +204,15 @@ class _Check:
                     f"it has {other.cidr}, of an overlapping range",
                     "Remove that address, or set exclusive_addresses to have it replaced",
                 )
+
+    def _limit(self, fact: Limit) -> None:
+        there = self.have.facts.get(fact.identity)
+        if isinstance(there, Limit) and there.foreign:
+            raise ConflictError(
+                f"limit {fact.link}{place(fact.netns)} to {shown_rate(fact.rate)}",
+                f"somebody else gave it the queueing discipline {there.foreign}",
+                f"Leave bandwidth out, or remove that one: tc qdisc del dev {fact.link} root",
+            )
 
     def _ports(self) -> None:
         added: dict[tuple[str, str], int] = {}

@@ -16,6 +16,7 @@ from ..model import (
     Fact,
     File,
     Identity,
+    Limit,
     Link,
     Namespace,
     Route,
@@ -36,6 +37,8 @@ def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
         return is_ours(fact.alias)
     if isinstance(fact, Address):
         return _link_is_ours(facts, fact.netns, fact.link)
+    if isinstance(fact, Limit):
+        return not fact.foreign
     if isinstance(fact, Route):
         return fact.protocol == ROUTE_PROTOCOL
     if isinstance(fact, File):

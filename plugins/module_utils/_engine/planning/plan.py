@@ -19,6 +19,7 @@ from ..model import (
     Claim,
     Fact,
     File,
+    Limit,
     Link,
     Namespace,
     Route,
@@ -35,7 +36,7 @@ from .state import Facts, Have, ends, is_on_link, setting_now, side_effects, sim
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Address, Claim, Setting, Route, Ruleset, File)
+_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Address, Claim, Setting, Route, Ruleset, File)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _order(fact: Fact) -> _Order:
     kind = _ORDER.index(type(fact))
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
-    if isinstance(fact, (Address, Claim, Setting, Route)):
+    if isinstance(fact, (Limit, Address, Claim, Setting, Route)):
         return (2, fact.netns, kind, not isinstance(fact, Route) or bool(fact.gateway))
     return (0 if kind == 0 else 3, "", kind, True)
 
@@ -180,7 +181,7 @@ class _Planner:
             self.ledger = self.ledger.forgotten(fact.identity)
         elif owned(self.facts, have):
             self._delete(fact, have)
-        elif not isinstance(fact, (Address, File)) and not self._only_lent(fact):
+        elif not isinstance(fact, (Address, Limit, File)) and not self._only_lent(fact):
             conflicts.refuse_to_remove(have)
 
     def _only_lent(self, fact: Fact) -> bool:

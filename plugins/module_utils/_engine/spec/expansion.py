@@ -120,6 +120,7 @@ def _build_namespace(
             "master": network.bridge,
             "mtu": mtu,
             "isolated": network.isolated,
+            "bandwidth": namespace.bandwidth,
             "addresses": [],
             "peer": {"name": namespace.interface, "netns": namespace.name, "addresses": list(cidrs)},
         }

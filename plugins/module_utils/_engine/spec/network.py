@@ -35,6 +35,7 @@ NAMESPACE: Options = {
     "interface": {"type": "str", "default": "eth0"},
     "addresses": {"type": "raw", "default": "auto"},
     "dns": {"type": "dict", "options": DNS},
+    "bandwidth": {"type": "str", "default": "none"},
 }
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
@@ -61,6 +62,7 @@ class NamespaceSpec:
     interface: str
     addresses: tuple[str, ...] | None
     dns: t.Mapping[str, t.Any] | None
+    bandwidth: str
     key: str
 
     @property
@@ -222,6 +224,7 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
                 interface=values.interface_name(options["interface"], f"{place}.interface"),
                 addresses=_addresses(options["addresses"], subnets, f"{place}.addresses"),
                 dns=_dns(options["dns"], f"{place}.dns"),
+                bandwidth=_bandwidth(options["bandwidth"], f"{place}.bandwidth"),
                 key=place,
             )
 
@@ -230,6 +233,12 @@ def _dns(dns: t.Mapping[str, t.Any] | None, key: str) -> t.Mapping[str, t.Any] |
     if dns:
         resolv_conf(dns, "", key)
     return dns
+
+
+def _bandwidth(text: str, key: str) -> str:
+    if text != "none":
+        values.bandwidth(text, key)
+    return text
 
 
 def _names(options: t.Mapping[str, t.Any], key: str) -> list[str]:
