@@ -59,6 +59,10 @@ options:
             C(exclude), C(random_fully) and C(ports) as of M(netpath.egress.nat_masquerade).
         type: raw
         default: {}
+      mss_clamp:
+        description: Whether TCP connections announce no larger segments than fit the way out, in both directions.
+        type: bool
+        default: false
       firewall:
         description: What the rules are written for. With V(none) no rules are made.
         type: str
@@ -66,8 +70,8 @@ options:
         default: auto
       namespaces:
         description:
-          - Names of namespaces, or mappings with the keys C(name), C(interface), C(addresses) and C(dns), or with
-            C(prefix) and C(count) for many at once.
+          - Names of namespaces, or mappings with the keys C(name), C(interface), C(addresses), C(dns) and
+            C(bandwidth), or with C(prefix) and C(count) for many at once.
         type: list
         elements: raw
         default: []

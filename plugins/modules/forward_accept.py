@@ -44,6 +44,13 @@ options:
       - Required unless O(state=absent).
     type: list
     elements: str
+  mss_clamp: &mss_clamp
+    description:
+      - Whether TCP connections through O(bridge) announce no larger segments than fit the routes of both directions.
+        It helps where the way out has a smaller MTU than the sources, and no ICMP tells them so.
+      - The rules are in the nftables table C(inet netpath_egress_mss), or in the table C(mangle) of iptables.
+    type: bool
+    default: false
   backend: &backend
     description:
       - V(auto) writes rules where a filter of this host would drop the packets.
@@ -70,6 +77,7 @@ options:
       bridge: *bridge
       uplink: *uplink
       sources: *sources
+      mss_clamp: *mss_clamp
       backend: *backend
       netns: *netns
       state: *state

@@ -292,6 +292,7 @@ def test_smallest_network() -> None:
                 "bridge": "br-pods",
                 "uplink": None,
                 "sources": ["10.0.0.0/24"],
+                "mss_clamp": False,
                 "backend": "auto",
             }
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
+    CLAMP_BACKENDS,
     FORWARD_BACKENDS,
     NAT_BACKENDS,
     Address,
@@ -295,16 +296,22 @@ TRANSLATION: dict[str, Case] = {
         Want(absent=tuple(Ruleset("", "pods", backend=backend) for backend in NAT_BACKENDS)),
     ),
 }
+NO_WAY = Want(
+    absent=(
+        *(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS),
+        *(Ruleset("", "pods", None, backend, "mss") for backend in CLAMP_BACKENDS),
+    )
+)
 FORWARDED: dict[str, Case] = {
     "nothing filters": (
         "forward_accept",
         {"name": "pods", "bridge": "br0", "sources": ["10.0.0.0/24"]},
-        Want(absent=tuple(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS)),
+        NO_WAY,
     ),
     "absent": (
         "forward_accept",
         {"name": "pods", "state": "absent"},
-        Want(absent=tuple(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS)),
+        NO_WAY,
     ),
 }
 

@@ -158,7 +158,7 @@ class _Inventory:
         # Rules of ours are in the host's namespace or in one with a name, and there in our own table.
         for place in [place for place in self.known if "/" not in place]:
             for backend in NAT_BACKENDS if place == HOST else NAT_BACKENDS[:1]:
-                for (purpose, name), rules in rulesets.read(self.open, place, backend).items():
+                for (purpose, name), rules in rulesets.read(self.open, place, backend, ("nat",)).items():
                     found = {"netns": place, "name": name, "backend": backend, "intact": rules is not None}
                     if purpose == "nat":
                         listed.append({**found, **(_nat(rules) if rules else {})})

@@ -184,16 +184,24 @@ class ForwardRules:
     sources: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ClampRules:
+    """Connections through a bridge announce no larger segments than fit the routes of both directions."""
+
+    bridge: str
+
+
 NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy")
-Rules = t.Union[NatRules, ForwardRules]
+CLAMP_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+Rules = t.Union[NatRules, ForwardRules, ClampRules]
 
 
 @dataclass(frozen=True)
 class Ruleset:
     """What a packet filter holds for one network. rules None means unreadable: edited by hand.
 
-    purpose: "nat" or "forward". backend: nftables, iptables-nft or iptables-legacy.
+    purpose: "nat", "forward" or "mss". backend: nftables, iptables-nft or iptables-legacy.
     """
 
     netns: str

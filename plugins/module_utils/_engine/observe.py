@@ -280,10 +280,13 @@ class _Observation:
         return any(value != other for other in wanted) or any(netns == ns for _user, ns in self.want.released)
 
     def _rulesets(self) -> None:
-        places = {(fact.netns, fact.backend) for fact in self.asked if isinstance(fact, Ruleset)}
-        for netns, backend in sorted(places):
+        asked: dict[tuple[str, str], set[str]] = {}
+        for fact in self.asked:
+            if isinstance(fact, Ruleset):
+                asked.setdefault((fact.netns, fact.backend), set()).add(fact.purpose)
+        for (netns, backend), purposes in sorted(asked.items()):
             if self.namespaces.exists(netns):
-                for (purpose, name), rules in rulesets.read(self.namespaces, netns, backend).items():
+                for (purpose, name), rules in rulesets.read(self.namespaces, netns, backend, purposes).items():
                     found = Ruleset(netns, name, rules, backend, purpose)
                     self.facts[found.identity] = found
 

@@ -95,10 +95,10 @@ def write(namespaces: Namespaces, netns: str, flavour: str, changes: Changes) ->
         if not document:
             continue
         try:
-            _restore(namespaces, netns, flavour, version, document)
+            restore(namespaces, netns, flavour, version, document)
         except (KernelError, UnsupportedError):
             for other, undo in done:
-                _restore(namespaces, netns, flavour, other, undo)
+                restore(namespaces, netns, flavour, other, undo)
             raise
         old = {key: _rules_of_family(before[TABLES[key[0]]], key) for key, _rules in changes}
         done.append((version, _going_back(version, before, old, changes)))
@@ -129,8 +129,9 @@ def entry(purpose: str, table: Table) -> str:
 
 def rules_of(name: str, rules: Rules, version: int) -> list[Rule]:
     """The rules of the network's chain in one family, in the words and the order of iptables-save."""
-    made = _nat_rules(name, rules, version) if isinstance(rules, NatRules) else _forward_rules(name, rules, version)
-    return [tuple(rule) for rule in made]
+    if isinstance(rules, NatRules):
+        return [tuple(rule) for rule in _nat_rules(name, rules, version)]
+    return [tuple(rule) for rule in _forward_rules(name, t.cast(ForwardRules, rules), version)]
 
 
 def jump_of(name: str, rules: Rules) -> Rule:
@@ -341,7 +342,7 @@ def listed(text: str) -> Table:
     return Table(policies, rules)
 
 
-def _restore(namespaces: Namespaces, netns: str, flavour: str, version: int, document: str) -> None:
+def restore(namespaces: Namespaces, netns: str, flavour: str, version: int, document: str) -> None:
     asked = f"change the rules of {flavour} for IPv{version}"
     argv = [_program(flavour, version, "restore"), "--noflush", "--wait", LOCK_PATIENCE]
     with namespaces.entered(netns):

@@ -221,9 +221,9 @@ def _matches(name: str, rules: NatRules, version: int, excludes: bool) -> list[J
         found.append(_match(destination, "@" + _part(f"exclude{version}", name), "!="))
     found += [_match(destination, _network(network), "!=") for network in UNTRANSLATED[version]]
     if rules.not_out_interface:
-        found.insert(0, _match(interface, _escaped(rules.not_out_interface), "!="))
+        found.insert(0, _match(interface, escaped(rules.not_out_interface), "!="))
     if rules.out_interface:
-        found.insert(0, _match(interface, _escaped(rules.out_interface)))
+        found.insert(0, _match(interface, escaped(rules.out_interface)))
     return found
 
 
@@ -231,7 +231,7 @@ def _match(left: Json, right: t.Any, operator: str = "==") -> Json:
     return {"match": {"op": operator, "left": left, "right": right}}
 
 
-def _escaped(interface: str) -> str:
+def escaped(interface: str) -> str:
     """nft takes a bare "*" at the end for a wildcard."""
     return interface[:-1] + "\\*" if interface.endswith("*") else interface
 

@@ -128,10 +128,12 @@ def _route_name(route: Route) -> str:
     return " ".join(words) + place(route.netns)
 
 
+_PURPOSES = {"nat": "source NAT", "forward": "accept in FORWARD for", "mss": "clamp of the MSS for"}
+
+
 def _rules_name(ruleset: Ruleset) -> str:
     where = "" if ruleset.backend == "nftables" else f" in {ruleset.backend}"
-    what = "source NAT" if ruleset.purpose == "nat" else "accept in FORWARD for"
-    return f"{what} {ruleset.name}{where}{place(ruleset.netns)}"
+    return f"{_PURPOSES[ruleset.purpose]} {ruleset.name}{where}{place(ruleset.netns)}"
 
 
 def _create_rules(ruleset: Ruleset) -> str:

@@ -171,6 +171,7 @@ def _forward(network: Network) -> dict[str, t.Any]:
         "bridge": network.bridge,
         "uplink": network.uplink or None,
         "sources": list(network.subnets),
+        "mss_clamp": network.mss_clamp,
         "backend": "iptables" if network.firewall == "iptables" else "auto",
     }
 

@@ -46,6 +46,7 @@ OPTIONS: Options = {
     "isolated": {"type": "bool", "default": False},
     "uplink": {"type": "str", "default": "auto"},
     "nat": {"type": "raw", "default": {}},
+    "mss_clamp": {"type": "bool", "default": False},
     "firewall": {"type": "str", "choices": ["auto", "nftables", "iptables", "none"], "default": "auto"},
     "namespaces": {"type": "list", "elements": "raw", "default": []},
     "prefix": {"type": "str"},
@@ -86,6 +87,7 @@ class Network:
     isolated: bool
     uplink: str
     nat: t.Mapping[str, t.Any]
+    mss_clamp: bool
     firewall: str
     namespaces: tuple[NamespaceSpec, ...]
     absent: bool
@@ -129,6 +131,7 @@ def _network(entry: t.Any, key: str) -> Network:
         isolated=data["isolated"],
         uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
         nat=_nat(data["nat"], name, subnets, f"{key}.nat") if not absent else {"mode": "none"},
+        mss_clamp=data["mss_clamp"],
         firewall=data["firewall"],
         namespaces=tuple(_namespaces(data, subnets, key)),
         absent=absent,
