@@ -49,6 +49,20 @@ options:
         description: Whether the namespaces are kept from talking to each other over the bridge.
         type: bool
         default: false
+      hairpin:
+        description: Whether a namespace may reach itself by the bridge. Left out, it is left as it is.
+        type: bool
+      arp_notify:
+        description:
+          - Whether the bridge and the namespaces tell their addresses by gratuitous ARP when a link comes up. Left
+            out, it stays as it is.
+        type: bool
+      rp_filter:
+        description:
+          - Whether packets are dropped whose source is not reached by the link that they came in by (V(1)) or by none
+            (V(2)), on the bridge and in the namespaces. Left out, it is left as it is.
+        type: int
+        choices: [0, 1, 2]
       uplink:
         description: The interface that leads out, or V(auto) for wherever the routing table leads.
         type: str

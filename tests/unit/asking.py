@@ -36,11 +36,15 @@ SPECS: dict[str, types.ModuleType] = {
 class Host:
     """A host with nftables, where nothing is filtered, and with the links that learned their IPv6 default route."""
 
-    def __init__(self, *links: str) -> None:
+    def __init__(self, *links: str, filters_bridged: bool = True) -> None:
         self.links = links
+        self.filters_bridged = filters_bridged
 
     def ra_uplinks(self, _netns: str) -> t.Sequence[str]:
         return self.links
+
+    def bridge_netfilter(self, _netns: str) -> bool:
+        return self.filters_bridged
 
     def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
         return ("nftables", "chosen")

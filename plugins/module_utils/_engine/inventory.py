@@ -17,9 +17,21 @@ from .kernel.processes import namespaces_of_processes
 from .model import HOST, MARK, NAT_BACKENDS, is_ours
 from .planning.state import FORWARD4, FORWARD6
 
-SECTIONS = ("namespaces", "links", "bridges", "routes", "forwarding", "nat", "conntrack", "uplinks", "orphans")
+SECTIONS = (
+    "namespaces",
+    "links",
+    "bridges",
+    "routes",
+    "forwarding",
+    "nat",
+    "conntrack",
+    "bridge_netfilter",
+    "uplinks",
+    "orphans",
+)
 _FORWARDING = {"ipv4": FORWARD4, "ipv6": FORWARD6}
 _CONNTRACK = {"count": "net/netfilter/nf_conntrack_count", "max": "net/netfilter/nf_conntrack_max"}
+_BRIDGE_NETFILTER = {key: f"{features.BRIDGE_NETFILTER}call-{key}" for key in ("iptables", "ip6tables", "arptables")}
 
 Data = dict[str, t.Any]
 
@@ -167,6 +179,12 @@ class _Inventory:
     def _conntrack(self) -> Data:
         values = sysctls.read(self.open, HOST, _CONNTRACK.values())
         return {key: int(values[name]) if name in values else None for key, name in _CONNTRACK.items()}
+
+    def _bridge_netfilter(self) -> Data:
+        """Whether packets that the host's bridges forward pass the rules of iptables; None without br_netfilter."""
+        values = sysctls.read(self.open, HOST, _BRIDGE_NETFILTER.values())
+        switches = {key: values[name] == "1" if name in values else None for key, name in _BRIDGE_NETFILTER.items()}
+        return {"loaded": bool(values), **switches}
 
     def _uplinks(self) -> Data:
         """The best default route of the main table of each family, with its link's MTU."""

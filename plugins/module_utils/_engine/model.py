@@ -74,6 +74,8 @@ class Link:
     ageing_time: int | None = None
     vlan_filtering: bool | None = None
     multicast_snooping: bool | None = None
+    nf_call_iptables: bool | None = None
+    nf_call_ip6tables: bool | None = None
     up: bool | None = None
     peer: Link | None = None
     index: int | None = field(default=None, metadata=ASIDE)

@@ -10,7 +10,7 @@ import typing as t
 
 from . import ledger as ledgers
 from .inventory import read_sections
-from .kernel import addresses, files, limits, management, packet_filter, routes, rulesets, sysctls
+from .kernel import addresses, features, files, limits, management, packet_filter, routes, rulesets, sysctls
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach
 from .ledger import Ledger
@@ -59,6 +59,10 @@ class Observer:
         learned = {reply.device for reply in found if reply.fact.protocol == routes.RTPROT_RA}
         replies = [self.links.get(netns, index=index) for index in sorted(learned)]
         return [reply.name for reply in replies if reply]
+
+    def bridge_netfilter(self, netns: str) -> bool:
+        """Whether bridged packets can be made to pass the rules of iptables."""
+        return features.bridge_netfilter(self.namespaces, netns)
 
     def nat_backend(self, netns: str, asked: str) -> tuple[str, str]:
         """(backend, why) of source translation in a namespace, of which there may be none yet."""

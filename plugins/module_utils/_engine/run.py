@@ -53,7 +53,7 @@ def _run(build: t.Callable[[Observer], Want], check: bool, namespaces: Namespace
         sweep()
     observer = Observer(namespaces)
     want = build(observer)
-    features.require(want.facts)
+    features.require(namespaces, want.facts)
     have = observer.observe(want)
     plan = make_plan(want, have, predicting=check)
     if not check and (plan or plan.ledger != have.ledger):

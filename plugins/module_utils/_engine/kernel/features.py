@@ -10,14 +10,17 @@ import os
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
-from ..model import HOST, Fact, Limit, Link
-from . import limits
+from ..model import HOST, Fact, Limit, Link, Setting
+from . import limits, sysctls
 from .links import Links
 from .namespaces import Namespaces, in_new_namespace
 
+BRIDGE_NETFILTER = "net/bridge/bridge-nf-"
 _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
 _BRIDGE_FEATURES = {
     "vlan_filtering": "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)",
+    "nf_call_iptables": "filtering of bridged packets (CONFIG_BRIDGE_NETFILTER)",
+    "nf_call_ip6tables": "filtering of bridged packets (CONFIG_BRIDGE_NETFILTER)",
     "multicast_snooping": "bridge multicast snooping (CONFIG_BRIDGE_IGMP_SNOOPING)",
 }
 
@@ -39,8 +42,16 @@ def require_privilege() -> None:
         )
 
 
-def require(facts: t.Sequence[Fact]) -> None:
+def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
     """Errors: UnsupportedError where something is wanted that this kernel refuses or ignores."""
+    for fact in facts:
+        asked = _needs_bridge_netfilter(fact)
+        if asked and not bridge_netfilter(namespaces, getattr(fact, "netns", HOST)):
+            raise UnsupportedError(
+                asked,
+                "the kernel module br_netfilter is not loaded, so bridged packets pass no rules of iptables",
+                "Load it: modprobe br_netfilter. Or leave it out",
+            )
     _require_bridge_options(fact for fact in facts if isinstance(fact, Link))
     limit = next((fact for fact in facts if isinstance(fact, Limit)), None)
     if limit and not _limits_bandwidth(limit):
@@ -49,6 +60,21 @@ def require(facts: t.Sequence[Fact]) -> None:
             "this kernel is built without the token bucket filter (CONFIG_NET_SCH_TBF)",
             "Leave bandwidth out",
         )
+
+
+def _needs_bridge_netfilter(fact: Fact) -> str:
+    """What of it has no effect without br_netfilter, or nothing."""
+    if isinstance(fact, Setting) and fact.key.startswith(BRIDGE_NETFILTER):
+        return f"set {fact.key.replace('/', '.')} to {fact.value}"
+    if isinstance(fact, Link) and (fact.nf_call_iptables or fact.nf_call_ip6tables):
+        return f"have packets that bridge {fact.name} forwards filtered"
+    return ""
+
+
+def bridge_netfilter(namespaces: Namespaces, netns: str) -> bool:
+    """Whether br_netfilter is loaded. Another namespace than the host's has its switches since Linux 5.3."""
+    place = netns if namespaces.exists(netns) else HOST
+    return bool(sysctls.matching(namespaces, place, f"{BRIDGE_NETFILTER}call-*"))
 
 
 def _limits_bandwidth(limit: Limit) -> bool:

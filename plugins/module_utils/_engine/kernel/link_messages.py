@@ -22,6 +22,8 @@ BRIDGE_OPTIONS: dict[str, tuple[str, int]] = {
     "ageing_time": ("IFLA_BR_AGEING_TIME", 100),
     "vlan_filtering": ("IFLA_BR_VLAN_FILTERING", 1),
     "multicast_snooping": ("IFLA_BR_MCAST_SNOOPING", 1),
+    "nf_call_iptables": ("IFLA_BR_NF_CALL_IPTABLES", 1),
+    "nf_call_ip6tables": ("IFLA_BR_NF_CALL_IP6TABLES", 1),
 }
 _PORT_OPTIONS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MODE"}
 

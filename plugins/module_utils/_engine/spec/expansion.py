@@ -90,6 +90,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             "mtu": mtu,
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
+            **network.link_settings,
         }
     )
     for namespace in network.namespaces:
@@ -120,9 +121,15 @@ def _build_namespace(
             "master": network.bridge,
             "mtu": mtu,
             "isolated": network.isolated,
+            **({} if network.hairpin is None else {"hairpin": network.hairpin}),
             "bandwidth": namespace.bandwidth,
             "addresses": [],
-            "peer": {"name": namespace.interface, "netns": namespace.name, "addresses": list(cidrs)},
+            "peer": {
+                "name": namespace.interface,
+                "netns": namespace.name,
+                "addresses": list(cidrs),
+                **network.link_settings,
+            },
         }
     )
     for version in (4, 6):

@@ -9,7 +9,7 @@ import typing as t
 
 from ..errors import SpecError
 from ..model import Address, Fact, Link, Want
-from . import values
+from . import link_settings, values
 from .schema import NETWORK, STATE, Options
 
 MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h
@@ -28,6 +28,9 @@ OPTIONS: Options = {
     "ageing_time": {"type": "int"},
     "vlan_filtering": {"type": "bool"},
     "multicast_snooping": {"type": "bool"},
+    "nf_call_iptables": {"type": "bool"},
+    "nf_call_ip6tables": {"type": "bool"},
+    **link_settings.OPTIONS,
     "up": {"type": "bool", "default": True},
     "network": NETWORK,
     "state": STATE,
@@ -56,9 +59,11 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
         ageing_time=_seconds(options, "ageing_time", key, 0, 1000000),
         vlan_filtering=options["vlan_filtering"],
         multicast_snooping=options["multicast_snooping"],
+        nf_call_iptables=options["nf_call_iptables"],
+        nf_call_ip6tables=options["nf_call_ip6tables"],
         up=options["up"],
     )
-    facts: tuple[Fact, ...] = (bridge, *ports, *addresses)
+    facts: tuple[Fact, ...] = (bridge, *ports, *addresses, *link_settings.settings(options, bridge))
     return Want(
         facts,
         exclusive_addresses=frozenset([(netns, name)] if options["exclusive_addresses"] else []),

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import SpecError
-from . import nat_masquerade, values
+from . import link_settings, nat_masquerade, values
 from .linux_bridge import MAX_PORTS
 from .resolv_conf import resolv_conf
 from .schema import STATE, Options, checked
@@ -44,6 +44,8 @@ OPTIONS: Options = {
     "gateway": {"type": "raw", "default": "first"},
     "mtu": {"type": "raw", "default": "auto"},
     "isolated": {"type": "bool", "default": False},
+    "hairpin": {"type": "bool"},
+    **link_settings.OPTIONS,
     "uplink": {"type": "str", "default": "auto"},
     "nat": {"type": "raw", "default": {}},
     "mss_clamp": {"type": "bool", "default": False},
@@ -85,6 +87,8 @@ class Network:
     gateways: tuple[str, ...]
     mtu: int
     isolated: bool
+    hairpin: bool | None
+    link_settings: t.Mapping[str, t.Any]
     uplink: str
     nat: t.Mapping[str, t.Any]
     mss_clamp: bool
@@ -129,6 +133,8 @@ def _network(entry: t.Any, key: str) -> Network:
         gateways=_gateways(data["gateway"], subnets, f"{key}.gateway"),
         mtu=0 if data["mtu"] == "auto" else values.mtu(data["mtu"], f"{key}.mtu"),
         isolated=data["isolated"],
+        hairpin=data["hairpin"],
+        link_settings={name: data[name] for name in link_settings.OPTIONS if data[name] is not None},
         uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
         nat=_nat(data["nat"], name, subnets, f"{key}.nat") if not absent else {"mode": "none"},
         mss_clamp=data["mss_clamp"],

@@ -41,7 +41,7 @@ _MODULES: dict[str, t.Any] = {
 _LOOKING = (sysctl_forward, nat_masquerade, forward_accept)
 
 
-class Host(sysctl_forward.RouterAdvertisements, nat_masquerade.Translators, forward_accept.Filters, t.Protocol):
+class Host(sysctl_forward.Settings, nat_masquerade.Translators, forward_accept.Filters, t.Protocol):
     """What the path needs to know of a host."""
 
     def view(self) -> expansion.HostView: ...

@@ -9,7 +9,7 @@ import typing as t
 
 from ..errors import SpecError
 from ..model import BURST_UNIT, Address, Limit, Link, Want
-from . import values
+from . import link_settings, values
 from .schema import NETWORK, STATE, Options
 
 # A burst lasts for 10 ms, and what would wait longer than 50 ms is dropped.
@@ -27,6 +27,7 @@ OPTIONS: Options = {
     "isolated": {"type": "bool"},
     "hairpin": {"type": "bool"},
     "bandwidth": {"type": "str"},
+    **link_settings.OPTIONS,
     "peer": {
         "type": "dict",
         "options": {
@@ -36,6 +37,7 @@ OPTIONS: Options = {
             "mac": {"type": "str"},
             "addresses": {"type": "list", "elements": "str"},
             "up": {"type": "bool", "default": True},
+            **link_settings.OPTIONS,
         },
     },
     "network": NETWORK,
@@ -70,7 +72,8 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     if not master and (options["isolated"] is not None or options["hairpin"] is not None):
         raise SpecError(f"{key}isolated", "the pair is on no bridge", "isolated and hairpin need master")
     addresses = _addresses(options, link, key) + _addresses(options["peer"], peer, f"{key}peer.")
-    return Want((link,)) + addresses + _limits(options, link, key)
+    settings = (*link_settings.settings(options, link), *link_settings.settings(options["peer"], peer))
+    return Want((link,)) + addresses + _limits(options, link, key) + Want(settings)
 
 
 def _limits(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
