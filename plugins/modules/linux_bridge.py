@@ -90,6 +90,13 @@ options:
         The larger of this and C(net.ipv4.conf.all.rp_filter) counts. Leaving it out leaves it as it is.
     type: int
     choices: [0, 1, 2]
+  unmanaged: &unmanaged
+    description:
+      - Other interfaces of the host that belong to the bridge. Where systemd-networkd or NetworkManager runs on the
+        host, a file tells it to leave these and the bridge alone, before they are made. The file goes with the bridge.
+      - An empty list is about the bridge alone. Leaving this out leaves such files as they are.
+    type: list
+    elements: str
   up: &up
     description: Whether the bridge is up.
     type: bool
@@ -131,6 +138,7 @@ options:
       nf_call_ip6tables: *nf_call_ip6tables
       arp_notify: *arp_notify
       rp_filter: *rp_filter
+      unmanaged: *unmanaged
       up: *up
       network: *network
       state: *state
@@ -237,7 +245,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._module import run_
 
 
 def main() -> None:
-    run_module(linux_bridge.OPTIONS, linux_bridge.wanted)
+    run_module(linux_bridge.OPTIONS, linux_bridge.wanted, looks_at_host=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build, build_at_once, refusal, seen_from, settled
+from tests.kernel.building import build, build_at_once, seen_from, settled
 from tests.kernel.run_module import Options, done, predicted, refused, run_here
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
@@ -127,7 +127,7 @@ while True:
     with node.popen([sys.executable, "-c", script], stdout=-1) as capture:
         assert capture.stdout is not None
         assert capture.stdout.readline() == "ready\n"
-        node.run("ip -n ns1 link set eth0 address 02:00:5e:10:00:01".split(" "))
+        node.run(["ip", "-n", "ns1", "link", "set", "eth0", "address", "02:00:5e:10:00:01"])
         assert capture.stdout.readline() == "10.22.33.2\n"
 
 

@@ -259,6 +259,7 @@ def test_smallest_network() -> None:
                 "exclusive_addresses": True,
                 "mtu": 9000,
                 "stp": False,
+                "unmanaged": ["np-ns1"],
             }
         ],
         "veth": [

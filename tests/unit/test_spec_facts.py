@@ -189,7 +189,14 @@ LINKS: dict[str, Case] = {
     "bridge absent with what it was given": (
         "linux_bridge",
         {"name": "br0", "addresses": ["10.0.0.1/24"], "state": "absent"},
-        Want(absent=(Link("", "br0", "bridge"), Address("", "br0", "10.0.0.1/24"))),
+        Want(
+            absent=(
+                Link("", "br0", "bridge"),
+                Address("", "br0", "10.0.0.1/24"),
+                File("/etc/systemd/network/00-netpath-br0.network"),
+                File("/etc/NetworkManager/conf.d/90-netpath-br0.conf"),
+            )
+        ),
     ),
 }
 

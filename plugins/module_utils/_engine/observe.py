@@ -10,7 +10,7 @@ import typing as t
 
 from . import ledger as ledgers
 from .inventory import read_sections
-from .kernel import addresses, features, files, limits, management, packet_filter, routes, rulesets, sysctls
+from .kernel import addresses, features, files, limits, management, managers, packet_filter, routes, rulesets, sysctls
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach
 from .ledger import Ledger
@@ -59,6 +59,10 @@ class Observer:
         learned = {reply.device for reply in found if reply.fact.protocol == routes.RTPROT_RA}
         replies = [self.links.get(netns, index=index) for index in sorted(learned)]
         return [reply.name for reply in replies if reply]
+
+    def managers(self) -> t.Collection[str]:
+        """Programs that manage links of the host, of those that planning/drop_ins.py knows."""
+        return managers.running(self.namespaces)
 
     def bridge_netfilter(self, netns: str) -> bool:
         """Whether bridged packets can be made to pass the rules of iptables."""

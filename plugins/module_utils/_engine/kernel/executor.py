@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from ..errors import EgressError
 from ..model import HOST, Address, Claim, Fact, File, Limit, Link, Namespace, NatRules, Route, Rules, Ruleset, Setting
+from ..planning.drop_ins import manager_of
 from ..planning.step import Step
-from . import addresses, conntrack, files, limits, routes, rulesets, sysctls
+from . import addresses, conntrack, files, limits, managers, routes, rulesets, sysctls
 from .links import Links, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
@@ -152,6 +153,9 @@ class Executor:
             files.write(after.path, after.content or "")
         elif before is not None:
             files.delete(before.path)
+        manager = manager_of((after or before or File("")).path)
+        if manager:
+            managers.reload(self.namespaces, manager)
 
     def _rulesets(self, batch: t.Sequence[Step]) -> None:
         first = t.cast(Ruleset, batch[0].fact)

@@ -31,6 +31,7 @@ from ..model import (
     merged,
 )
 from . import conflicts, management_path
+from .drop_ins import manager_of
 from .ownership import owned, released_originals, restored_link, written_down
 from .state import Facts, Have, ends, is_on_link, setting_now, side_effects, simulate
 from .step import Step
@@ -82,6 +83,9 @@ def _order(fact: Fact) -> _Order:
     A gateway may be reached by a route that has none.
     """
     kind = _ORDER.index(type(fact))
+    if isinstance(fact, File) and manager_of(fact.path):
+        # Ahead of the links that it is about.
+        return (0, "", 0, True)
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
     if isinstance(fact, (Limit, Address, Claim, Setting, Route)):

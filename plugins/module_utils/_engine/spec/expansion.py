@@ -91,6 +91,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
             **network.link_settings,
+            "unmanaged": [namespace.host_end for namespace in network.namespaces],
         }
     )
     for namespace in network.namespaces:
