@@ -36,25 +36,11 @@ def root(lab: Lab, script: str) -> str:
 def egress(lab: Lab, state: str) -> list[str]:
     """Run the module egress_path on the node, and return what it did."""
     arguments = json.dumps({"networks": NETWORKS, "state": state})
-    command = [
-        "ansible",
-        "one",
-        "-i",
-        str(lab.places.inventory),
-        "-b",
-        "-m",
-        "netpath.egress.egress_path",
-        "-a",
-        arguments,
-    ]
-    environment = {
-        **os.environ,
-        "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1",
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.json",
-    }
-    done = subprocess.run(command, cwd="/", env=environment, capture_output=True, check=False, text=True)
+    module = ["-m", "netpath.egress.egress_path", "-a", arguments]
+    command = ["ansible", "one", "-i", str(lab.places.inventory), "-b", "--one-line", *module]
+    done = subprocess.run(command, cwd="/", capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    actions: list[str] = json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["one"]["actions"]
+    actions: list[str] = json.loads(done.stdout.partition("=> ")[2])["actions"]
     return actions
 
 
