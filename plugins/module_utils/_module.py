@@ -57,6 +57,12 @@ class _NoHost:
     def ra_uplinks(self, _netns: str) -> list[str]:
         return []
 
+    def managers(self) -> list[str]:
+        return []
+
+    def bridge_netfilter(self, _netns: str) -> bool:
+        return True
+
     def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
         return ("nftables", "")
 

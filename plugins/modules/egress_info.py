@@ -19,8 +19,9 @@ options:
       - What to return. What is left out costs nothing.
     type: list
     elements: str
-    choices: [requirements, namespaces, links, bridges, routes, forwarding, nat, conntrack, uplinks, orphans]
-    default: [requirements, namespaces, links, bridges, routes, forwarding, nat, conntrack, uplinks, orphans]
+    choices: &sections
+      [requirements, namespaces, links, bridges, routes, forwarding, nat, conntrack, bridge_netfilter, uplinks, orphans]
+    default: *sections
 extends_documentation_fragment:
   - netpath.egress.egress
   - netpath.egress.egress.info
@@ -148,6 +149,13 @@ conntrack:
   description: Use of the connection tracking table, as C(count) and C(max), none where it is not loaded.
   returned: when gathered
   type: dict
+bridge_netfilter:
+  description:
+    - Whether br_netfilter is C(loaded), and whether packets that the host's bridges forward pass the rules of
+      C(iptables), C(ip6tables) and C(arptables), none where it is not loaded. Single bridges may have them pass as
+      well, see RV(bridges).
+  returned: when gathered
+  type: dict
 uplinks:
   description:
     - For C(ipv4) and C(ipv6) the best default route of the main table, as C(interface), C(gateway) and C(mtu), or none.
@@ -173,6 +181,7 @@ SECTIONS = [
     "forwarding",
     "nat",
     "conntrack",
+    "bridge_netfilter",
     "uplinks",
     "orphans",
 ]

@@ -36,7 +36,9 @@ options:
         type: list
         elements: str
       gateway:
-        description: The addresses of the bridge, one for each subnet, or V(first) for the first of each.
+        description:
+          - The addresses of the bridge, one for each subnet, or V(first) for the first of each.
+          - A link-local one, such as V(fe80::1), is that of all IPv6 subnets without another.
         type: raw
         default: first
       mtu:
@@ -47,6 +49,20 @@ options:
         description: Whether the namespaces are kept from talking to each other over the bridge.
         type: bool
         default: false
+      hairpin:
+        description: Whether a namespace may reach itself by the bridge. Left out, it is left as it is.
+        type: bool
+      arp_notify:
+        description:
+          - Whether the bridge and the namespaces tell their addresses by gratuitous ARP when a link comes up. Left
+            out, it stays as it is.
+        type: bool
+      rp_filter:
+        description:
+          - Whether packets are dropped whose source is not reached by the link that they came in by (V(1)) or by none
+            (V(2)), on the bridge and in the namespaces. Left out, it is left as it is.
+        type: int
+        choices: [0, 1, 2]
       uplink:
         description: The interface that leads out, or V(auto) for wherever the routing table leads.
         type: str
@@ -78,6 +94,10 @@ options:
               - Another port may follow, as in V(ns1:80), V(10.22.33.2:80) or V([fd00:22:33::2]:80).
             type: str
             required: true
+      mss_clamp:
+        description: Whether TCP connections announce no larger segments than fit the way out, in both directions.
+        type: bool
+        default: false
       firewall:
         description: What the rules are written for. With V(none) no rules are made.
         type: str
@@ -85,8 +105,8 @@ options:
         default: auto
       namespaces:
         description:
-          - Names of namespaces, or mappings with the keys C(name), C(interface), C(addresses) and C(dns), or with
-            C(prefix) and C(count) for many at once.
+          - Names of namespaces, or mappings with the keys C(name), C(interface), C(addresses), C(dns) and
+            C(bandwidth), or with C(prefix) and C(count) for many at once.
         type: list
         elements: raw
         default: []

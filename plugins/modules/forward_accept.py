@@ -48,6 +48,13 @@ options:
     description: Whether what a published port leads to the sources is let through too, wherever it comes from.
     type: bool
     default: false
+  mss_clamp: &mss_clamp
+    description:
+      - Whether TCP connections through O(bridge) announce no larger segments than fit the routes of both directions.
+        It helps where the way out has a smaller MTU than the sources, and no ICMP tells them so.
+      - The rules are in the nftables table C(inet netpath_egress_mss), or in the table C(mangle) of iptables.
+    type: bool
+    default: false
   backend: &backend
     description:
       - V(auto) writes rules where a filter of this host would drop the packets.
@@ -75,6 +82,7 @@ options:
       uplink: *uplink
       sources: *sources
       published: *published
+      mss_clamp: *mss_clamp
       backend: *backend
       netns: *netns
       state: *state

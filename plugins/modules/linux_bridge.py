@@ -71,6 +71,32 @@ options:
   multicast_snooping: &multicast_snooping
     description: Whether multicast goes only to ports that asked for it. An error where the kernel cannot.
     type: bool
+  nf_call_iptables: &nf_call_iptables
+    description:
+      - Whether IPv4 packets that the bridge forwards pass the rules of iptables, also where the whole host has that
+        switched off (C(net.bridge.bridge-nf-call-iptables)). An error where br_netfilter is not loaded.
+    type: bool
+  nf_call_ip6tables: &nf_call_ip6tables
+    description: The same for IPv6 packets.
+    type: bool
+  arp_notify: &arp_notify
+    description:
+      - Whether the bridge tells its IPv4 addresses to its neighbours when it comes up or gets another MAC address
+        (gratuitous ARP). Leaving it out leaves it as it is.
+    type: bool
+  rp_filter: &rp_filter
+    description:
+      - Whether a packet is dropped whose source is not reached by the bridge (V(1)) or by no interface at all (V(2)).
+        The larger of this and C(net.ipv4.conf.all.rp_filter) counts. Leaving it out leaves it as it is.
+    type: int
+    choices: [0, 1, 2]
+  unmanaged: &unmanaged
+    description:
+      - Other interfaces of the host that belong to the bridge. Where systemd-networkd or NetworkManager runs on the
+        host, a file tells it to leave these and the bridge alone, before they are made. The file goes with the bridge.
+      - An empty list is about the bridge alone. Leaving this out leaves such files as they are.
+    type: list
+    elements: str
   up: &up
     description: Whether the bridge is up.
     type: bool
@@ -108,6 +134,11 @@ options:
       ageing_time: *ageing_time
       vlan_filtering: *vlan_filtering
       multicast_snooping: *multicast_snooping
+      nf_call_iptables: *nf_call_iptables
+      nf_call_ip6tables: *nf_call_ip6tables
+      arp_notify: *arp_notify
+      rp_filter: *rp_filter
+      unmanaged: *unmanaged
       up: *up
       network: *network
       state: *state
@@ -214,7 +245,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._module import run_
 
 
 def main() -> None:
-    run_module(linux_bridge.OPTIONS, linux_bridge.wanted)
+    run_module(linux_bridge.OPTIONS, linux_bridge.wanted, looks_at_host=True)
 
 
 if __name__ == "__main__":

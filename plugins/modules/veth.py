@@ -58,6 +58,24 @@ options:
   hairpin: &hairpin
     description: Whether the bridge may send a frame back out of the port that it came in by. Needs O(master).
     type: bool
+  bandwidth: &bandwidth
+    description:
+      - What each end may send in a second, so the limit of both directions, such as V(10mbit) or V(1.5gbit).
+      - It is a token bucket filter (tbf) as the root queueing discipline of both ends, under the handle C(fa:). A pair
+        with another one that somebody chose is refused.
+      - V(none) lifts the limit. Leaving this out leaves it as it is.
+    type: str
+  arp_notify: &arp_notify
+    description:
+      - Whether this end tells its IPv4 addresses to its neighbours when it comes up or gets another MAC address
+        (gratuitous ARP). Leaving it out leaves it as it is.
+    type: bool
+  rp_filter: &rp_filter
+    description:
+      - Whether a packet is dropped whose source is not reached by this end (V(1)) or by no interface at all (V(2)).
+        The larger of this and C(net.ipv4.conf.all.rp_filter) counts. Leaving it out leaves it as it is.
+    type: int
+    choices: [0, 1, 2]
   peer: &peer
     description: The other end. Required to make or keep a pair, and optional to remove one.
     type: dict
@@ -83,6 +101,13 @@ options:
         description: Whether the other end is up.
         type: bool
         default: true
+      arp_notify:
+        description: As O(arp_notify), of the other end.
+        type: bool
+      rp_filter:
+        description: As O(rp_filter), of the other end.
+        type: int
+        choices: [0, 1, 2]
   network: &network
     description:
       - Name of the network that this is made for, 1 to 32 of C(a-z), C(0-9) and C(-), as its label.
@@ -112,6 +137,9 @@ options:
       up: *up
       isolated: *isolated
       hairpin: *hairpin
+      bandwidth: *bandwidth
+      arp_notify: *arp_notify
+      rp_filter: *rp_filter
       peer: *peer
       network: *network
       state: *state
@@ -172,6 +200,15 @@ EXAMPLES = r"""
       addresses:
         - 10.22.34.2/30
     network: pods
+
+- name: Connect a namespace with ten megabits a second in each direction
+  netpath.egress.veth:
+    name: ve-ns3
+    master: br0
+    bandwidth: 10mbit
+    peer:
+      name: eth0
+      netns: ns3
 
 - name: Remove a pair
   netpath.egress.veth:

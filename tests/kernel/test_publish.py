@@ -198,7 +198,7 @@ def _write(backend: str, name: str, rules: Rules | None) -> None:
 
 def _read(backend: str) -> dict[tuple[str, str], Rules | None]:
     with Namespaces() as namespaces:
-        return rulesets.read(namespaces, HOST, backend)
+        return rulesets.read(namespaces, HOST, backend, ["publish"])
 
 
 def _state(node: Node) -> str:

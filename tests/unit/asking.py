@@ -38,11 +38,19 @@ SPECS: dict[str, types.ModuleType] = {
 class Host:
     """A host with nftables, where nothing is filtered, and with the links that learned their IPv6 default route."""
 
-    def __init__(self, *links: str) -> None:
+    def __init__(self, *links: str, filters_bridged: bool = True, managing: t.Sequence[str] = ()) -> None:
         self.links = links
+        self.filters_bridged = filters_bridged
+        self.managing = managing
 
     def ra_uplinks(self, _netns: str) -> t.Sequence[str]:
         return self.links
+
+    def managers(self) -> t.Collection[str]:
+        return self.managing
+
+    def bridge_netfilter(self, _netns: str) -> bool:
+        return self.filters_bridged
 
     def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
         return ("nftables", "chosen")
@@ -54,7 +62,7 @@ class Host:
         return {4: "uplink0", 6: "uplink0"}
 
 
-LOOKING = ("forward_accept", "nat_masquerade", "sysctl_forward")
+LOOKING = ("forward_accept", "linux_bridge", "nat_masquerade", "sysctl_forward")
 
 
 def want(module: str, *requests: Options, host: t.Any = None) -> Want:

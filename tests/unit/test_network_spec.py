@@ -97,6 +97,21 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.gateway",
         "none for fd00::/64. give one for each subnet",
     ),
+    "bandwidth without a unit": (
+        [with_namespace(bandwidth="10")],
+        f"{KEY}.namespaces[0].bandwidth",
+        "'10' is no bandwidth. allowed is the form 10mbit",
+    ),
+    "link-local gateway of IPv4": (
+        [network(gateway="fe80::1")],
+        f"{KEY}.gateway",
+        "none for 10.0.0.0/24",
+    ),
+    "two link-local gateways": (
+        [network(subnets=["fd00::/64", "fd01::/64"], gateway=["fe80::1", "fe80::2"])],
+        f"{KEY}.gateway[1]",
+        "fe80::2 is a second link-local one",
+    ),
     "two gateways": ([network(gateway=["10.0.0.9", "10.0.0.8"])], f"{KEY}.gateway[1]", "is a second gateway for"),
     "gateway is a namespace's address": (
         [with_namespace(addresses=["10.0.0.1/24"])],
@@ -260,6 +275,7 @@ def test_smallest_network() -> None:
                 "exclusive_addresses": True,
                 "mtu": 9000,
                 "stp": False,
+                "unmanaged": ["np-ns1"],
             }
         ],
         "veth": [
@@ -269,7 +285,7 @@ def test_smallest_network() -> None:
                 "master": "br-pods",
                 "mtu": 9000,
                 "isolated": False,
-                "hairpin": None,
+                "bandwidth": "none",
                 "addresses": [],
                 "peer": {"name": "eth0", "netns": "ns1", "addresses": ["10.0.0.2/24"]},
             }
@@ -295,6 +311,7 @@ def test_smallest_network() -> None:
                 "uplink": None,
                 "sources": ["10.0.0.0/24"],
                 "published": False,
+                "mss_clamp": False,
                 "backend": "auto",
             }
         ],

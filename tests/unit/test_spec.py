@@ -88,6 +88,9 @@ NETNS: list[Case] = [
 LINKS: list[Case] = [
     ("veth", {"name": "ve-ns1"}, "peer", ("missing", "peer.name")),
     ("veth", {"name": "a", "peer": {"name": "a"}}, "peer.name", ("both ends are called 'a'",)),
+    ("veth", {**PAIR, "bandwidth": "10 mbit"}, "bandwidth", ("'10 mbit' is no bandwidth", "the form 10mbit")),
+    ("veth", {**PAIR, "bandwidth": "1kbit"}, "bandwidth", ("from 8kbit to 100gbit",)),
+    ("veth", {**PAIR, "bandwidth": "101gbit"}, "bandwidth", ("from 8kbit to 100gbit",)),
     ("veth", {**PAIR, "isolated": True}, "isolated", ("on no bridge", "need master")),
     ("veth", {**PAIR, "hairpin": False}, "isolated", ("on no bridge",)),
     ("veth", {**PAIR, "mtu": 67}, "mtu", ("67 is out of range", "68 to 65535")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
+    CLAMP_BACKENDS,
     FORWARD_BACKENDS,
     NAT_BACKENDS,
     PUBLISH_BACKENDS,
@@ -191,7 +192,14 @@ LINKS: dict[str, Case] = {
     "bridge absent with what it was given": (
         "linux_bridge",
         {"name": "br0", "addresses": ["10.0.0.1/24"], "state": "absent"},
-        Want(absent=(Link("", "br0", "bridge"), Address("", "br0", "10.0.0.1/24"))),
+        Want(
+            absent=(
+                Link("", "br0", "bridge"),
+                Address("", "br0", "10.0.0.1/24"),
+                File("/etc/systemd/network/00-netpath-br0.network"),
+                File("/etc/NetworkManager/conf.d/90-netpath-br0.conf"),
+            )
+        ),
     ),
 }
 
@@ -336,16 +344,22 @@ TRANSLATION: dict[str, Case] = {
         ),
     ),
 }
+NO_WAY = Want(
+    absent=(
+        *(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS),
+        *(Ruleset("", "pods", None, backend, "mss") for backend in CLAMP_BACKENDS),
+    )
+)
 FORWARDED: dict[str, Case] = {
     "nothing filters": (
         "forward_accept",
         {"name": "pods", "bridge": "br0", "sources": ["10.0.0.0/24"]},
-        Want(absent=tuple(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS)),
+        NO_WAY,
     ),
     "absent": (
         "forward_accept",
         {"name": "pods", "state": "absent"},
-        Want(absent=tuple(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS)),
+        NO_WAY,
     ),
 }
 

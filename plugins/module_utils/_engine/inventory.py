@@ -17,9 +17,21 @@ from .kernel.processes import namespaces_of_processes
 from .model import HOST, MARK, NAT_BACKENDS, is_ours
 from .planning.state import FORWARD4, FORWARD6
 
-SECTIONS = ("namespaces", "links", "bridges", "routes", "forwarding", "nat", "conntrack", "uplinks", "orphans")
+SECTIONS = (
+    "namespaces",
+    "links",
+    "bridges",
+    "routes",
+    "forwarding",
+    "nat",
+    "conntrack",
+    "bridge_netfilter",
+    "uplinks",
+    "orphans",
+)
 _FORWARDING = {"ipv4": FORWARD4, "ipv6": FORWARD6}
 _CONNTRACK = {"count": "net/netfilter/nf_conntrack_count", "max": "net/netfilter/nf_conntrack_max"}
+_BRIDGE_NETFILTER = {key: f"{features.BRIDGE_NETFILTER}call-{key}" for key in ("iptables", "ip6tables", "arptables")}
 
 Data = dict[str, t.Any]
 
@@ -158,7 +170,7 @@ class _Inventory:
         # Rules of ours are in the host's namespace or in one with a name, and there in our own table.
         for place in [place for place in self.known if "/" not in place]:
             for backend in NAT_BACKENDS if place == HOST else NAT_BACKENDS[:1]:
-                for (purpose, name), rules in rulesets.read(self.open, place, backend).items():
+                for (purpose, name), rules in rulesets.read(self.open, place, backend, ("nat",)).items():
                     found = {"netns": place, "name": name, "backend": backend, "intact": rules is not None}
                     if purpose == "nat":
                         listed.append({**found, **(_nat(rules) if rules else {})})
@@ -167,6 +179,12 @@ class _Inventory:
     def _conntrack(self) -> Data:
         values = sysctls.read(self.open, HOST, _CONNTRACK.values())
         return {key: int(values[name]) if name in values else None for key, name in _CONNTRACK.items()}
+
+    def _bridge_netfilter(self) -> Data:
+        """Whether packets that the host's bridges forward pass the rules of iptables; None without br_netfilter."""
+        values = sysctls.read(self.open, HOST, _BRIDGE_NETFILTER.values())
+        switches = {key: values[name] == "1" if name in values else None for key, name in _BRIDGE_NETFILTER.items()}
+        return {"loaded": bool(values), **switches}
 
     def _uplinks(self) -> Data:
         """The best default route of the main table of each family, with its link's MTU."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 HOST = ""
 MARK = "netpath:"
 ROUTE_PROTOCOL = 250
+# The kernel keeps the burst of a limit as a time. In this unit, in bytes, it comes back as it was asked for.
+BURST_UNIT = 4096
 MAIN_TABLE = 254
 # Of IANA; /etc/protocols may be missing.
 IP_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136}
@@ -74,9 +76,12 @@ class Link:
     ageing_time: int | None = None
     vlan_filtering: bool | None = None
     multicast_snooping: bool | None = None
+    nf_call_iptables: bool | None = None
+    nf_call_ip6tables: bool | None = None
     up: bool | None = None
     peer: Link | None = None
     index: int | None = field(default=None, metadata=ASIDE)
+    qdisc: str | None = field(default=None, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
@@ -85,16 +90,39 @@ class Link:
 
 @dataclass(frozen=True)
 class Address:
-    """An address on a link, with its prefix length."""
+    """An address on a link, with its prefix length.
+
+    duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
+    """
 
     netns: str
     link: str
     cidr: str
+    duplicate: bool = False
     secondary: bool = field(default=False, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
         return ("address", self.netns, self.link, self.cidr)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a link may send: rate in bit/s, burst and queue in bytes.
+
+    foreign: the kind of a queueing discipline that somebody else chose, "" for one of ours.
+    """
+
+    netns: str
+    link: str
+    rate: int | None = None
+    burst: int | None = None
+    queue: int | None = None
+    foreign: str = field(default="", metadata=ASIDE)
+
+    @property
+    def identity(self) -> Identity:
+        return ("limit", self.netns, self.link)
 
 
 @dataclass(frozen=True)
@@ -200,10 +228,18 @@ class ForwardRules:
     published: bool = False
 
 
+@dataclass(frozen=True)
+class ClampRules:
+    """Connections through a bridge announce no larger segments than fit the routes of both directions."""
+
+    bridge: str
+
+
 NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 PUBLISH_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy")
-Rules = t.Union[NatRules, PublishRules, ForwardRules]
+CLAMP_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+Rules = t.Union[NatRules, PublishRules, ForwardRules, ClampRules]
 
 
 def places_of(rules: Rules | None) -> list[PortPlace]:
@@ -216,7 +252,7 @@ def places_of(rules: Rules | None) -> list[PortPlace]:
 class Ruleset:
     """What a packet filter holds for one network. rules None means unreadable: edited by hand.
 
-    purpose: "nat", "publish" or "forward". backend: nftables, iptables-nft or iptables-legacy.
+    purpose: "nat", "publish", "forward" or "mss". backend: nftables, iptables-nft or iptables-legacy.
     """
 
     netns: str
@@ -282,9 +318,9 @@ class Flows:
         return None if not self.protocol else IP_PROTOCOLS.get(self.protocol) or int(self.protocol)
 
 
-Fact = t.Union[Namespace, Link, Address, Route, Setting, Ruleset, File, Claim, Flows]
+Fact = t.Union[Namespace, Link, Address, Limit, Route, Setting, Ruleset, File, Claim, Flows]
 FACTS: dict[str, type[t.Any]] = {
-    kind.__name__: kind for kind in (Namespace, Link, Address, Route, Setting, Ruleset, File, Claim, Flows)
+    kind.__name__: kind for kind in (Namespace, Link, Address, Limit, Route, Setting, Ruleset, File, Claim, Flows)
 }
 AnyFact = t.TypeVar("AnyFact", bound=Fact)
 

@@ -10,7 +10,20 @@ import typing as t
 
 from . import ledger as ledgers
 from .inventory import read_sections
-from .kernel import addresses, conntrack, files, listeners, management, packet_filter, routes, rulesets, sysctls
+from .kernel import (
+    addresses,
+    conntrack,
+    features,
+    files,
+    limits,
+    listeners,
+    management,
+    managers,
+    packet_filter,
+    routes,
+    rulesets,
+    sysctls,
+)
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach, obstacle_to_name
 from .ledger import Ledger
@@ -24,6 +37,7 @@ from .model import (
     File,
     Flows,
     Identity,
+    Limit,
     Link,
     Namespace,
     PortPlace,
@@ -74,6 +88,14 @@ class Observer:
         replies = [self.links.get(netns, index=index) for index in sorted(learned)]
         return [reply.name for reply in replies if reply]
 
+    def managers(self) -> t.Collection[str]:
+        """Programs that manage links of the host, of those that planning/drop_ins.py knows."""
+        return managers.running(self.namespaces)
+
+    def bridge_netfilter(self, netns: str) -> bool:
+        """Whether bridged packets can be made to pass the rules of iptables."""
+        return features.bridge_netfilter(self.namespaces, netns)
+
     def nat_backend(self, netns: str, asked: str) -> tuple[str, str]:
         """(backend, why) of source translation in a namespace, of which there may be none yet."""
         place = netns if self.namespaces.exists(netns) else HOST
@@ -117,6 +139,7 @@ class _Observation:
         self._links()
         self.located = self._locate()
         self._addresses()
+        self._limits()
         self._routes()
         self._settings()
         self._rulesets()
@@ -179,7 +202,7 @@ class _Observation:
     def _referred_links(self) -> set[tuple[str, str]]:
         referred = set()
         for fact in self.asked:
-            if isinstance(fact, Address):
+            if isinstance(fact, (Address, Limit)):
                 referred.add((fact.netns, fact.link))
             elif isinstance(fact, Route) and fact.device:
                 referred.add((fact.netns, fact.device))
@@ -205,12 +228,25 @@ class _Observation:
     def _addresses(self) -> None:
         places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Address)}
         places |= self.want.exclusive_addresses | self._moving()
+        asked = {fact.identity for fact in self.asked}
         for place in sorted(places):
             link = self.located.get(place)
             if link and link.index:
                 replies = addresses.read(self.namespaces.socket(link.netns), link.index)
-                for fact in addresses.facts(replies, *place):
+                cidrs = {reply.cidr for reply in replies if ("address", *place, reply.cidr) in asked}
+                for fact in addresses.facts(replies, *place, cidrs):
                     self.facts[fact.identity] = fact
+
+    def _limits(self) -> None:
+        places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Limit)} | self._moving()
+        asked: dict[tuple[str, str], dict[int, str]] = {}
+        for netns, name in sorted(places):
+            link = self.located.get((netns, name))
+            if link and link.index and link.qdisc not in (None, "", *limits.NONE):
+                asked.setdefault((link.netns, netns), {})[link.index] = name
+        for (there, netns), links in asked.items():
+            for fact in limits.read(self.namespaces.socket(there), netns, links):
+                self.facts[fact.identity] = fact
 
     def _moving(self) -> set[tuple[str, str]]:
         """Places of links that were found elsewhere or that shall go: what is on them goes along."""
@@ -294,10 +330,13 @@ class _Observation:
         return any(value != other for other in wanted) or any(netns == ns for _user, ns, _start in self.want.released)
 
     def _rulesets(self) -> None:
-        places = {(fact.netns, fact.backend) for fact in self.asked if isinstance(fact, Ruleset)}
-        for netns, backend in sorted(places):
+        asked: dict[tuple[str, str], set[str]] = {}
+        for fact in self.asked:
+            if isinstance(fact, Ruleset):
+                asked.setdefault((fact.netns, fact.backend), set()).add(fact.purpose)
+        for (netns, backend), purposes in sorted(asked.items()):
             if self.namespaces.exists(netns):
-                for (purpose, name), rules in rulesets.read(self.namespaces, netns, backend).items():
+                for (purpose, name), rules in rulesets.read(self.namespaces, netns, backend, purposes).items():
                     found = Ruleset(netns, name, rules, backend, purpose)
                     self.facts[found.identity] = found
 

@@ -14,7 +14,7 @@ from .kernel import features
 from .kernel.executor import Executor
 from .kernel.lock import locked
 from .kernel.namespaces import Namespaces, sweep
-from .model import Choice, Link, Want
+from .model import Choice, Want
 from .observe import Observer
 from .planning.diff import difference
 from .planning.plan import make_plan
@@ -53,7 +53,7 @@ def _run(build: t.Callable[[Observer], Want], check: bool, namespaces: Namespace
         sweep()
     observer = Observer(namespaces)
     want = build(observer)
-    features.require_bridge_features(fact for fact in want.facts if isinstance(fact, Link))
+    features.require(namespaces, want.facts)
     have = observer.observe(want)
     plan = make_plan(want, have, predicting=check)
     if not check and (plan or plan.ledger != have.ledger):

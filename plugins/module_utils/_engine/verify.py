@@ -11,9 +11,10 @@ import typing as t
 
 from .errors import EgressError
 from .kernel import addresses
-from .model import Address, Flows, Want
+from .model import Address, Flows, Link, Want
 from .observe import Observer
 from .planning.plan import Plan, make_plan
+from .planning.state import ends
 
 DAD_PATIENCE = 5.0  # seconds; duplicate address detection takes one to two
 _IFF_LOWER_UP = 0x10000
@@ -40,39 +41,48 @@ def _settled(want: Want, plan: Plan) -> Want:
 
 
 def await_duplicate_detection(plan: Plan, observer: Observer) -> None:
-    """Wait until the IPv6 addresses that were added are usable (RFC 4862, section 5.4)."""
-    added = {
-        (step.after.netns, step.after.link, step.after.cidr)
-        for step in plan.steps
-        if step.before is None and isinstance(step.after, Address) and ":" in step.after.cidr
-    }
+    """Wait until the IPv6 addresses that were added are usable (RFC 4862, section 5.4).
+
+    So are those of bridges that got ports: a bridge has a carrier, and begins to check, with its first port.
+    """
+    added: dict[tuple[str, str], set[str]] = {}
+    for step in plan.steps:
+        if isinstance(step.after, Address) and ":" in step.after.cidr:
+            added.setdefault((step.after.netns, step.after.link), set()).add(step.after.cidr)
+        for end in ends(step.after) if isinstance(step.after, Link) else []:
+            if end.master:
+                added.setdefault((end.netns, end.master), set())
     give_up = time.monotonic() + DAD_PATIENCE
     while added:
-        added = _still_tentative(added, observer)
+        waiting = _still_tentative(added, observer)
+        added = {place: cidrs for place, cidrs in added.items() if place in waiting}
         if added and time.monotonic() > give_up:
-            _netns, link, cidr = min(added)
+            place = min(waiting)
             raise EgressError(
-                f"use {cidr} on {link}", f"duplicate address detection took over {DAD_PATIENCE:g} s", "Look at the link"
+                f"use {waiting[place]} on {place[1]}",
+                f"duplicate address detection took over {DAD_PATIENCE:g} s",
+                "Look at the link",
             )
         if added:
             time.sleep(0.02)
 
 
-def _still_tentative(added: t.Iterable[tuple[str, str, str]], observer: Observer) -> set[tuple[str, str, str]]:
-    """Those of the addresses, as (netns, link, cidr), that are being checked. A link without carrier checks nothing."""
-    places: dict[tuple[str, str], set[str]] = {}
-    for netns, link, cidr in added:
-        places.setdefault((netns, link), set()).add(cidr)
-    waiting = set()
-    for (netns, link), cidrs in places.items():
+def _still_tentative(
+    added: t.Mapping[tuple[str, str], t.Container[str]], observer: Observer
+) -> dict[tuple[str, str], str]:
+    """Links, as (netns, name), each with an address that is being checked. One without carrier checks nothing."""
+    waiting: dict[tuple[str, str], str] = {}
+    for (netns, link), cidrs in added.items():
         reply = observer.links.get(netns, link)
         if reply is None or not reply.flags & _IFF_LOWER_UP:
             continue
         for address in addresses.read(observer.namespaces.socket(netns), reply.index):
-            if address.cidr in cidrs and address.flags & addresses.IFA_F_DADFAILED:
+            if address.link_local and address.cidr not in cidrs:
+                continue
+            if address.duplicate:
                 raise EgressError(
                     f"use {address.cidr} on {link}", "another host on the link has it", "Choose another one"
                 )
-            if address.cidr in cidrs and address.flags & addresses.IFA_F_TENTATIVE:
-                waiting.add((netns, link, address.cidr))
+            if address.tentative:
+                waiting[netns, link] = address.cidr
     return waiting

@@ -33,6 +33,16 @@ class AddressReply:
         return ipaddress.ip_interface(self.cidr).is_link_local and ":" in self.cidr
 
     @property
+    def duplicate(self) -> bool:
+        """Another host on the link has it (RFC 4862, section 5.4.5)."""
+        return bool(self.flags & IFA_F_DADFAILED)
+
+    @property
+    def tentative(self) -> bool:
+        """Still being checked, and not usable yet."""
+        return bool(self.flags & IFA_F_TENTATIVE)
+
+    @property
     def permanent(self) -> bool:
         """Set by somebody, as opposed to learned by DHCP or a router advertisement with a lifetime."""
         return bool(self.flags & IFA_F_PERMANENT)
@@ -44,12 +54,18 @@ def read(opened: NetlinkSocket, index: int = 0) -> list[AddressReply]:
     return [reply for reply in map(_parse, replies) if index in (0, reply.index)]
 
 
-def facts(replies: t.Iterable[AddressReply], netns: str, link: str) -> list[Address]:
-    """Those that somebody chose: no link-local ones, none with a lifetime."""
+def facts(replies: t.Iterable[AddressReply], netns: str, link: str, asked: t.Container[str]) -> list[Address]:
+    """Those that somebody chose: none with a lifetime, and no link-local ones but those that are asked for."""
     return [
-        Address(netns, link, reply.cidr, secondary=":" not in reply.cidr and bool(reply.flags & IFA_F_SECONDARY))
+        Address(
+            netns,
+            link,
+            reply.cidr,
+            duplicate=reply.duplicate,
+            secondary=":" not in reply.cidr and bool(reply.flags & IFA_F_SECONDARY),
+        )
         for reply in replies
-        if reply.permanent and not reply.link_local
+        if reply.permanent and (not reply.link_local or reply.cidr in asked)
     ]
 
 

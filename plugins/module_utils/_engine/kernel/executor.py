@@ -8,16 +8,29 @@ from __future__ import annotations
 import errno
 import itertools
 import typing as t
+from dataclasses import dataclass
 
 from ..errors import EgressError
-from ..model import HOST, Address, Claim, Fact, File, Flows, Link, Namespace, Route, Rules, Ruleset, Setting
+from ..model import HOST, Address, Claim, Fact, File, Flows, Limit, Link, Namespace, Route, Rules, Ruleset, Setting
+from ..planning.drop_ins import manager_of
 from ..planning.step import Step
-from . import addresses, conntrack, files, routes, rulesets, sysctls
+from . import addresses, conntrack, files, limits, managers, routes, rulesets, sysctls
 from .links import Links, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
 
 NEW_FILE = 0o644
+_GONE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
+_THERE = (errno.EEXIST,)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """One message of a step, and which errors are no failure."""
+
+    step: Step
+    message: Message
+    accepted: tuple[int, ...]
 
 
 class StepError(Exception):
@@ -42,7 +55,7 @@ class Executor:
     def run(self, batch: t.Sequence[Step]) -> None:
         """Run one batch. Errors: StepError, with those of its steps that took effect."""
         kind = type(batch[0].fact)
-        if kind in (Address, Route):
+        if kind in (Address, Limit, Route):
             self._run_requests(batch)
             return
         if kind is Ruleset:
@@ -63,28 +76,44 @@ class Executor:
             raise StepError(step, cause, done) from error
 
     def _run_requests(self, batch: t.Sequence[Step]) -> None:
-        requests: list[Message] = []
+        requests: list[_Request] = []
         for step in batch:
-            self._guarded(step, lambda step=step: requests.append(self._request(step)), [])  # type: ignore[misc]
+            self._guarded(step, lambda step=step: requests.extend(self._requests(step)), [])  # type: ignore[misc]
         answers: list[Answer] = []
         netns = getattr(batch[0].fact, "netns", HOST)
-        self._guarded(batch[0], lambda: answers.extend(self.namespaces.socket(netns).request(requests)), [])
-        failed = [(step, answer) for step, answer in zip(batch, answers) if not _succeeded(step, answer)]
+        messages = [request.message for request in requests]
+        self._guarded(batch[0], lambda: answers.extend(self.namespaces.socket(netns).request(messages)), [])
+        pairs = list(zip(requests, answers))
+        failed = [(request.step, answer) for request, answer in pairs if answer.errno not in (0, *request.accepted)]
         if failed:
-            done = [step for step, answer in zip(batch, answers) if not answer.errno]
+            refused = [request.step for request, answer in pairs if answer.errno]
             step, answer = failed[0]
-            raise StepError(step, kernel_error(step.line, answer), done)
+            raise StepError(step, kernel_error(step.line, answer), [done for done in batch if done not in refused])
 
-    def _request(self, step: Step) -> Message:
+    def _requests(self, step: Step) -> t.Iterator[_Request]:
+        """What is there already, or gone already, is what was wanted; the second observation looks closer."""
         fact = step.fact
         if isinstance(fact, Address):
             index = self.links.index(fact.netns, fact.link)
-            return addresses.delete(fact, index) if step.after is None else addresses.add(fact, index)
+            if step.before is not None:
+                yield _Request(step, addresses.delete(fact, index), _GONE)
+            if step.after is not None:
+                yield _Request(step, addresses.add(fact, index), _THERE)
+            return
+        if isinstance(fact, Limit):
+            if fact.foreign:
+                return  # went with its link, and only who made it can make it again
+            index = self.links.index(fact.netns, fact.link)
+            message = limits.lift(index) if step.after is None else limits.put(fact, index)
+            yield _Request(step, message, _GONE if step.after is None else ())
+            return
         fact = t.cast(Route, fact)
         device = self.links.index(fact.netns, fact.device) if fact.device else 0
         if step.after is None:
-            return routes.delete(fact, device)
-        return routes.add(fact, device) if step.before is None else routes.replace(fact, device)
+            yield _Request(step, routes.delete(fact, device), _GONE)
+        else:
+            send = routes.add if step.before is None else routes.replace
+            yield _Request(step, send(fact, device), _THERE)
 
     def _namespace(self, before: Namespace | None, after: Namespace | None, asked: str) -> None:
         if before is None and after is not None:
@@ -125,6 +154,9 @@ class Executor:
             files.write(after.path, after.content or "", after.mode or NEW_FILE)
         elif before is not None:
             files.delete(before.path)
+        manager = manager_of((after or before or File("")).path)
+        if manager:
+            managers.reload(self.namespaces, manager)
 
     def _flows(self, before: Flows | None, _after: Flows | None, _asked: str) -> None:
         # Going back, there is nothing to do: a connection is tracked again with its next packet.
@@ -164,10 +196,3 @@ def _batch_key(step: Step) -> tuple[str, str, str]:
     fact = step.fact
     backend = f"{fact.purpose} {fact.backend}" if isinstance(fact, Ruleset) else ""
     return (type(fact).__name__, getattr(fact, "netns", ""), backend)
-
-
-def _succeeded(step: Step, answer: Answer) -> bool:
-    """What is there already, or gone already, is what was wanted; the second observation looks closer."""
-    if step.after is None:
-        return answer.errno in (0, errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV)
-    return answer.errno in (0, errno.EEXIST)

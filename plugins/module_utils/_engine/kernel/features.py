@@ -10,13 +10,17 @@ import os
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
-from ..model import HOST, Link
+from ..model import HOST, Fact, Limit, Link, Setting
+from . import limits, sysctls
 from .links import Links
 from .namespaces import Namespaces, in_new_namespace
 
+BRIDGE_NETFILTER = "net/bridge/bridge-nf-"
 _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
 _BRIDGE_FEATURES = {
     "vlan_filtering": "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)",
+    "nf_call_iptables": "filtering of bridged packets (CONFIG_BRIDGE_NETFILTER)",
+    "nf_call_ip6tables": "filtering of bridged packets (CONFIG_BRIDGE_NETFILTER)",
     "multicast_snooping": "bridge multicast snooping (CONFIG_BRIDGE_IGMP_SNOOPING)",
 }
 
@@ -38,8 +42,49 @@ def require_privilege() -> None:
         )
 
 
-def require_bridge_features(links: t.Iterable[Link]) -> None:
-    """Errors: UnsupportedError where a bridge option is asked for that this kernel refuses or ignores."""
+def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
+    """Errors: UnsupportedError where something is wanted that this kernel refuses or ignores."""
+    for fact in facts:
+        asked = _needs_bridge_netfilter(fact)
+        if asked and not bridge_netfilter(namespaces, getattr(fact, "netns", HOST)):
+            raise UnsupportedError(
+                asked,
+                "the kernel module br_netfilter is not loaded, so bridged packets pass no rules of iptables",
+                "Load it: modprobe br_netfilter. Or leave it out",
+            )
+    _require_bridge_options(fact for fact in facts if isinstance(fact, Link))
+    limit = next((fact for fact in facts if isinstance(fact, Limit)), None)
+    if limit and not _limits_bandwidth(limit):
+        raise UnsupportedError(
+            f"limit the bandwidth of {limit.link}",
+            "this kernel is built without the token bucket filter (CONFIG_NET_SCH_TBF)",
+            "Leave bandwidth out",
+        )
+
+
+def _needs_bridge_netfilter(fact: Fact) -> str:
+    """What of it has no effect without br_netfilter, or nothing."""
+    if isinstance(fact, Setting) and fact.key.startswith(BRIDGE_NETFILTER):
+        return f"set {fact.key.replace('/', '.')} to {fact.value}"
+    if isinstance(fact, Link) and (fact.nf_call_iptables or fact.nf_call_ip6tables):
+        return f"have packets that bridge {fact.name} forwards filtered"
+    return ""
+
+
+def bridge_netfilter(namespaces: Namespaces, netns: str) -> bool:
+    """Whether br_netfilter is loaded. Another namespace than the host's has its switches since Linux 5.3."""
+    place = netns if namespaces.exists(netns) else HOST
+    return bool(sysctls.matching(namespaces, place, f"{BRIDGE_NETFILTER}call-*"))
+
+
+def _limits_bandwidth(limit: Limit) -> bool:
+    """Try it on the loopback of a namespace that is thrown away."""
+    with in_new_namespace(), Namespaces() as namespaces:
+        answer = namespaces.socket(HOST).request([limits.put(limit, limits.LOOPBACK)])[0]
+    return answer.errno not in (errno.ENOENT, errno.EOPNOTSUPP)
+
+
+def _require_bridge_options(links: t.Iterable[Link]) -> None:
     asked = {key: getattr(link, key) for link in links for key in _BRIDGE_FEATURES if getattr(link, key) is not None}
     for key, value in asked.items():
         if not _bridge_takes(key, value):

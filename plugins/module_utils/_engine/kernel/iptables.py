@@ -77,10 +77,10 @@ def write(namespaces: Namespaces, netns: str, flavour: str, changes: Changes) ->
         if not document:
             continue
         try:
-            _restore(namespaces, netns, flavour, version, document)
+            restore(namespaces, netns, flavour, version, document)
         except (KernelError, UnsupportedError):
             for other, undo in done:
-                _restore(namespaces, netns, flavour, other, undo)
+                restore(namespaces, netns, flavour, other, undo)
             raise
         done.append((version, _going_back(version, before, changes)))
 
@@ -213,7 +213,7 @@ def listed(text: str) -> Table:
     return Table(policies, rules)
 
 
-def _restore(namespaces: Namespaces, netns: str, flavour: str, version: int, document: str) -> None:
+def restore(namespaces: Namespaces, netns: str, flavour: str, version: int, document: str) -> None:
     asked = f"change the rules of {flavour} for IPv{version}"
     argv = [_program(flavour, version, "restore"), "--noflush", "--wait", LOCK_PATIENCE]
     with namespaces.entered(netns):

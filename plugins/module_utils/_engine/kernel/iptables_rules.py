@@ -96,6 +96,8 @@ def rules_of(name: str, rules: Rules, version: int) -> dict[str, list[Rule]]:
     elif isinstance(rules, PublishRules):
         made = [list(_publish_rules(name, rules, version)), list(_hairpin_rules(name, rules, version))]
         chains = chains_of("publish", name)
+    elif not isinstance(rules, ForwardRules):
+        raise TypeError(f"{rules} have no chains in iptables")
     else:
         made = [list(_forward_rules(name, rules, version))]
         chains = chains_of("forward", name)

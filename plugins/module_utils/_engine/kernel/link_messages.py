@@ -27,6 +27,8 @@ BRIDGE_OPTIONS: dict[str, tuple[str, int]] = {
     "ageing_time": ("IFLA_BR_AGEING_TIME", 100),
     "vlan_filtering": ("IFLA_BR_VLAN_FILTERING", 1),
     "multicast_snooping": ("IFLA_BR_MCAST_SNOOPING", 1),
+    "nf_call_iptables": ("IFLA_BR_NF_CALL_IPTABLES", 1),
+    "nf_call_ip6tables": ("IFLA_BR_NF_CALL_IP6TABLES", 1),
 }
 _PORT_OPTIONS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MODE"}
 
@@ -46,6 +48,7 @@ class LinkReply:
     options: t.Mapping[str, t.Any]
     peer_index: int | None
     peer_nsid: int | None
+    qdisc: str
 
     @property
     def up(self) -> bool:
@@ -145,6 +148,7 @@ def parse_link(data: bytes) -> LinkReply:
         options=_options(info, kind) if info else {},
         peer_index=peer_index,
         peer_nsid=message.get_attr("IFLA_LINK_NETNSID") if kind == "veth" else None,
+        qdisc=message.get_attr("IFLA_QDISC") or "",
     )
 
 

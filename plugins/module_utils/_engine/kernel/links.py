@@ -155,6 +155,7 @@ class Links:
             master=self._name(netns, reply.master),
             up=reply.up,
             index=reply.index,
+            qdisc=reply.qdisc,
             **reply.options,
         )
         if other is None:
@@ -164,7 +165,8 @@ class Links:
     def _end(self, netns: str, reply: messages.LinkReply) -> Link:
         master = self._name(netns, reply.master)
         fields: dict[str, t.Any] = {"alias": reply.alias, "mac": reply.mac, "mtu": reply.mtu, "up": reply.up}
-        return Link(netns, reply.name, kind=reply.kind, master=master, index=reply.index, **fields)
+        fields.update(index=reply.index, qdisc=reply.qdisc)
+        return Link(netns, reply.name, kind=reply.kind, master=master, **fields)
 
     def _name(self, netns: str, index: int) -> str:
         if not index:

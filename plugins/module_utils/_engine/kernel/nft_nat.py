@@ -57,13 +57,13 @@ def _matches(name: str, rules: NatRules, version: int, excludes: bool) -> list[J
         found.append(match(destination, "@" + part(f"exclude{version}", name), "!="))
     found += [match(destination, network(text), "!=") for text in UNTRANSLATED[version]]
     if rules.not_out_interface:
-        found.insert(0, match(interface, _escaped(rules.not_out_interface), "!="))
+        found.insert(0, match(interface, escaped(rules.not_out_interface), "!="))
     if rules.out_interface:
-        found.insert(0, match(interface, _escaped(rules.out_interface)))
+        found.insert(0, match(interface, escaped(rules.out_interface)))
     return found
 
 
-def _escaped(interface: str) -> str:
+def escaped(interface: str) -> str:
     """nft takes a bare "*" at the end for a wildcard."""
     return interface[:-1] + "\\*" if interface.endswith("*") else interface
 

@@ -5,18 +5,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ..errors import UnsupportedError
-from ..model import Rules, Ruleset
-from . import iptables, nftables
+from ..model import ClampRules, Rules, Ruleset
+from . import iptables, mss, nftables
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
 
-def read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, str], Rules | None]:
+def read(
+    namespaces: Namespaces, netns: str, backend: str, purposes: t.Collection[str]
+) -> dict[tuple[str, str], Rules | None]:
     """{(purpose, network): rules}; rules are None where they are not exactly as write would leave them."""
+    found: dict[tuple[str, str], Rules | None] = {}
+    if set(purposes) - {"mss"}:
+        found.update(_read(namespaces, netns, backend))
+    if "mss" in purposes:
+        # Without the program nothing of ours can be there.
+        with contextlib.suppress(UnsupportedError):
+            found.update({("mss", name): rules for name, rules in mss.read(namespaces, netns, backend).items()})
+    return found
+
+
+def _read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, str], Rules | None]:
     if backend == "nftables":
         try:
             return nftables.read(namespaces, netns)
@@ -28,6 +42,12 @@ def read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, st
 
 def write(namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[tuple[Ruleset, Rules | None]]) -> None:
     """Replace what there is of each network, or delete it where its rules are None; all or nothing."""
+    clamps = [(ruleset.name, rules) for ruleset, rules in changes if ruleset.purpose == "mss"]
+    if clamps:
+        # Those of one purpose come together.
+        held = [(name, rules) for name, rules in clamps if rules is None or isinstance(rules, ClampRules)]
+        mss.write(namespaces, netns, backend, held)
+        return
     pairs = [((ruleset.purpose, ruleset.name), rules) for ruleset, rules in changes]
     if backend == "nftables":
         nftables.write(namespaces, netns, pairs)

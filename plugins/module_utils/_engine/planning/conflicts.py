@@ -17,6 +17,7 @@ from ..model import (
     Claim,
     Fact,
     File,
+    Limit,
     Link,
     Namespace,
     Route,
@@ -27,7 +28,7 @@ from ..model import (
 )
 from .ownership import owned
 from .state import Have, ends, netns_exists
-from .step import destination, dotted, place
+from .step import destination, dotted, place, shown_rate
 
 MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h
 
@@ -97,6 +98,8 @@ class _Check:
                 self._address(fact)
             elif isinstance(fact, Setting):
                 self._setting(fact)
+            elif isinstance(fact, Limit):
+                self._limit(fact)
             elif isinstance(fact, Namespace):
                 self._mark(fact, self.have.facts.get(fact.identity))
                 self._obstacle(fact)
@@ -115,7 +118,7 @@ class _Check:
             for end in ends(fact):
                 if end.master:
                     self._bridge(end.netns, end.master, fact)
-        device = fact.link if isinstance(fact, Address) else fact.device if isinstance(fact, Route) else None
+        device = fact.link if isinstance(fact, (Address, Limit)) else fact.device if isinstance(fact, Route) else None
         if device and not self._known(netns, device):
             self._missing(f"link {device}{place(netns)}", "netpath.egress.veth or netpath.egress.linux_bridge", fact)
 
@@ -238,6 +241,15 @@ class _Check:
             found, advice = self.have.unsettable[fact.identity]
             now = f", and is {have.value}" if isinstance(have, Setting) else ""
             raise UnsupportedError(f"set {dotted(fact.key)} to {fact.value}{place(fact.netns)}", found + now, advice)
+
+    def _limit(self, fact: Limit) -> None:
+        there = self.have.facts.get(fact.identity)
+        if isinstance(there, Limit) and there.foreign:
+            raise ConflictError(
+                f"limit {fact.link}{place(fact.netns)} to {shown_rate(fact.rate)}",
+                f"somebody else gave it the queueing discipline {there.foreign}",
+                f"Leave bandwidth out, or remove that one: tc qdisc del dev {fact.link} root",
+            )
 
     def _ports(self) -> None:
         added: dict[tuple[str, str], int] = {}

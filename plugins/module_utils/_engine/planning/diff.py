@@ -56,4 +56,4 @@ def _fields(fact: Fact, indent: str) -> list[str]:
 
 
 def _named_by_identity(fact: Fact) -> tuple[str, ...]:
-    return ("key", "path", "link", "cidr") if not hasattr(fact, "peer") else ()
+    return ("key", "path", "link", "cidr", "duplicate") if not hasattr(fact, "peer") else ()

@@ -17,6 +17,7 @@ from ..model import (
     File,
     Flows,
     Identity,
+    Limit,
     Link,
     Namespace,
     Route,
@@ -40,6 +41,8 @@ def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
         return is_ours(fact.alias)
     if isinstance(fact, Address):
         return _link_is_ours(facts, fact.netns, fact.link)
+    if isinstance(fact, Limit):
+        return not fact.foreign
     if isinstance(fact, Route):
         return fact.protocol == ROUTE_PROTOCOL
     if isinstance(fact, File):

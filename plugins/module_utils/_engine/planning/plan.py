@@ -20,6 +20,7 @@ from ..model import (
     Fact,
     File,
     Flows,
+    Limit,
     Link,
     Namespace,
     Route,
@@ -31,12 +32,13 @@ from ..model import (
     merged,
 )
 from . import conflicts, management_path, rule_conflicts
+from .drop_ins import manager_of
 from .ownership import owned, released_originals, restored_link, written_down
 from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Address, Claim, Setting, Route, Ruleset, File, Flows)
+_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Address, Claim, Setting, Route, Ruleset, File, Flows)
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,12 @@ def _order(fact: Fact) -> _Order:
     A gateway may be reached by a route that has none.
     """
     kind = _ORDER.index(type(fact))
+    if isinstance(fact, File) and manager_of(fact.path):
+        # Ahead of the links that it is about.
+        return (0, "", 0, True)
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
-    if isinstance(fact, (Address, Claim, Setting, Route)):
+    if isinstance(fact, (Limit, Address, Claim, Setting, Route)):
         return (2, fact.netns, kind, not isinstance(fact, Route) or bool(fact.gateway))
     return (0 if kind == 0 else 3, "", kind, True)
 
@@ -197,7 +202,7 @@ class _Planner:
             self.ledger = self.ledger.forgotten(fact.identity)
         elif owned(self.facts, have):
             self._delete(fact, have)
-        elif not isinstance(fact, (Address, File)) and not self._only_lent(fact):
+        elif not isinstance(fact, (Address, Limit, File)) and not self._only_lent(fact):
             conflicts.refuse_to_remove(have)
 
     def _only_lent(self, fact: Fact) -> bool:

@@ -19,6 +19,7 @@ from ..model import (
     File,
     Flows,
     Identity,
+    Limit,
     Link,
     Namespace,
     NatRules,
@@ -60,7 +61,7 @@ class Step:
         if isinstance(fact, Link):
             return Step(dataclasses.replace(fact, master=""), fact)
         for old, new in zip(_ends(self.before), _ends(self.after)):
-            if isinstance(fact, Address) and (fact.netns, fact.link) == (new.netns, new.name):
+            if isinstance(fact, (Address, Limit)) and (fact.netns, fact.link) == (new.netns, new.name):
                 return Step(None, dataclasses.replace(fact, netns=old.netns, link=old.name))
             if isinstance(fact, Route) and (fact.netns, fact.device) == (new.netns, new.name):
                 return Step(None, dataclasses.replace(fact, netns=old.netns, device=old.name))
@@ -93,6 +94,14 @@ def destination(route: Route) -> str:
     return "default" if route.destination in DEFAULT_DESTINATION.values() else route.destination
 
 
+def shown_rate(rate: int | None) -> str:
+    """Bits per second as tc and our options write them."""
+    for unit, word in ((10**9, "gbit"), (10**6, "mbit"), (10**3, "kbit")):
+        if rate and not rate % unit:
+            return f"{rate // unit}{word}"
+    return f"{rate}bit"
+
+
 def _link_name(link: Link) -> str:
     kind = f"{link.kind} " if link.kind else "link "
     return f"{kind}{link.name}{place(link.netns)}"
@@ -121,7 +130,12 @@ def _route_name(route: Route) -> str:
     return " ".join(words) + place(route.netns)
 
 
-_PURPOSES = {"nat": "source NAT", "publish": "published ports of", "forward": "accept in FORWARD for"}
+_PURPOSES = {
+    "nat": "source NAT",
+    "publish": "published ports of",
+    "forward": "accept in FORWARD for",
+    "mss": "clamp of the MSS for",
+}
 
 
 def _rules_name(ruleset: Ruleset) -> str:
@@ -152,6 +166,7 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"create namespace {f.name}" + (f" from {f.attach}" if f.attach else ""),
     Link: _create_link,
     Address: lambda f: f"add address {f.cidr} to {f.link}{place(f.netns)}",
+    Limit: lambda f: f"limit {f.link} to {shown_rate(f.rate)}{place(f.netns)}",
     Route: lambda f: f"add {_route_name(f)}",
     Setting: lambda f: f"set {dotted(f.key)} to {f.value}{place(f.netns)}",
     Ruleset: _create_rules,
@@ -163,6 +178,7 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"delete namespace {f.name}",
     Link: lambda f: f"delete {_link_name(f)}",
     Address: lambda f: f"delete address {f.cidr} from {f.link}{place(f.netns)}",
+    Limit: lambda f: f"lift the limit of {shown_rate(f.rate)} from {f.link}{place(f.netns)}",
     Route: lambda f: f"delete {_route_name(f)}",
     Setting: lambda f: f"unset {dotted(f.key)}{place(f.netns)}",
     Ruleset: lambda f: f"delete {_rules_name(f)}",
@@ -189,6 +205,10 @@ def _change(before: Fact, after: Fact) -> str:
         return f"set {dotted(after.key)} to {after.value} (was {before.value}){place(after.netns)}"
     if isinstance(after, Claim):
         return _CREATE[Claim](after)
+    if isinstance(after, Limit) and isinstance(before, Limit):
+        return f"limit {after.link} to {shown_rate(after.rate)} (was {shown_rate(before.rate)}){place(after.netns)}"
+    if isinstance(after, Address):
+        return f"add address {after.cidr} to {after.link} again{place(after.netns)}, as another host had it"
     if isinstance(after, Route):
         return f"replace {_route_name(after)}"
     changes = ", ".join(

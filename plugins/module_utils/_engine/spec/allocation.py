@@ -81,7 +81,7 @@ def _next(network: Network, version: int, free: t.Iterator[str]) -> str:
 def gateway_for(network: Network, cidr: str) -> str:
     """The gateway's bare address in the subnet of an address."""
     subnet = ipaddress.ip_interface(cidr).network
-    for gateway in network.gateways:
-        if ipaddress.ip_interface(gateway).network == subnet:
+    for home, gateway in zip(network.subnets, network.gateways):
+        if home == str(subnet):
             return gateway.split("/")[0]
     raise SpecError(f"{network.key}.gateway", f"none for {subnet}", "give one for each subnet")

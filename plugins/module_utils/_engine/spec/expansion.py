@@ -94,11 +94,13 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
         {
             "name": network.bridge,
             "network": network.name,
-            "addresses": list(network.gateways),
+            "addresses": list(dict.fromkeys(network.gateways)),
             "exclusive_addresses": ours,
             "mtu": mtu,
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
+            **network.link_settings,
+            "unmanaged": [namespace.host_end for namespace in network.namespaces],
         }
     )
     for namespace in network.namespaces:
@@ -106,6 +108,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
         if host.namespaces.get(namespace.name, "") is None:
             # Somebody else's loopback is theirs.
             options["netns"][-1]["loopback"] = False
+    options["ns_route"] += _routes(network)
     options["sysctl_forward"].append(
         {
             "network": network.name,
@@ -124,6 +127,8 @@ def _build_namespace(
     network: Network, namespace: NamespaceSpec, cidrs: tuple[str, ...], mtu: int | None, options: ModuleOptions
 ) -> None:
     options["netns"].append({"name": namespace.name, "network": network.name, "dns": namespace.dns})
+    # Where bridged packets pass the rules, what it sends to its own published port stays on the bridge.
+    hairpin = True if namespace.name in {entry.to for entry in network.publish} else network.hairpin
     options["veth"].append(
         {
             "name": namespace.host_end,
@@ -131,10 +136,15 @@ def _build_namespace(
             "master": network.bridge,
             "mtu": mtu,
             "isolated": network.isolated,
-            # Where bridged packets pass the rules, what it sends to its own published port stays on the bridge.
-            "hairpin": True if namespace.name in {entry.to for entry in network.publish} else None,
+            **({} if hairpin is None else {"hairpin": hairpin}),
+            "bandwidth": namespace.bandwidth,
             "addresses": [],
-            "peer": {"name": namespace.interface, "netns": namespace.name, "addresses": list(cidrs)},
+            "peer": {
+                "name": namespace.interface,
+                "netns": namespace.name,
+                "addresses": list(cidrs),
+                **network.link_settings,
+            },
         }
     )
     for version in (4, 6):
@@ -149,6 +159,16 @@ def _build_namespace(
                     "family": f"ipv{version}",
                 }
             )
+
+
+def _routes(network: Network) -> list[dict[str, t.Any]]:
+    """The host's routes to subnets that it has no address of, since their gateway is link-local."""
+    pairs = zip(network.subnets, network.gateways)
+    return [
+        {"dest": subnet, "device": network.bridge}
+        for subnet, gateway in pairs
+        if ipaddress.ip_interface(gateway).ip.is_link_local and values.family(subnet) == 6
+    ]
 
 
 def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool) -> dict[str, t.Any]:
@@ -190,6 +210,7 @@ def _forward(network: Network) -> dict[str, t.Any]:
         "uplink": network.uplink or None,
         "sources": list(network.subnets),
         "published": bool(network.publish),
+        "mss_clamp": network.mss_clamp,
         "backend": "iptables" if network.firewall == "iptables" else "auto",
     }
 
@@ -223,7 +244,9 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
     options["netns"] += [{"name": name, "state": "absent"} for name in sorted(gone)]
     _remove_links(network, host, options, gone, {network.bridge})
     if network.bridge in host.owners:
-        options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": list(network.gateways)})
+        addresses = list(dict.fromkeys(network.gateways))
+        options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": addresses})
+        options["ns_route"] += [{**route, "state": "absent"} for route in _routes(network)]
     options["sysctl_forward"].append({"network": network.name, "state": "restored"})
     options["nat_masquerade"].append({"name": network.name, "state": "absent"})
     options["forward_accept"].append({"name": network.name, "state": "absent"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import SpecError
-from ..model import FORWARD_BACKENDS, Choice, ForwardRules, Ruleset, Want
+from ..model import CLAMP_BACKENDS, FORWARD_BACKENDS, Choice, ClampRules, ForwardRules, Ruleset, Want
 from . import values
 from .schema import STATE, Options
 
@@ -18,6 +18,7 @@ OPTIONS: Options = {
     "uplink": {"type": "str"},
     "sources": {"type": "list", "elements": "str"},
     "published": {"type": "bool", "default": False},
+    "mss_clamp": {"type": "bool", "default": False},
     "backend": {"type": "str", "choices": ["auto", "iptables"], "default": "auto"},
     "netns": {"type": "str"},
     "state": STATE,
@@ -31,6 +32,8 @@ class Filters(t.Protocol):
         self, netns: str, asked: str, bridge: str, families: t.Collection[int]
     ) -> t.Sequence[tuple[str, str]]: ...
 
+    def nat_backend(self, netns: str, asked: str) -> tuple[str, str]: ...
+
     def default_uplinks(self, netns: str) -> t.Mapping[int, str]: ...
 
 
@@ -40,7 +43,7 @@ def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
     rulesets = {backend: Ruleset(netns, name, None, backend, "forward") for backend in FORWARD_BACKENDS}
     if options["state"] == "absent":
-        return Want(absent=tuple(rulesets.values()))
+        return Want(absent=(*rulesets.values(), *_clamps(netns, name, "").absent))
     rules = _rules(options, netns, host, key)
     families = {values.family(source) for source in rules.sources}
     found = host.forward_backends(netns, options["backend"], rules.bridge, families)
@@ -49,6 +52,18 @@ def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want
         tuple(Ruleset(netns, name, rules, backend, "forward") for backend in chosen),
         tuple(ruleset for backend, ruleset in rulesets.items() if backend not in chosen),
         choices=tuple(Choice(name, "forward", backend, reason) for backend, reason in found),
+    ) + _clamps(netns, name, rules.bridge if options["mss_clamp"] else "", host, options["backend"])
+
+
+def _clamps(netns: str, name: str, bridge: str, host: Filters | None = None, asked: str = "auto") -> Want:
+    """Rules that hold the segments of connections through a bridge, and none in any other back end."""
+    chosen, reason = host.nat_backend(netns, asked) if host and bridge else ("", "")
+    if chosen and chosen not in CLAMP_BACKENDS:
+        chosen, reason = "nftables", "a table of our own holds segments beside whatever else is in use"
+    return Want(
+        (Ruleset(netns, name, ClampRules(bridge), chosen, "mss"),) if chosen else (),
+        tuple(Ruleset(netns, name, None, other, "mss") for other in CLAMP_BACKENDS if other != chosen),
+        choices=(Choice(name, "mss", chosen, reason),) if chosen else (),
     )
 
 

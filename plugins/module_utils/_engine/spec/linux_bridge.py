@@ -8,8 +8,9 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import SpecError
-from ..model import Address, Fact, Link, Want
-from . import values
+from ..model import HOST, Address, Fact, File, Link, Want
+from ..planning.drop_ins import MANAGERS, drop_in
+from . import link_settings, values
 from .schema import NETWORK, STATE, Options
 
 MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h
@@ -28,21 +29,32 @@ OPTIONS: Options = {
     "ageing_time": {"type": "int"},
     "vlan_filtering": {"type": "bool"},
     "multicast_snooping": {"type": "bool"},
+    "nf_call_iptables": {"type": "bool"},
+    "nf_call_ip6tables": {"type": "bool"},
+    **link_settings.OPTIONS,
+    "unmanaged": {"type": "list", "elements": "str"},
     "up": {"type": "bool", "default": True},
     "network": NETWORK,
     "state": STATE,
 }
 
 
-def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
-    """Options of one bridge to facts."""
+class Managed(t.Protocol):
+    """Which programs manage links of the host."""
+
+    def managers(self) -> t.Collection[str]: ...
+
+
+def wanted(options: t.Mapping[str, t.Any], host: Managed, key: str = "") -> Want:
+    """Options of one bridge to facts. host is asked only where links are to be left alone."""
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
     name = values.new_interface_name(options["name"], f"{key}name")
     cidrs = [values.interface_address(v, f"{key}addresses[{i}]") for i, v in enumerate(options["addresses"] or [])]
     values.no_duplicates(cidrs, f"{key}addresses")
     addresses = tuple(Address(netns, name, cidr) for cidr in cidrs)
     if options["state"] == "absent":
-        return Want(absent=(Link(netns, name, kind="bridge"), *addresses))
+        drop_ins = [File(drop_in(manager, name).path) for manager in MANAGERS] if netns == HOST else []
+        return Want(absent=(Link(netns, name, kind="bridge"), *addresses, *drop_ins))
     ports = _ports(options, netns, name, key)
     bridge = Link(
         netns,
@@ -56,14 +68,26 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
         ageing_time=_seconds(options, "ageing_time", key, 0, 1000000),
         vlan_filtering=options["vlan_filtering"],
         multicast_snooping=options["multicast_snooping"],
+        nf_call_iptables=options["nf_call_iptables"],
+        nf_call_ip6tables=options["nf_call_ip6tables"],
         up=options["up"],
     )
-    facts: tuple[Fact, ...] = (bridge, *ports, *addresses)
+    facts: tuple[Fact, ...] = (bridge, *ports, *addresses, *link_settings.settings(options, bridge))
+    facts += _drop_ins(options, netns, name, host, key)
     return Want(
         facts,
         exclusive_addresses=frozenset([(netns, name)] if options["exclusive_addresses"] else []),
         exclusive_ports=frozenset([(netns, name)] if options["exclusive_ports"] else []),
     )
+
+
+def _drop_ins(options: t.Mapping[str, t.Any], netns: str, bridge: str, host: Managed, key: str) -> tuple[File, ...]:
+    if options["unmanaged"] is None:
+        return ()
+    if netns != HOST:
+        raise SpecError(f"{key}unmanaged", f"given for a bridge in namespace {netns}", "nobody else manages it there")
+    links = [values.interface_name(v, f"{key}unmanaged[{i}]") for i, v in enumerate(options["unmanaged"])]
+    return tuple(drop_in(manager, bridge, links, options["network"] or "") for manager in host.managers())
 
 
 def _ports(options: t.Mapping[str, t.Any], netns: str, bridge: str, key: str) -> tuple[Link, ...]:

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import SpecError
-from . import nat_masquerade, publish, values
+from . import link_settings, nat_masquerade, publish, values
 from .linux_bridge import MAX_PORTS
 from .publish import Entry
 from .resolv_conf import resolv_conf
@@ -44,6 +44,7 @@ NAMESPACE: Options = {
     "interface": {"type": "str", "default": "eth0"},
     "addresses": {"type": "raw", "default": "auto"},
     "dns": {"type": "dict", "options": DNS},
+    "bandwidth": {"type": "str", "default": "none"},
 }
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
@@ -52,9 +53,12 @@ OPTIONS: Options = {
     "gateway": {"type": "raw", "default": "first"},
     "mtu": {"type": "raw", "default": "auto"},
     "isolated": {"type": "bool", "default": False},
+    "hairpin": {"type": "bool"},
+    **link_settings.OPTIONS,
     "uplink": {"type": "str", "default": "auto"},
     "nat": {"type": "raw", "default": {}},
     "publish": {"type": "list", "elements": "dict", "options": publish.OPTIONS, "default": []},
+    "mss_clamp": {"type": "bool", "default": False},
     "firewall": {"type": "str", "choices": ["auto", "nftables", "iptables", "none"], "default": "auto"},
     "namespaces": {"type": "list", "elements": "raw", "default": []},
     "prefix": {"type": "str"},
@@ -71,6 +75,7 @@ class NamespaceSpec:
     interface: str
     addresses: tuple[str, ...] | None
     dns: t.Mapping[str, t.Any] | None
+    bandwidth: str
     key: str
 
     @property
@@ -81,7 +86,10 @@ class NamespaceSpec:
 
 @dataclass(frozen=True)
 class Network:
-    """One entry. gateways: an address with the prefix length of its subnet for each subnet. mtu 0 is the uplink's."""
+    """One entry. gateways: an address with its prefix length for each subnet, in their order. mtu 0 is the uplink's.
+
+    A link-local gateway may be that of several IPv6 subnets.
+    """
 
     name: str
     bridge: str
@@ -89,9 +97,12 @@ class Network:
     gateways: tuple[str, ...]
     mtu: int
     isolated: bool
+    hairpin: bool | None
+    link_settings: t.Mapping[str, t.Any]
     uplink: str
     nat: t.Mapping[str, t.Any]
     publish: tuple[Entry, ...]
+    mss_clamp: bool
     firewall: str
     namespaces: tuple[NamespaceSpec, ...]
     absent: bool
@@ -133,9 +144,12 @@ def _network(entry: t.Any, key: str) -> Network:
         gateways=_gateways(data["gateway"], subnets, f"{key}.gateway"),
         mtu=_mtu(data["mtu"], f"{key}.mtu"),
         isolated=data["isolated"],
+        hairpin=data["hairpin"],
+        link_settings={name: data[name] for name in link_settings.OPTIONS if data[name] is not None},
         uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
         nat=_nat(data["nat"], name, subnets, f"{key}.nat") if not absent else {"mode": "none"},
         publish=tuple(publish.entries(data["publish"], f"{key}.publish")) if not absent else (),
+        mss_clamp=data["mss_clamp"],
         firewall=data["firewall"],
         namespaces=tuple(_namespaces(data, subnets, key)),
         absent=absent,
@@ -196,9 +210,15 @@ def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ..
     if given == "first":
         return tuple(f"{type(n.network_address)(first_host(n))}/{n.prefixlen}" for n in networks)
     chosen: dict[values.IpNetwork, str] = {}
+    link_local = ""
     for i, item in enumerate([given] if isinstance(given, str) else values.as_list(given, key)):
         address = ipaddress.ip_address(values.address(item, f"{key}[{i}]"))
         home = next((network for network in networks if address in network), None)
+        if home is None and address.version == 6 and address.is_link_local:
+            if link_local:
+                raise SpecError(f"{key}[{i}]", f"{address} is a second link-local one", "give one")
+            link_local = f"{address}/64"
+            continue
         if home is None:
             raise SpecError(
                 f"{key}[{i}]", f"{address} is in none of {', '.join(subnets)}", "give an address of a subnet"
@@ -207,6 +227,8 @@ def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ..
             raise SpecError(f"{key}[{i}]", f"{address} is a second gateway for {home}", "give one for each subnet")
         chosen[home] = values.interface_address(f"{address}/{home.prefixlen}", f"{key}[{i}]")
     for network in networks:
+        if link_local and network.version == 6:
+            chosen.setdefault(network, link_local)
         if network not in chosen:
             raise SpecError(key, f"none for {network}", "give one for each subnet, or first")
     return tuple(chosen[network] for network in networks)
@@ -241,6 +263,7 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
                 interface=values.new_interface_name(options["interface"], f"{place}.interface"),
                 addresses=_addresses(options["addresses"], subnets, f"{place}.addresses"),
                 dns=_dns(options["dns"], f"{place}.dns"),
+                bandwidth=_bandwidth(options["bandwidth"], f"{place}.bandwidth"),
                 key=place,
             )
 
@@ -249,6 +272,12 @@ def _dns(dns: t.Mapping[str, t.Any] | None, key: str) -> t.Mapping[str, t.Any] |
     if dns:
         resolv_conf(dns, "", key)
     return dns
+
+
+def _bandwidth(text: str, key: str) -> str:
+    if text != "none":
+        values.bandwidth(text, key)
+    return text
 
 
 def _names(options: t.Mapping[str, t.Any], key: str) -> list[str]:

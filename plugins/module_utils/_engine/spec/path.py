@@ -38,10 +38,16 @@ _MODULES: dict[str, t.Any] = {
 }
 
 
-_LOOKING = (sysctl_forward, nat_masquerade, forward_accept)
+_LOOKING = (linux_bridge, sysctl_forward, nat_masquerade, forward_accept)
 
 
-class Host(sysctl_forward.RouterAdvertisements, nat_masquerade.Translators, forward_accept.Filters, t.Protocol):
+class Host(
+    linux_bridge.Managed,
+    sysctl_forward.Settings,
+    nat_masquerade.Translators,
+    forward_accept.Filters,
+    t.Protocol,
+):
     """What the path needs to know of a host."""
 
     def view(self) -> expansion.HostView: ...

@@ -27,14 +27,20 @@ OPTIONS: Options = {
 BRIDGE_NF_CALL = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables")
 
 
-class RouterAdvertisements(t.Protocol):
-    """Who learned the IPv6 default route from a router advertisement, in a namespace."""
+class Settings(t.Protocol):
+    """What the settings of a namespace depend on.
+
+    ra_uplinks: who learned the IPv6 default route from a router advertisement.
+    bridge_netfilter: whether br_netfilter is loaded.
+    """
 
     def ra_uplinks(self, netns: str) -> t.Sequence[str]: ...
 
+    def bridge_netfilter(self, netns: str) -> bool: ...
 
-def wanted(options: t.Mapping[str, t.Any], host: RouterAdvertisements, key: str = "") -> Want:
-    """Options to facts. host is asked only where IPv6 forwarding is switched on with accept_ra keep."""
+
+def wanted(options: t.Mapping[str, t.Any], host: Settings, key: str = "") -> Want:
+    """Options to facts. host is asked only where something depends on it."""
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
     user = options["network"] or ""
     if user:
@@ -49,6 +55,9 @@ def wanted(options: t.Mapping[str, t.Any], host: RouterAdvertisements, key: str 
         # First: forwarding with accept_ra 1 drops the default route that an advertisement gave.
         kept = {f"net/ipv6/conf/{uplink}/accept_ra": "2" for uplink in host.ra_uplinks(netns)}
         settings = {**kept, **settings}
+    if options["bridge_nf_call"] is False and not host.bridge_netfilter(netns):
+        # Off it is already.
+        settings = {name: value for name, value in settings.items() if name not in BRIDGE_NF_CALL}
     persist = bool(options["persist"]) and netns == HOST
     facts: list[Fact] = []
     for setting, value in settings.items():

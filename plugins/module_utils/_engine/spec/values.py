@@ -14,6 +14,7 @@ from ..errors import SpecError
 from ..model import MARK
 
 MAX_INTERFACE_NAME = 15  # IFNAMSIZ - 1 in the kernel's linux/if.h
+SMALLEST_RATE, LARGEST_RATE = 8 * 10**3, 100 * 10**9
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NETWORK = re.compile(r"[a-z0-9-]{1,32}")
 _SYSCTL_WORD = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -86,6 +87,15 @@ def number(value: t.Any, key: str, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise SpecError(key, f"{value!r} is out of range", f"allowed are {least} to {most}")
     return int(value)
+
+
+def bandwidth(value: t.Any, key: str) -> int:
+    """A rate in bit/s, of a text such as 10mbit or 1.5gbit."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([kmg]?)bit", str(value))
+    rate = round(float(found[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[found[2]]) // 8 * 8 if found else 0
+    if not SMALLEST_RATE <= rate <= LARGEST_RATE:
+        raise SpecError(key, f"{value!r} is no bandwidth", "allowed is the form 10mbit, from 8kbit to 100gbit")
+    return rate
 
 
 def address(value: t.Any, key: str) -> str:

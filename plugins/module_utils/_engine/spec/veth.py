@@ -8,9 +8,13 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import SpecError
-from ..model import Address, Link, Want
-from . import values
+from ..model import BURST_UNIT, Address, Limit, Link, Want
+from . import link_settings, values
 from .schema import NETWORK, STATE, Options
+
+# A burst lasts for 10 ms, and what would wait longer than 50 ms is dropped.
+SMALLEST_BURST, LARGEST_BURST = 8 * BURST_UNIT, 1024 * BURST_UNIT
+_BURSTS_A_SECOND, _QUEUES_A_SECOND = 100, 20
 
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
@@ -22,6 +26,8 @@ OPTIONS: Options = {
     "up": {"type": "bool", "default": True},
     "isolated": {"type": "bool"},
     "hairpin": {"type": "bool"},
+    "bandwidth": {"type": "str"},
+    **link_settings.OPTIONS,
     "peer": {
         "type": "dict",
         "options": {
@@ -31,6 +37,7 @@ OPTIONS: Options = {
             "mac": {"type": "str"},
             "addresses": {"type": "list", "elements": "str"},
             "up": {"type": "bool", "default": True},
+            **link_settings.OPTIONS,
         },
     },
     "network": NETWORK,
@@ -64,7 +71,26 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     )
     if not master and (options["isolated"] is not None or options["hairpin"] is not None):
         raise SpecError(f"{key}isolated", "the pair is on no bridge", "isolated and hairpin need master")
-    return Want((link,)) + _addresses(options, link, key) + _addresses(options["peer"], peer, f"{key}peer.")
+    addresses = _addresses(options, link, key) + _addresses(options["peer"], peer, f"{key}peer.")
+    settings = (*link_settings.settings(options, link), *link_settings.settings(options["peer"], peer))
+    return Want((link,)) + addresses + _limits(options, link, key) + Want(settings)
+
+
+def _limits(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
+    """The same limit on what each end sends, so in both directions."""
+    if options["bandwidth"] is None:
+        return Want()
+    ends = [end for end in (link, link.peer) if end]
+    if options["bandwidth"] == "none":
+        return Want(absent=tuple(Limit(end.netns, end.name) for end in ends))
+    rate = values.bandwidth(options["bandwidth"], f"{key}bandwidth")
+    limits = []
+    for end in ends:
+        # What a frame larger than the burst would be is dropped.
+        least = max(min(rate // 8 // _BURSTS_A_SECOND, LARGEST_BURST), SMALLEST_BURST, 2 * (end.mtu or 0))
+        burst = -(-least // BURST_UNIT) * BURST_UNIT
+        limits.append(Limit(end.netns, end.name, rate, burst, burst + rate // 8 // _QUEUES_A_SECOND))
+    return Want(tuple(limits))
 
 
 def _fields(link: Link) -> dict[str, t.Any]:

@@ -1,0 +1,196 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The largest segment that connections of a network may announce, held to what fits the route of both directions.
+
+In nftables that is a table of its own, in iptables two rules of each network in the chain FORWARD of the table mangle.
+The kernel only ever lowers the value (nft_exthdr, xt_TCPMSS).
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import typing as t
+
+from ..errors import KernelError, UnsupportedError
+from ..model import MARK, ClampRules
+from . import iptables
+from .iptables_rules import Rule, Table, comment_of
+from .nft import run
+from .nft_nat import escaped
+
+if t.TYPE_CHECKING:
+    from .namespaces import Namespaces
+
+TABLE, CHAIN = "netpath_egress_mss", "forward"
+Json = dict[str, t.Any]
+Changes = t.Sequence[tuple[str, t.Optional[ClampRules]]]
+Found = dict[str, t.Optional[ClampRules]]
+
+_TABLE: Json = {"family": "inet", "name": TABLE}
+_HERE: Json = {"family": "inet", "table": TABLE}
+_BASE: Json = {"type": "filter", "hook": "forward", "prio": -150, "policy": "accept"}
+_SYN: Json = {"match": {"op": "in", "left": {"payload": {"protocol": "tcp", "field": "flags"}}, "right": "syn"}}
+_CLAMP: Json = {"mangle": {"key": {"tcp option": {"name": "maxseg", "field": "size"}}, "value": {"rt": {"key": "mtu"}}}}
+_INTERFACES = {"iifname": "-i", "oifname": "-o"}
+
+
+def read(namespaces: Namespaces, netns: str, backend: str) -> Found:
+    """By network what holds it; None for what is not exactly as write would leave it."""
+    if backend == "nftables":
+        return parsed(_listed(namespaces, netns))
+    there = iptables.tables(namespaces, netns, backend, "mangle")
+    found: Found = {}
+    for name in sorted(set().union(*map(_networks, there.values()))):
+        rules = [_of_network(table, name) for table in there.values()]
+        bridge = _value(rules[0][0], "-i") if rules[0] else ""
+        intact = all(listed == iptables_rules(name, ClampRules(bridge)) for listed in rules)
+        found[name] = ClampRules(bridge) if intact else None
+    return found
+
+
+def write(namespaces: Namespaces, netns: str, backend: str, changes: Changes) -> None:
+    """Replace what holds each network, or delete it where its rules are None. Errors: KernelError."""
+    if backend == "nftables":
+        commands = transaction(_listed(namespaces, netns), changes)
+        asked = f"change table inet {TABLE}"
+        done = run(namespaces, netns, asked, ["-f", "-"], commands) if commands else None
+        if done and done.returncode:
+            raise KernelError(asked, f"nft says {' '.join(done.stderr.split())}", 0)
+        return
+    undo: list[tuple[int, list[Rule], list[Rule]]] = []
+    for version, table in iptables.tables(namespaces, netns, backend, "mangle").items():
+        old = [rule for name, _rules in changes for rule in _of_network(table, name)]
+        new = [rule for name, rules in changes if rules for rule in iptables_rules(name, rules)]
+        try:
+            _replace(namespaces, netns, backend, version, old, new)
+        except (KernelError, UnsupportedError):
+            for other, before, after in undo:
+                _replace(namespaces, netns, backend, other, after, before)
+            raise
+        undo.append((version, old, new))
+
+
+def _replace(
+    namespaces: Namespaces,
+    netns: str,
+    flavour: str,
+    version: int,
+    old: t.Sequence[Rule],
+    new: t.Sequence[Rule],
+) -> None:
+    """One family's rules, in one transaction."""
+    lines = [
+        " ".join([action, "FORWARD", *map(_quoted, rule)])
+        for action, rules in (("-D", old), ("-A", new))
+        for rule in rules
+    ]
+    if lines:
+        iptables.restore(namespaces, netns, flavour, version, "\n".join(["*mangle", *lines, "COMMIT", ""]))
+
+
+def iptables_rules(name: str, rules: ClampRules) -> list[Rule]:
+    """In the words and the order of iptables-save, for each family the same."""
+    matches = ("-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN", "-m", "comment", "--comment", MARK + name)
+    return [(side, rules.bridge, *matches, "-j", "TCPMSS", "--clamp-mss-to-pmtu") for side in _INTERFACES.values()]
+
+
+def _comment(rule: Json) -> str:
+    """So that the rules of a network come to the same place again."""
+    return str(rule.get("comment", ""))
+
+
+def _networks(table: Table) -> set[str]:
+    marks = map(comment_of, table.rules.get("FORWARD", []))
+    return {mark[len(MARK) :] for mark in marks if mark.startswith(MARK)}
+
+
+def _of_network(table: Table, name: str) -> list[Rule]:
+    return [rule for rule in table.rules.get("FORWARD", []) if comment_of(rule) == MARK + name]
+
+
+def _value(rule: Rule, option: str) -> str:
+    return rule[rule.index(option) + 1] if option in rule else ""
+
+
+def _quoted(word: str) -> str:
+    return json.dumps(word, ensure_ascii=False)
+
+
+def nft_rules(name: str, rules: ClampRules) -> list[Json]:
+    return [
+        {
+            **_HERE,
+            "chain": CHAIN,
+            "comment": MARK + name,
+            "expr": [
+                {"match": {"op": "==", "left": {"meta": {"key": side}}, "right": escaped(rules.bridge)}},
+                _SYN,
+                _CLAMP,
+            ],
+        }
+        for side in _INTERFACES
+    ]
+
+
+def _listed(namespaces: Namespaces, netns: str) -> list[Json]:
+    asked = f"read table inet {TABLE}"
+    done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
+    if done.returncode:
+        if os.strerror(errno.ENOENT) in done.stderr:
+            return []
+        raise KernelError(asked, f"nft says {' '.join(done.stderr.split())}", 0)
+    listed: list[Json] = json.loads(done.stdout)["nftables"]
+    return listed
+
+
+def parsed(listed: t.Sequence[Json]) -> Found:
+    """What our table, as nft lists it, holds for each network."""
+    by_name = _by_name(listed)
+    found: Found = {}
+    for name, rules in by_name.items():
+        sides = [rule["expr"][0].get("match", {}) for rule in rules if rule["expr"]]
+        bridge = str(sides[0].get("right", "")).replace("\\*", "*") if sides else ""
+        wanted = nft_rules(name, ClampRules(bridge))
+        same = [(rule["chain"], rule["expr"]) for rule in rules] == [(rule["chain"], rule["expr"]) for rule in wanted]
+        found[name] = ClampRules(bridge) if same and _is_sound(listed) else None
+    return found
+
+
+def _by_name(listed: t.Sequence[Json]) -> dict[str, list[Json]]:
+    found: dict[str, list[Json]] = {}
+    for item in listed:
+        comment = _comment(item.get("rule", {}))
+        if comment.startswith(MARK):
+            found.setdefault(comment[len(MARK) :], []).append(item["rule"])
+    return found
+
+
+def _is_sound(listed: t.Sequence[Json]) -> bool:
+    """Whether our chain is called as it shall be, and the table is not dormant."""
+    awake = all("flags" not in item["table"] for item in listed if "table" in item)
+    return awake and any(_BASE.items() <= item["chain"].items() for item in listed if "chain" in item)
+
+
+def transaction(listed: t.Sequence[Json], changes: Changes) -> list[Json]:
+    """The commands that make the table anew, with what stays in it; it goes with the last network."""
+    changed = dict(changes)
+    rules = [item["rule"] for item in listed if "rule" in item]
+    stay = [rule for rule in rules if _comment(rule)[len(MARK) :] not in changed]
+    added = [rule for name, wanted in changed.items() if wanted for rule in nft_rules(name, wanted)]
+    removal: list[Json] = [{"add": {"table": _TABLE}}, {"delete": {"table": _TABLE}}] if listed else []
+    if not stay and not added:
+        return removal[1:]
+    chains = {rule["chain"] for rule in stay} - {CHAIN}
+    return [
+        *removal,
+        {"add": {"table": _TABLE}},
+        {"add": {"chain": {**_HERE, "name": CHAIN, **_BASE}}},
+        *({"add": {"chain": {**_HERE, "name": name}}} for name in sorted(chains)),
+        *(
+            {"add": {"rule": {key: v for key, v in rule.items() if key != "handle"}}}
+            for rule in sorted([*stay, *added], key=_comment)
+        ),
+    ]

@@ -1,0 +1,44 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files by which systemd-networkd and NetworkManager leave our links alone.
+
+See systemd.network(5), networkctl(1), NetworkManager.conf(5).
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ..model import File
+from .ownership import FILE_MARK
+
+NETWORKD, NETWORK_MANAGER = "systemd-networkd", "NetworkManager"
+# The first file of networkd that matches a link decides.
+_PATHS = {
+    NETWORKD: "/etc/systemd/network/00-netpath-{}.network",
+    NETWORK_MANAGER: "/etc/NetworkManager/conf.d/90-netpath-{}.conf",
+}
+_TEXTS = {
+    NETWORKD: "[Match]\nName={}\n\n[Link]\nUnmanaged=yes\n",
+    NETWORK_MANAGER: "[keyfile]\nunmanaged-devices+={}\n",
+}
+MANAGERS = tuple(_PATHS)
+
+
+def manager_of(path: str) -> str:
+    """Whose file it is, or nothing."""
+    return next((name for name, form in _PATHS.items() if path.startswith(form.partition("{}")[0])), "")
+
+
+def drop_in(manager: str, bridge: str, links: t.Iterable[str] = (), network: str = "") -> File:
+    """The file that keeps one of them away from a bridge and links that belong to it."""
+    names = [_pattern(name) for name in (bridge, *links)]
+    listed = " ".join(names) if manager == NETWORKD else ";".join(f"interface-name:{name}" for name in names)
+    return File(_PATHS[manager].format(bridge), f"{FILE_MARK}{network}\n{_TEXTS[manager].format(listed)}")
+
+
+def _pattern(name: str) -> str:
+    """A name as both read it: whatever means something to them stands as one character of any kind."""
+    return re.sub(r"[^A-Za-z0-9_.@+-]", "?", name)

@@ -1,0 +1,215 @@
+"""IPv6 as networks need it: routed and translated, beside router advertisements, with duplicates and fe80::1."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import time
+import typing as t
+
+import pytest
+
+from tests.kernel.building import build, build_at_once, refusal, seen_from, settled
+from tests.kernel.run_module import Options, done, run
+from tests.lab import privilege, probe, snapshot
+from tests.lab.node import Node
+from tests.lab.world import GATEWAY6, World
+
+_OBSTACLE = privilege.obstacle()
+pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
+
+TARGET = probe.TARGETS[6]
+SUBNET = "fd00:22:33::/64"
+FORWARDING = "/proc/sys/net/ipv6/conf/all/forwarding"
+ACCEPT_RA = "/proc/sys/net/ipv6/conf/uplink0/accept_ra"
+BUILDERS = {"module by module": build, "at once": build_at_once}
+both_ways = pytest.mark.parametrize("builder", list(BUILDERS.values()), ids=list(BUILDERS))
+Builder = t.Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def world() -> t.Iterator[World]:
+    with World(nodes=0) as made:
+        yield made
+
+
+@pytest.fixture
+def node(world: World) -> t.Iterator[Node]:
+    with world.add_node() as made:
+        yield made
+
+
+def network(**more: t.Any) -> Options:
+    return {"name": "pods", "bridge": "br0", "subnets": [SUBNET], "namespaces": ["ns1"], **more}
+
+
+def built_and_removed(node: Node, builder: Builder, asked: Options, look: t.Callable[[], None]) -> None:
+    """Build a network, find nothing to do the second time, look, and remove it without a trace."""
+    before = settled(node)
+    assert node.call(builder, [asked])
+    assert node.call(builder, [asked]) == []
+    look()
+    assert node.call(builder, [asked], absent=True)
+    assert node.call(builder, [asked], absent=True) == []
+    assert snapshot.difference(before, settled(node)) == ""
+
+
+@both_ways
+@pytest.mark.parametrize("gateway", ["first", ["fe80::1"]], ids=["gateway of the subnet", "gateway fe80::1"])
+@pytest.mark.parametrize("nat", ["masquerade", "none"])
+def test_network_of_ipv6_alone(world: World, node: Node, builder: Builder, gateway: t.Any, nat: str) -> None:
+    via = ["ip", "-6", "route", "replace", SUBNET, "via", node.address6]
+    world.internet.run(via if nat == "none" else ["ip", "-6", "route", "flush", "root", SUBNET])
+
+    def look() -> None:
+        own = "fd00:22:33::2" if gateway == "first" else "fd00:22:33::1"
+        assert node.call(seen_from, "ns1", TARGET) == (node.address6 if nat == "masquerade" else own)
+        default = json.loads(node.run(["ip", "-n", "ns1", "-6", "-j", "route", "show", "default"]).stdout)
+        assert default[0]["gateway"] == ("fd00:22:33::1" if gateway == "first" else "fe80::1")
+        assert node.run(["cat", "/proc/sys/net/ipv4/ip_forward"]).stdout == "0\n"
+        assert node.run(["ip", "-4", "address", "show", "br0"]).stdout == ""
+
+    try:
+        built_and_removed(node, builder, network(gateway=gateway, nat=nat), look)
+    finally:
+        world.internet.run(["ip", "-6", "route", "flush", "root", SUBNET])
+
+
+def test_link_local_gateway_is_that_of_all_ipv6_subnets(node: Node) -> None:
+    subnets = ["10.22.33.0/24", SUBNET, "fd00:22:34::/64"]
+    addresses = ["10.22.33.9/24", "fd00:22:33::9/64", "fd00:22:34::9/64"]
+    namespaces = ["ns1", {"name": "ns2", "addresses": addresses}]
+    asked = network(subnets=subnets, gateway=["10.22.33.1", "fe80::1"], namespaces=namespaces)
+
+    def look() -> None:
+        assert node.call(seen_from, "ns2", TARGET) == node.address6
+        assert node.call(seen_from, "ns2", probe.TARGETS[4]) == node.address
+        for subnet in subnets[1:]:
+            assert "dev br0 proto 250" in node.run(["ip", "-6", "route", "show", subnet]).stdout
+
+    built_and_removed(node, build_at_once, asked, look)
+
+
+def advertise(lifetime: int) -> None:
+    """Send a router advertisement (RFC 4861, section 4.2) to all nodes of the segment."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
+        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        index = socket.if_nametoindex("uplink0")
+        raw.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, lifetime, 0, 0), ("ff02::1", 0, 0, index))
+
+
+def learned(node: Node) -> bool:
+    """Whether there is a default route from an advertisement."""
+    return bool(node.run(["ip", "-6", "route", "show", "default", "proto", "ra"]).stdout)
+
+
+def advertised(world: World, node: Node, lifetime: int, patience: float = 3.0) -> bool:
+    """Advertise, and wait until a node has taken it up."""
+    world.internet.call(advertise, lifetime)
+    give_up = time.monotonic() + patience
+    while learned(node) != (lifetime > 0) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    return learned(node) == (lifetime > 0)
+
+
+@pytest.fixture
+def advertised_node(world: World, node: Node) -> Node:
+    """A node whose IPv6 default route was learned from an advertisement alone."""
+    # A neighbour that says that it is no router is no gateway any more (RFC 4861, section 7.2.5).
+    world.internet.run(["sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/uplink0/forwarding"])
+    node.run(["ip", "-6", "route", "del", "default", "via", GATEWAY6])
+    assert advertised(world, node, 600)
+    return node
+
+
+@both_ways
+def test_learned_default_route_stays_when_forwarding_starts(
+    world: World, advertised_node: Node, builder: Builder
+) -> None:
+    node = advertised_node
+    assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "0\n1\n"
+
+    def look() -> None:
+        assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "1\n2\n"
+        assert learned(node)
+        assert node.call(seen_from, "ns1", TARGET) == node.address6
+        # Advertisements are still heard, those that end the route as well.
+        assert advertised(world, node, 0)
+        assert advertised(world, node, 600)
+
+    built_and_removed(node, builder, network(), look)
+    assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "0\n1\n"
+
+
+def test_without_keep_the_learned_route_is_lost(advertised_node: Node) -> None:
+    """What accept_ra keep is for."""
+    done(advertised_node, "sysctl_forward", {"ipv6": True, "accept_ra": "ignore"})
+    assert not learned(advertised_node)
+    assert advertised_node.run(["cat", ACCEPT_RA]).stdout == "1\n"
+
+
+STRANGER = """
+ip netns add stranger
+ip link add name other type veth peer name eth0 netns stranger
+ip link set other master br0 up
+ip -n stranger address add fd00:22:33::2/64 dev eth0 nodad
+ip -n stranger link set eth0 up
+"""
+
+
+@both_ways
+def test_address_of_another_host_is_reported_and_rolled_back(node: Node, builder: Builder) -> None:
+    asked = network(namespaces=[{"name": "ns1", "addresses": ["fd00:22:33::3/64"]}])
+    node.call(builder, [asked])
+    node.run(["sh", "-ec", STRANGER])
+    before = settled(node)
+    clash = network(namespaces=[*asked["namespaces"], {"name": "ns2", "addresses": ["fd00:22:33::2/64"]}])
+    found = refusal(node, builder, [clash])
+    assert found.kind == "ApplyError"
+    assert found.asked == "verify what was built"
+    assert "use fd00:22:33::2/64 on eth0: another host on the link has it. Choose another one" in found.found
+    assert found.rolled_back
+    if builder is build_at_once:
+        assert snapshot.difference(before, settled(node)) == ""
+
+
+def test_address_that_lost_detection_is_tried_again(node: Node) -> None:
+    """Detection may fail long after the run, when the link comes up again beside a newcomer."""
+    asked = network(namespaces=[{"name": "ns1", "addresses": ["fd00:22:33::2/64"]}])
+    node.call(build_at_once, [asked])
+    node.run(["sh", "-ec", "ip -n ns1 address del fd00:22:33::2/64 dev eth0;" + STRANGER])
+    node.run(["ip", "-n", "ns1", "address", "add", "fd00:22:33::2/64", "dev", "eth0"])
+
+    def await_failure() -> None:
+        give_up = time.monotonic() + 5
+        while "dadfailed" not in node.run(["ip", "-n", "ns1", "address", "show", "eth0"]).stdout:
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+
+    await_failure()
+    line = "add address fd00:22:33::2/64 to eth0 again in namespace ns1, as another host had it"
+    assert node.call(build_at_once, [asked], check=True) == [line]
+    assert refusal(node, build_at_once, [asked]).rolled_back
+    await_failure()
+    node.run(["ip", "netns", "del", "stranger"])
+    assert node.call(build_at_once, [asked]) == [line]
+    assert node.call(build_at_once, [asked]) == []
+    assert node.call(seen_from, "ns1", TARGET) == node.address6
+
+
+def test_bridge_checks_its_address_with_its_first_port(node: Node) -> None:
+    done(node, "netns", {"name": "ns1"})
+    done(node, "linux_bridge", {"name": "br0", "addresses": ["fd00:22:33::1/64"]})
+    done(node, "veth", {"name": "ve1", "master": "br0", "peer": {"name": "eth0", "netns": "ns1"}})
+    assert "tentative" not in node.run(["ip", "-6", "address", "show", "br0", "scope", "global"]).stdout
+
+
+def test_route_by_a_link_local_gateway_needs_its_device(node: Node) -> None:
+    done(node, "netns", {"name": "ns1"})
+    done(node, "veth", {"name": "ve1", "peer": {"name": "eth0", "netns": "ns1"}})
+    route: Options = {"netns": "ns1", "dest": "default", "gateway": "fe80::1"}
+    assert "device must be given" in run(node, "ns_route", route)["msg"]
+    line = "add route -6 default via fe80::1 dev eth0 in namespace ns1"
+    assert done(node, "ns_route", {**route, "device": "eth0"}) == [line]
+    assert done(node, "ns_route", {**route, "device": "eth0"}) == []
