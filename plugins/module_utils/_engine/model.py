@@ -158,8 +158,8 @@ class ForwardRules:
     sources: tuple[str, ...]
 
 
-NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
-FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy")
+NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy", "firewalld")
+FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
 Rules = t.Union[NatRules, ForwardRules]
 
 
@@ -167,7 +167,7 @@ Rules = t.Union[NatRules, ForwardRules]
 class Ruleset:
     """What a packet filter holds for one network. rules None means unreadable: edited by hand.
 
-    purpose: "nat" or "forward". backend: nftables, iptables-nft or iptables-legacy.
+    purpose: "nat" or "forward". backend: one of NAT_BACKENDS or of FORWARD_BACKENDS.
     """
 
     netns: str

@@ -140,7 +140,6 @@ class Machine:
 
 def _mount_all(folder: Path, rootfs: str) -> None:
     """Mount what nspawn needs, in the mount namespace of the node."""
-    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")  # nspawn leaves folders there when killed
     mount("cgroup2", _CGROUPS, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     Path(_MERGED).mkdir()
     # Without waiting for the disk, as a lab does not survive a crash of the machine. The kernel remembers that, and
@@ -149,6 +148,8 @@ def _mount_all(folder: Path, rootfs: str) -> None:
     layers = {"lowerdir": rootfs, "upperdir": f"{folder}/upper", "workdir": f"{folder}/work"}
     options = ",".join(f"{name}={_escaped(path)}" for name, path in layers.items())
     mount("overlay", _MERGED, "overlay", 0, f"{options},volatile")
+    # nspawn leaves folders there when killed. Last, as the layers may be below it.
+    mount("tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
 
 
 def _escaped(path: str) -> str:

@@ -123,7 +123,9 @@ def _build(recipe: str, base: Path | None, target: Path, tell: t.Callable[[str],
             raise
     if status != 0:
         end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
-        raise LabError("\n    ".join([f"the root file system of {recipe} failed with status {status}; its log ends:", *end]))
+        raise LabError(
+            "\n    ".join([f"the root file system of {recipe} failed with status {status}; its log ends:", *end])
+        )
     # The only way to the final name, so what has it is whole.
     (folder / "whole").rename(target)
     shutil.rmtree(folder)

@@ -9,7 +9,7 @@ import typing as t
 
 from ..errors import UnsupportedError
 from ..model import NatRules, Rules, Ruleset
-from . import iptables, nftables
+from . import firewalld, iptables, nftables, ufw
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -24,6 +24,10 @@ def read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, st
             # Without the program nothing of ours can be there; what needs it says so when it writes.
             return {}
         return {("nat", name): rules for name, rules in found.items()}
+    if backend == "firewalld":
+        return firewalld.read(netns)
+    if backend == "ufw":
+        return {("forward", name): rules for name, rules in ufw.read(namespaces, netns).items()}
     return iptables.read(namespaces, netns, backend, iptables.TABLES)
 
 
@@ -32,5 +36,9 @@ def write(namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[
     if backend == "nftables":
         pairs = [(ruleset.name, rules) for ruleset, rules in changes if rules is None or isinstance(rules, NatRules)]
         nftables.write(namespaces, netns, pairs)
+    elif backend == "firewalld":
+        firewalld.write(namespaces, netns, [((r.purpose, r.name), rules) for r, rules in changes])
+    elif backend == "ufw":
+        ufw.write(namespaces, netns, [(r.name, rules) for r, rules in changes])
     else:
         iptables.write(namespaces, netns, backend, [((r.purpose, r.name), rules) for r, rules in changes])

@@ -159,7 +159,7 @@ def _forward(network: Network) -> dict[str, t.Any]:
         "bridge": network.bridge,
         "uplink": network.uplink or None,
         "sources": list(network.subnets),
-        "backend": "iptables" if network.firewall == "iptables" else "auto",
+        "backend": network.firewall if network.firewall in ("iptables", "firewalld") else "auto",
     }
 
 

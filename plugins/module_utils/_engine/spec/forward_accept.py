@@ -17,7 +17,7 @@ OPTIONS: Options = {
     "bridge": {"type": "str"},
     "uplink": {"type": "str"},
     "sources": {"type": "list", "elements": "str"},
-    "backend": {"type": "str", "choices": ["auto", "iptables"], "default": "auto"},
+    "backend": {"type": "str", "choices": ["auto", "iptables", "firewalld"], "default": "auto"},
     "netns": {"type": "str"},
     "state": STATE,
 }

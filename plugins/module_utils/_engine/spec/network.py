@@ -45,7 +45,7 @@ OPTIONS: Options = {
     "isolated": {"type": "bool", "default": False},
     "uplink": {"type": "str", "default": "auto"},
     "nat": {"type": "raw", "default": {}},
-    "firewall": {"type": "str", "choices": ["auto", "nftables", "iptables", "none"], "default": "auto"},
+    "firewall": {"type": "str", "choices": ["auto", "nftables", "iptables", "firewalld", "none"], "default": "auto"},
     "namespaces": {"type": "list", "elements": "raw", "default": []},
     "prefix": {"type": "str"},
     "count": {"type": "int"},
@@ -123,7 +123,7 @@ def _network(entry: t.Any, key: str) -> Network:
         mtu=0 if data["mtu"] == "auto" else values.mtu(data["mtu"], f"{key}.mtu"),
         isolated=data["isolated"],
         uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
-        nat=_nat(data["nat"], name, subnets, f"{key}.nat") if not absent else {"mode": "none"},
+        nat=_nat(data["nat"], name, subnets, data["firewall"], f"{key}.nat") if not absent else {"mode": "none"},
         firewall=data["firewall"],
         namespaces=tuple(_namespaces(data, subnets, key)),
         absent=absent,
@@ -189,12 +189,12 @@ def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ..
     return tuple(chosen[network] for network in networks)
 
 
-def _nat(given: t.Any, name: str, subnets: tuple[str, ...], key: str) -> dict[str, t.Any]:
+def _nat(given: t.Any, name: str, subnets: tuple[str, ...], firewall: str, key: str) -> dict[str, t.Any]:
     data = checked({"mode": given} if isinstance(given, str) else given, NAT, key)
     if data["mode"] == "none":
         return data
     options = dict.fromkeys(nat_masquerade.OPTIONS)
-    request = {**options, **data, "name": name, "sources": list(subnets), "state": "present", "flush_conntrack": True}
+    request = {**options, **data, "name": name, "sources": list(subnets), "backend": firewall, "state": "present"}
     nat_masquerade.rules(request, f"{key}.")
     return data
 
