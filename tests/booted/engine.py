@@ -44,7 +44,7 @@ class Built(t.NamedTuple):
     backends: dict[str, dict[str, str]]
 
 
-class Refused(Exception):
+class RefusalError(Exception):
     """The engine refused or failed, in its own words."""
 
 
@@ -65,12 +65,12 @@ class Host:
         return self._run(["sh", "-ec", script], check=check)
 
     def build(self, *networks: Options, absent: bool = False, check: bool = False) -> Built:
-        """Bring networks to be, or to be no more. Errors: Refused."""
+        """Bring networks to be, or to be no more. Errors: RefusalError."""
         request = {"networks": list(networks), "state": "absent" if absent else "present"}
         asked = json.dumps({"request": request, "check": check}).encode()
         told = json.loads(self._run(["env", f"PYTHONPATH={_PLACE}", "python3", "-c", _RUN], asked))
         if "error" in told:
-            raise Refused(told["error"])
+            raise RefusalError(told["error"])
         return Built(told["actions"], told["backends"])
 
     def unreachable(self, *namespaces: str, families: str = "46") -> list[str]:

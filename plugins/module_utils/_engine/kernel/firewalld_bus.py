@@ -30,6 +30,7 @@ _KEEPS_IPTABLES = (2, 0)  # older ones flush the rules of everybody in iptables 
 _NAME = "org.fedoraproject.FirewallD1"
 _RUNTIME = "/org/fedoraproject/FirewallD1"
 _PERMANENT = f"{_RUNTIME}/config"
+_DOCKER_ZONE = "docker"
 _TIMEOUT = "60"  # seconds
 _TYPES: tuple[tuple[type, str], ...] = ((bool, "b"), (int, "i"), (str, "s"))
 _TEXTS = ("version", "short", "description")
@@ -99,7 +100,10 @@ class Firewalld:
             runtime = self._call(_RUNTIME, word, f"get{kind}Settings{suffix}", "s", name) if name in names else {}
             permanent = self._call(path, f"config.{word}", f"getSettings{suffix}") if path else {}
             one, other = comparable(_plain(runtime)), comparable(_plain(permanent))
+            bound = {*one.pop("interfaces", [])} ^ {*other.pop("interfaces", [])}
             fields = sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
+            if any(not _comes_back(name, interface) for interface in bound):
+                fields.append("interfaces")
             if (name in names) != bool(path) or fields:
                 yield f"{word} {name}" + (f" ({', '.join(fields)})" if fields else "")
 
@@ -187,6 +191,20 @@ def _rules_in_iptables(namespaces: Namespaces, version: str) -> str:
     return ""
 
 
+def _comes_back(zone: str, interface: str) -> bool:
+    """Whether somebody binds an interface to its zone again after each reload: Docker and NetworkManager do."""
+    if zone == _DOCKER_ZONE:
+        return True
+    manager = "org.freedesktop.NetworkManager"
+    words = [manager, "/org/freedesktop/NetworkManager", manager, "GetDeviceByIpIface", "s", interface]
+    try:
+        device = str(_asked(words)[0])
+        read = [manager, device, "org.freedesktop.DBus.Properties", "Get", "ss", f"{manager}.Device", "Managed"]
+        return bool(_plain_value(_asked(read)[0]))
+    except KernelError:
+        return False
+
+
 def _interface(name: str) -> str:
     return f"{_NAME}.{name}" if name else _NAME
 
@@ -214,7 +232,7 @@ def _written(settings: Settings) -> list[str]:
 
 def _asked(words: t.Sequence[str]) -> list[t.Any]:
     asked = f"ask firewalld for {words[3]}"
-    argv = ["busctl", "--system", "--json=short", f"--timeout={_TIMEOUT}", "call", "--", *words]
+    argv = ["busctl", "--system", "--auto-start=no", "--json=short", f"--timeout={_TIMEOUT}", "call", "--", *words]
     try:
         done = subprocess.run(
             argv, capture_output=True, encoding="utf-8", errors="replace", check=False, stdin=subprocess.DEVNULL
