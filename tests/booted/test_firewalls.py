@@ -118,7 +118,7 @@ def test_firewalld_and_what_is_in_its_runtime_alone(host: Host) -> None:
     assert "replace accept in FORWARD for pods in firewalld" in host.build(wider).actions
     host.build(PODS, absent=True)
     assert "https" in host.sh("firewall-cmd --zone=public --list-services")
-    assert "np-pods" not in host.sh("ls /etc/firewalld/policies; firewall-cmd --permanent --get-policies")
+    assert "np-pods" not in host.sh("ls -R /etc/firewalld; firewall-cmd --permanent --get-policies")
 
 
 @pytest.mark.usefixtures("firewalld")
@@ -128,6 +128,8 @@ def test_firewalld_puts_right_what_was_edited(host: Host) -> None:
         "firewall-cmd --policy=np-pods-fwd --remove-rich-rule='rule family=ipv4 source address=10.22.33.0/24 accept'",
         "firewall-cmd --permanent --policy=np-pods-fwd --add-service=ssh; firewall-cmd --reload",
         "firewall-cmd --policy=np-pods-fwd --add-service=ssh",
+        "firewall-cmd --zone=np-pods-zone --remove-interface=br0",
+        "firewall-cmd --permanent --zone=np-pods-zone --add-service=http; firewall-cmd --reload",
     ):
         host.sh(edit)
         assert host.build(PODS).actions == ["replace accept in FORWARD for pods in firewalld"], edit
@@ -143,7 +145,7 @@ def test_network_moves_when_firewalld_stops(host: Host) -> None:
     host.sh("systemctl stop firewalld")
     assert host.build(PODS).actions == ["delete accept in FORWARD for pods in firewalld"]
     assert host.unreachable("c1") == []
-    assert "np-" not in host.sh("ls /etc/firewalld/policies")
+    assert "np-" not in host.sh("ls -R /etc/firewalld")
     host.sh("systemctl start firewalld")
     assert host.build(PODS).actions == ["create accept in FORWARD for pods in firewalld"]
 

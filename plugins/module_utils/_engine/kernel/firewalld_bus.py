@@ -24,7 +24,7 @@ from . import iptables
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
-POLICIES = "/etc/firewalld/policies"
+FOLDERS = {"Policy": "/etc/firewalld/policies", "Zone": "/etc/firewalld/zones"}
 OLDEST = (0, 9)  # the first with policies
 _KEEPS_IPTABLES = (2, 0)  # older ones flush the rules of everybody in iptables when they reload
 _NAME = "org.fedoraproject.FirewallD1"
@@ -33,6 +33,7 @@ _PERMANENT = f"{_RUNTIME}/config"
 _DOCKER_ZONE = "docker"
 _TIMEOUT = "60"  # seconds
 _TYPES: tuple[tuple[type, str], ...] = ((bool, "b"), (int, "i"), (str, "s"))
+_SUFFIX = {"Policy": "", "Zone": "2"}  # of methods that take and give a dictionary
 _TEXTS = ("version", "short", "description")
 _TABLES = ("filter", "nat", "mangle", "raw", "security")
 
@@ -46,32 +47,44 @@ class Firewalld:
         self.version = version
         self.numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
-    def policy_names(self) -> set[str]:
-        """Names of policies, of either configuration."""
-        runtime = self._call(_RUNTIME, "policy", "getPolicies")
-        return {*runtime, *self._call(_PERMANENT, "config", "getPolicyNames")}
+    def names(self, kind: str) -> set[str]:
+        """Names of policies or zones, of either configuration. kind: Policy or Zone."""
+        return {*self._runtime_names(kind), *self._call(_PERMANENT, "config", f"get{kind}Names")}
 
-    def runtime_policy(self, name: str) -> Settings | None:
-        if name not in self._call(_RUNTIME, "policy", "getPolicies"):
+    def runtime(self, kind: str, name: str) -> Settings | None:
+        if name not in self._runtime_names(kind):
             return None
-        return _plain(self._call(_RUNTIME, "policy", "getPolicySettings", "s", name))
+        return _plain(self._call(_RUNTIME, kind.lower(), f"get{kind}Settings{_SUFFIX[kind]}", "s", name))
 
-    def permanent_policy(self, name: str) -> Settings | None:
-        path = self._permanent_path("Policy", name)
-        return _plain(self._call(path, "config.policy", "getSettings")) if path else None
+    def permanent(self, kind: str, name: str) -> Settings | None:
+        path = self._permanent_path(kind, name)
+        return _plain(self._call(path, f"config.{kind.lower()}", f"getSettings{_SUFFIX[kind]}")) if path else None
 
-    def change_runtime_policy(self, name: str, settings: Settings) -> None:
+    def change_policy(self, name: str, settings: Settings) -> None:
+        """Change a policy that is in the runtime configuration, there."""
         self._call(_RUNTIME, "policy", "setPolicySettings", "sa{sv}", name, *_written(settings))
 
-    def write_permanent_policy(self, name: str, settings: Settings | None) -> None:
-        """Replace a policy or, with settings None, remove it. firewalld's backup copy of a file of ours goes, too."""
-        path = self._permanent_path("Policy", name)
+    def bind(self, zone: str, interfaces: t.Collection[str]) -> None:
+        """Bind these interfaces, and no others, to a zone that is in the runtime configuration, there."""
+        bound = (self.runtime("Zone", zone) or {}).get("interfaces", [])
+        for interface in sorted({*bound} - {*interfaces}):
+            self._call(_RUNTIME, "zone", "removeInterface", "ss", zone, interface)
+        for interface in sorted({*interfaces} - {*bound}):
+            self._call(_RUNTIME, "zone", "changeZoneOfInterface", "ss", zone, interface)
+
+    def write_permanent(self, kind: str, name: str, settings: Settings | None) -> None:
+        """Replace a policy or zone or, with settings None, remove it. firewalld's copy of the old file goes."""
+        path = self._permanent_path(kind, name)
         if path:
-            self._call(path, "config.policy", "remove")
+            self._call(path, f"config.{kind.lower()}", "remove")
         if settings is not None:
-            self._call(_PERMANENT, "config", "addPolicy", "sa{sv}", name, *_written(settings))
+            given = {key: value for key, value in settings.items() if value != []}
+            self._call(_PERMANENT, "config", f"add{kind}{_SUFFIX[kind]}", "sa{sv}", name, *_written(given))
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{POLICIES}/{name}.xml.old")
+            os.unlink(f"{FOLDERS[kind]}/{name}.xml.old")
+
+    def default_zone(self) -> str:
+        return str(self._call(_RUNTIME, "", "getDefaultZone"))
 
     def zone_of(self, interface: str) -> str:
         """The zone that an interface is bound to; "" for one that only falls to the default zone."""
@@ -81,31 +94,27 @@ class Firewalld:
         self._call(_RUNTIME, "", "reload")
 
     def obstacle_to_reload(self, namespaces: Namespaces, ours: t.Collection[str]) -> str:
-        """What a reload would take from somebody, in words; "" for nothing. ours: policies that do not count."""
+        """What a reload would take from somebody, in words; "" for nothing. ours: what does not count."""
         if self._call(_RUNTIME, "", "queryPanicMode"):
             return "its panic mode is on"
-        different = [*self._unlike_in("Zone"), *self._unlike_in("Policy", ours), *self._unlike_elsewhere()]
+        different = [*self._unlike_in("Zone", ours), *self._unlike_in("Policy", ours), *self._unlike_elsewhere()]
         if different:
             return f"its runtime configuration is not the permanent one: {', '.join(different)}"
         if self.numbers >= _KEEPS_IPTABLES and self._property(_PERMANENT, "config", "FirewallBackend") != "iptables":
             return ""
         return _rules_in_iptables(namespaces, self.version)
 
-    def _unlike_in(self, kind: str, ours: t.Collection[str] = ()) -> t.Iterator[str]:
+    def _unlike_in(self, kind: str, ours: t.Collection[str]) -> t.Iterator[str]:
         """Zones or policies that are not the same in both configurations."""
-        word, suffix = kind.lower(), "2" if kind == "Zone" else ""
-        names = self._call(_RUNTIME, word, "getZones" if kind == "Zone" else "getPolicies")
-        for name in sorted({*names, *self._call(_PERMANENT, "config", f"get{kind}Names")} - {*ours}):
-            path = self._permanent_path(kind, name)
-            runtime = self._call(_RUNTIME, word, f"get{kind}Settings{suffix}", "s", name) if name in names else {}
-            permanent = self._call(path, f"config.{word}", f"getSettings{suffix}") if path else {}
-            one, other = comparable(_plain(runtime)), comparable(_plain(permanent))
+        for name in sorted(self.names(kind) - {*ours}):
+            runtime, permanent = self.runtime(kind, name), self.permanent(kind, name)
+            one, other = comparable(runtime or {}), comparable(permanent or {})
             bound = {*one.pop("interfaces", [])} ^ {*other.pop("interfaces", [])}
             fields = sorted(key for key in {*one, *other} if one.get(key) != other.get(key))
             if any(not _comes_back(name, interface) for interface in bound):
                 fields.append("interfaces")
-            if (name in names) != bool(path) or fields:
-                yield f"{word} {name}" + (f" ({', '.join(fields)})" if fields else "")
+            if (runtime is None) != (permanent is None) or fields:
+                yield f"{kind.lower()} {name}" + (f" ({', '.join(fields)})" if fields else "")
 
     def _unlike_elsewhere(self) -> t.Iterator[str]:
         permanent = self._call(_PERMANENT, "config.direct", "getSettings")
@@ -120,6 +129,10 @@ class Firewalld:
             entries = self._call(self._permanent_path("IPSet", name), "config.ipset", "getEntries")
             if sorted(self._call(_RUNTIME, "ipset", "getEntries", "s", name)) != sorted(entries):
                 yield f"ipset {name}"
+
+    def _runtime_names(self, kind: str) -> list[str]:
+        method = {"Policy": "getPolicies", "Zone": "getZones"}[kind]
+        return list(self._call(_RUNTIME, kind.lower(), method))
 
     def _permanent_path(self, kind: str, name: str) -> str:
         """The object of a zone, policy or ipset in the permanent configuration; "" if it is not in that."""
@@ -165,9 +178,9 @@ def running(netns: str) -> Firewalld | None:
     return found
 
 
-def files_of_policies(prefix: str) -> list[str]:
-    """Files of permanent policies, to which firewalld itself need not run."""
-    return sorted(glob.glob(f"{POLICIES}/{glob.escape(prefix)}*.xml"))
+def permanent_files(prefix: str) -> list[str]:
+    """Files of permanent policies and zones, to which firewalld itself need not run."""
+    return sorted(path for folder in FOLDERS.values() for path in glob.glob(f"{folder}/{glob.escape(prefix)}*.xml"))
 
 
 def comparable(settings: Settings) -> Settings:
@@ -223,7 +236,10 @@ def _written(settings: Settings) -> list[str]:
     words = [str(len(settings))]
     for key, value in settings.items():
         if isinstance(value, (list, tuple)):
-            words += [key, "as", str(len(value)), *value]
+            structures = [item for item in value if not isinstance(item, str)]
+            kind = f"({'s' * len(structures[0])})" if structures else "s"
+            words += [key, f"a{kind}", str(len(value))]
+            words += [word for item in value for word in (item if structures else [item])]
         else:
             kind = next(letter for known, letter in _TYPES if isinstance(value, known))
             words += [key, kind, str(value).lower() if kind == "b" else str(value)]
