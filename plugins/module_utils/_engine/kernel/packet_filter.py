@@ -51,20 +51,26 @@ def iptables_flavour(namespaces: Namespaces, netns: str) -> str:
 
 def forward_backends(
     namespaces: Namespaces, netns: str, asked: str, bridge: str, families: t.Collection[int]
-) -> list[tuple[str, str]]:
-    """(backend, why) for each filter that must let forwarded packets through; "" where only a person can do that."""
+) -> list[tuple[str, str, t.Collection[int]]]:
+    """(backend, why, families) for each filter that must let forwarded packets through.
+
+    The backend is "" where only a person can do that. A filter that knows one family alone is told about that one.
+    """
     found = []
     daemon = _require_firewalld(netns) if asked == "firewalld" else firewalld_bus.running(netns)
     if daemon:
         found.append(("firewalld", f"firewalld {daemon.version} rejects what it does not know"))
+    with_ufw: set[int] = set()
     for flavour in iptables.FLAVOURS:
         there = iptables.tables(namespaces, netns, flavour, "filter")
-        with_ufw = {version for version, table in there.items() if ufw.is_active(table, version)}
+        active = {version for version, table in there.items() if ufw.is_active(table, version)}
+        with_ufw |= active & set(families)
         for version in sorted(families):
-            found += _filters(flavour, version, there[version], with_ufw, daemon is not None)
+            found += _filters(flavour, version, there[version], active, daemon is not None)
     if asked == "iptables" and not any(backend in iptables.FLAVOURS for backend, _reason in found):
         found.append((iptables_flavour(namespaces, netns), "asked for"))
-    return _once(found) + [("", why) for why in foreign_drops(namespaces, netns, bridge, families, daemon is not None)]
+    found = _once(found) + [("", why) for why in foreign_drops(namespaces, netns, bridge, families, daemon is not None)]
+    return [(backend, why, with_ufw if backend == "ufw" else families) for backend, why in found]
 
 
 def _require_firewalld(netns: str) -> firewalld_bus.Firewalld:
