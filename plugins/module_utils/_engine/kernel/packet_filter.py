@@ -18,6 +18,7 @@ if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
 Json = dict[str, t.Any]
+Found = tuple[str, str, t.Collection[int]]  # back end, why, families
 _FAMILIES = {"ip": {4}, "ip6": {6}, "inet": {4, 6}}
 _FINAL = ("DROP", "REJECT")
 _FIREWALLD_TABLE = ("inet", "firewalld")
@@ -51,26 +52,25 @@ def iptables_flavour(namespaces: Namespaces, netns: str) -> str:
 
 def forward_backends(
     namespaces: Namespaces, netns: str, asked: str, bridge: str, families: t.Collection[int]
-) -> list[tuple[str, str, t.Collection[int]]]:
+) -> list[Found]:
     """(backend, why, families) for each filter that must let forwarded packets through.
 
     The backend is "" where only a person can do that. A filter that knows one family alone is told about that one.
     """
-    found = []
+    found: list[Found] = []
     daemon = _require_firewalld(netns) if asked == "firewalld" else firewalld_bus.running(netns)
     if daemon:
-        found.append(("firewalld", f"firewalld {daemon.version} rejects what it does not know"))
-    with_ufw: set[int] = set()
+        found.append(("firewalld", f"firewalld {daemon.version} rejects what it does not know", families))
     for flavour in iptables.FLAVOURS:
         there = iptables.tables(namespaces, netns, flavour, "filter")
-        active = {version for version, table in there.items() if ufw.is_active(table, version)}
-        with_ufw |= active & set(families)
+        with_ufw = {version for version, table in there.items() if ufw.is_active(table, version)}
         for version in sorted(families):
-            found += _filters(flavour, version, there[version], active, daemon is not None)
-    if asked == "iptables" and not any(backend in iptables.FLAVOURS for backend, _reason in found):
-        found.append((iptables_flavour(namespaces, netns), "asked for"))
-    found = _once(found) + [("", why) for why in foreign_drops(namespaces, netns, bridge, families, daemon is not None)]
-    return [(backend, why, with_ufw if backend == "ufw" else families) for backend, why in found]
+            told = _filters(flavour, version, there[version], with_ufw, daemon is not None)
+            found += [(backend, why, [version]) for backend, why in told]
+    if asked == "iptables" and not any(backend in iptables.FLAVOURS for backend, _reason, _families in found):
+        found.append((iptables_flavour(namespaces, netns), "asked for", families))
+    drops = foreign_drops(namespaces, netns, bridge, families, daemon is not None)
+    return _once(found) + [("", why, families) for why in drops]
 
 
 def _require_firewalld(netns: str) -> firewalld_bus.Firewalld:
@@ -96,14 +96,15 @@ def _filters(
         yield flavour, f"{why} (IPv{version})"
 
 
-def _once(found: t.Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Each back end once, with all reasons for it; "" stays as often as it is."""
+def _once(found: t.Sequence[Found]) -> list[Found]:
+    """Each back end once, with all reasons for it and all its families; "" stays as often as it is."""
     reasons: dict[str, list[str]] = {}
-    for backend, why in found:
-        if backend:
-            reasons.setdefault(backend, []).append(why)
-    told = [(backend, "; ".join(whys)) for backend, whys in reasons.items()]
-    return told + [(backend, why) for backend, why in found if not backend]
+    families: dict[str, set[int]] = {}
+    for backend, why, versions in found:
+        reasons.setdefault(backend, []).append(why)
+        families.setdefault(backend, set()).update(versions)
+    told: list[Found] = [(backend, "; ".join(whys), families[backend]) for backend, whys in reasons.items() if backend]
+    return told + [item for item in found if not item[0]]
 
 
 def _why_accept(table: iptables.Table, with_firewalld: bool) -> str:
