@@ -66,7 +66,7 @@ class _NoHost:
     def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
         return ("nftables", "")
 
-    def forward_backends(self, *_asked: t.Any) -> list[tuple[str, str]]:
+    def forward_backends(self, *_asked: t.Any) -> list[tuple[str, str, t.Collection[int]]]:
         return []
 
     def default_uplinks(self, _netns: str) -> dict[int, str]:

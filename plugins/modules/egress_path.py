@@ -101,7 +101,7 @@ options:
       firewall:
         description: What the rules are written for. With V(none) no rules are made.
         type: str
-        choices: [auto, nftables, iptables, none]
+        choices: [auto, nftables, iptables, firewalld, none]
         default: auto
       namespaces:
         description:

@@ -17,6 +17,11 @@ description:
   - An accept in one filter does not overrule a drop in another, so there is no table of our own for this. The rules go
     to a chain of their own that is called from where the decision falls, C(DOCKER-USER) where Docker runs, otherwise
     the chain C(FORWARD) of iptables, in the nft and in the legacy flavour.
+  - Where firewalld runs, the network gets a policy of its own in the runtime and in the permanent configuration. A new
+    policy takes a reload of firewalld. That is refused, and nothing is changed, where it would cost somebody
+    something, which is where the runtime configuration is not the permanent one, and, before firewalld 2, where there
+    are rules in iptables, all of which it would flush.
+  - Where ufw is active, the network gets route rules of ufw with our comment.
   - A chain of somebody else's in nftables that drops the packets cannot be overruled. It is named in a warning, and in
     RV(backends).
 extends_documentation_fragment:
@@ -59,8 +64,9 @@ options:
     description:
       - V(auto) writes rules where a filter of this host would drop the packets.
       - V(iptables) writes them for iptables also where nothing drops them yet.
+      - V(firewalld) requires that firewalld runs; with V(auto) it is told about the network where it does.
     type: str
-    choices: [auto, iptables]
+    choices: [auto, iptables, firewalld]
     default: auto
   netns: &netns
     description: Namespace of the rules, by its name. Without it, the one of the host.

@@ -13,7 +13,8 @@ author:
   - netpath.egress contributors (@netpath)
 description:
   - Translates the source addresses of packets from some networks when they leave this host, by rules in a table of its
-    own, C(inet netpath_egress), or with O(backend=iptables) in a chain of their own. Rules of others are not changed.
+    own, C(inet netpath_egress), or with O(backend) in a chain of iptables or a policy of firewalld. Rules of others are
+    not changed.
   - Traffic between the sources themselves is never translated.
   - Ports of this host can lead into the network. Sources of two networks that overlap, and ports that another network
     publishes or that a program of this host listens on, are refused.
@@ -101,9 +102,11 @@ options:
       - What the rules are written for. V(auto) takes V(nftables) where its program is there, as a table of our own
         works beside whatever else translates.
       - V(iptables) takes the flavour that is in use for NAT on this host, otherwise that of the command C(iptables).
+      - V(firewalld) makes a policy of firewalld, which must be running. It masquerades one network of each family, and
+        knows none of O(exclude), O(to_source), O(ports) and O(random_fully). It matches zones, not interfaces.
       - Where the rules were written for something else before, they move.
     type: str
-    choices: [auto, nftables, iptables]
+    choices: [auto, nftables, iptables, firewalld]
     default: auto
   netns: &netns
     description: Namespace of the rules, by its name. Without it, the one of the host.
@@ -201,7 +204,7 @@ backends:
       type: str
       sample: nat
     backend:
-      description: V(nftables), V(iptables-nft) or V(iptables-legacy).
+      description: V(nftables), V(iptables-nft), V(iptables-legacy) or V(firewalld).
       type: str
       sample: nftables
     reason:

@@ -55,7 +55,7 @@ class Host:
     def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
         return ("nftables", "chosen")
 
-    def forward_backends(self, *_asked: t.Any) -> t.Sequence[tuple[str, str]]:
+    def forward_backends(self, *_asked: t.Any) -> t.Sequence[tuple[str, str, t.Collection[int]]]:
         return []
 
     def default_uplinks(self, _netns: str) -> t.Mapping[int, str]:

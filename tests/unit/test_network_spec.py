@@ -214,7 +214,7 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
     "firewall of another kind": (
         [network(firewall="pf")],
         f"{KEY}.firewall",
-        "allowed are auto, nftables, iptables, none",
+        "allowed are auto, nftables, iptables, firewalld, none",
     ),
     "state of another kind": ([network(state="gone")], f"{KEY}.state", "allowed are present, absent"),
     "dns without servers": ([with_namespace(dns={})], f"{KEY}.namespaces[0].dns.servers", "missing. it is required"),

@@ -235,9 +235,9 @@ class ClampRules:
     bridge: str
 
 
-NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy", "firewalld")
 PUBLISH_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
-FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy")
+FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
 CLAMP_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 Rules = t.Union[NatRules, PublishRules, ForwardRules, ClampRules]
 
@@ -252,7 +252,7 @@ def places_of(rules: Rules | None) -> list[PortPlace]:
 class Ruleset:
     """What a packet filter holds for one network. rules None means unreadable: edited by hand.
 
-    purpose: "nat", "publish", "forward" or "mss". backend: nftables, iptables-nft or iptables-legacy.
+    purpose: "nat", "publish", "forward" or "mss". backend: one of the purpose's.
     """
 
     netns: str

@@ -103,8 +103,8 @@ class Observer:
 
     def forward_backends(
         self, netns: str, asked: str, bridge: str, families: t.Collection[int]
-    ) -> list[tuple[str, str]]:
-        """(backend, why) of each filter in a namespace that must let a bridge's packets through."""
+    ) -> list[tuple[str, str, t.Collection[int]]]:
+        """(backend, why, families) of each filter in a namespace that must let a bridge's packets through."""
         if not self.namespaces.exists(netns):
             return []
         return packet_filter.forward_backends(self.namespaces, netns, asked, bridge, families)

@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
     create = add("create", _create, "make a lab and wait until its nodes answer SSH")
     create.add_argument("lab")
-    create.add_argument("--node", action="append", default=[], metavar="NAME=RELEASE", help="a node; may be repeated")
+    create.add_argument(
+        "--node", action="append", default=[], metavar="NAME=RELEASE[+PACKAGE...]", help="a node; repeatable"
+    )
     create.add_argument("--nodes", type=int, metavar="N", help="node1 to nodeN, over which the releases take turns")
     create.add_argument("--releases", default=",".join(rootfs.RELEASES), help="for --nodes: default %(default)s")
     create.add_argument("--json", action="store_true", help="describe the lab as JSON")
@@ -97,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     destroy.add_argument("labs", nargs="*", metavar="lab")
     destroy.add_argument("--all", action="store_true")
     roots = add("rootfs", _rootfs, "make root file systems ahead of their use")
-    roots.add_argument("releases", nargs="*", metavar="release")
+    roots.add_argument("releases", nargs="*", metavar="release[+package...]")
     return parser
 
 

@@ -145,7 +145,7 @@ class Places:
 
 
 def make(nodes: t.Mapping[str, str], roots: t.Mapping[str, Path]) -> list[NodePlan]:
-    """Plan nodes, given as a mapping of names to releases."""
+    """Plan nodes, given as a mapping of names to recipes of their root file systems."""
     if not nodes:
         raise LabError("a lab needs a node at least")
     if len(nodes) > _MOST:
@@ -154,7 +154,8 @@ def make(nodes: t.Mapping[str, str], roots: t.Mapping[str, Path]) -> list[NodePl
         if not _NODE_NAME.fullmatch(name) or name in _RESERVED:
             raise LabError(f"{name!r} is no name for a node: it must be a host name, not of the lab's own")
     return [
-        NodePlan(name, release, number, str(roots[release])) for number, (name, release) in enumerate(nodes.items(), 1)
+        NodePlan(name, rootfs.release_of(recipe), number, str(roots[recipe]))
+        for number, (name, recipe) in enumerate(nodes.items(), 1)
     ]
 
 

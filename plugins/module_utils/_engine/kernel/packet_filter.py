@@ -12,14 +12,16 @@ import typing as t
 
 from ..errors import KernelError, UnsupportedError
 from ..model import Choice
-from . import iptables, nft
+from . import firewalld_bus, iptables, nft, ufw
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
 Json = dict[str, t.Any]
+Found = tuple[str, str, t.Collection[int]]  # back end, why, families
 _FAMILIES = {"ip": {4}, "ip6": {6}, "inet": {4, 6}}
 _FINAL = ("DROP", "REJECT")
+_FIREWALLD_TABLE = ("inet", "firewalld")
 
 
 def nat_backend(namespaces: Namespaces, netns: str, asked: str) -> tuple[str, str]:
@@ -28,6 +30,9 @@ def nat_backend(namespaces: Namespaces, netns: str, asked: str) -> tuple[str, st
         return asked, "asked for"
     if asked == "iptables":
         return iptables_flavour(namespaces, netns), "asked for"
+    if asked == "firewalld":
+        _require_firewalld(netns)
+        return asked, "asked for"
     if _there("nft"):
         return "nftables", "a table of our own translates beside whatever else is in use"
     return iptables_flavour(namespaces, netns), "the program nft is missing"
@@ -47,30 +52,76 @@ def iptables_flavour(namespaces: Namespaces, netns: str) -> str:
 
 def forward_backends(
     namespaces: Namespaces, netns: str, asked: str, bridge: str, families: t.Collection[int]
-) -> list[tuple[str, str]]:
-    """(backend, why) for each filter that must let forwarded packets through; "" where only a person can do that."""
-    found = []
+) -> list[Found]:
+    """(backend, why, families) for each filter that must let forwarded packets through.
+
+    The backend is "" where only a person can do that. A filter that knows one family alone is told about that one.
+    """
+    found: list[Found] = []
+    daemon = _require_firewalld(netns) if asked == "firewalld" else firewalld_bus.running(netns)
+    if daemon:
+        found.append(("firewalld", f"firewalld {daemon.version} rejects what it does not know", families))
     for flavour in iptables.FLAVOURS:
         there = iptables.tables(namespaces, netns, flavour, "filter")
-        reasons = {version: _why_accept(there[version]) for version in sorted(families)}
-        told = [f"{why} (IPv{version})" for version, why in reasons.items() if why]
-        if told:
-            found.append((flavour, "; ".join(told)))
-    if asked == "iptables" and not found:
-        found.append((iptables_flavour(namespaces, netns), "asked for"))
-    return found + [("", why) for why in foreign_drops(namespaces, netns, bridge, families)]
+        with_ufw = {version for version, table in there.items() if ufw.is_active(table, version)}
+        for version in sorted(families):
+            told = _filters(flavour, version, there[version], with_ufw, daemon is not None)
+            found += [(backend, why, [version]) for backend, why in told]
+    if asked == "iptables" and not any(backend in iptables.FLAVOURS for backend, _reason, _families in found):
+        found.append((iptables_flavour(namespaces, netns), "asked for", families))
+    drops = foreign_drops(namespaces, netns, bridge, families, daemon is not None)
+    return _once(found) + [("", why, families) for why in drops]
 
 
-def _why_accept(table: iptables.Table) -> str:
+def _require_firewalld(netns: str) -> firewalld_bus.Firewalld:
+    daemon = firewalld_bus.running(netns)
+    if daemon is None:
+        where = f"namespace {netns}" if netns else "this host"
+        raise UnsupportedError("use firewalld", f"it does not run in {where}", "Start it, or choose another back end")
+    return daemon
+
+
+def _filters(
+    flavour: str, version: int, table: iptables.Table, with_ufw: t.Collection[int], with_firewalld: bool
+) -> t.Iterator[tuple[str, str]]:
+    """Who filters by one family of one flavour and must be told, and why."""
+    drops = table.policies.get("FORWARD") == "DROP"
+    told_docker = iptables.DOCKER_USER in table.policies
+    if version in with_ufw and drops:
+        yield "ufw", f"ufw drops what no rule of it allows (IPv{version})"
+    if with_ufw and version not in with_ufw and drops and not told_docker:
+        yield "", f"ufw drops all of IPv{version}, which IPV6 in /etc/default/ufw switches off: set it to yes"
+    why = _why_accept(table, with_firewalld) if told_docker or not with_ufw else ""
+    if why:
+        yield flavour, f"{why} (IPv{version})"
+
+
+def _once(found: t.Sequence[Found]) -> list[Found]:
+    """Each back end once, with all reasons for it and all its families; "" stays as often as it is."""
+    reasons: dict[str, list[str]] = {}
+    families: dict[str, set[int]] = {}
+    for backend, why, versions in found:
+        reasons.setdefault(backend, []).append(why)
+        families.setdefault(backend, set()).update(versions)
+    told: list[Found] = [(backend, "; ".join(whys), families[backend]) for backend, whys in reasons.items() if backend]
+    return told + [item for item in found if not item[0]]
+
+
+def _why_accept(table: iptables.Table, with_firewalld: bool) -> str:
     if iptables.DOCKER_USER in table.policies:
         return "Docker filters what is forwarded, and leaves DOCKER-USER to others"
     if table.policies.get("FORWARD") == "DROP":
         return "the policy of FORWARD is DROP"
     last = next(reversed(table.rules.get("FORWARD", [])), ())
     target = last[last.index("-j") + 1] if "-j" in last else ""
-    if target in _FINAL and _is_unconditional(last):
+    if target in _FINAL and _is_unconditional(last) and not (with_firewalld and _is_of_firewalld(table)):
         return f"FORWARD ends with {target}"
     return ""
+
+
+def _is_of_firewalld(table: iptables.Table) -> bool:
+    """Whether firewalld itself writes the chain, with iptables as its own back end."""
+    return any(rule[-2:] == ("-j", "FORWARD_direct") for rule in table.rules.get("FORWARD", []))
 
 
 def _is_unconditional(rule: iptables.Rule) -> bool:
@@ -78,15 +129,20 @@ def _is_unconditional(rule: iptables.Rule) -> bool:
     return not matches or (matches[:2] == ("-m", "comment") and len(matches) == 4)
 
 
-def foreign_drops(namespaces: Namespaces, netns: str, bridge: str, families: t.Collection[int]) -> list[str]:
+def foreign_drops(
+    namespaces: Namespaces, netns: str, bridge: str, families: t.Collection[int], with_firewalld: bool
+) -> list[str]:
     """Why chains of somebody else's in nftables drop what the bridge forwards: an accept elsewhere does not help.
 
-    A chain in which a rule names the bridge is taken for one that was told about it.
+    A chain in which a rule names the bridge is taken for one that was told about it. with_firewalld: the daemon runs,
+    and so can be told about it.
     """
     found = []
     for chain in _forward_chains(namespaces, netns):
         where = f"{chain['family']} {chain['table']} {chain['name']}"
         if not _FAMILIES.get(chain["family"], set()) & set(families) or _is_of_iptables(chain):
+            continue
+        if with_firewalld and (chain["family"], chain["table"]) == _FIREWALLD_TABLE:
             continue
         rules = [item["rule"] for item in _nft(namespaces, netns, ["list", "chain", *where.split()]) if "rule" in item]
         ends = rules[-1]["expr"] if rules else []

@@ -10,7 +10,7 @@ import typing as t
 
 from ..errors import UnsupportedError
 from ..model import ClampRules, Rules, Ruleset
-from . import iptables, mss, nftables
+from . import firewalld, iptables, mss, nftables, ufw
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -37,6 +37,10 @@ def _read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, s
         except UnsupportedError:
             # Without the program nothing of ours can be there; what needs it says so when it writes.
             return {}
+    if backend == "firewalld":
+        return firewalld.read(netns)
+    if backend == "ufw":
+        return {("forward", name): rules for name, rules in ufw.read(namespaces, netns).items()}
     return iptables.read(namespaces, netns, backend, iptables.TABLES)
 
 
@@ -51,5 +55,9 @@ def write(namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[
     pairs = [((ruleset.purpose, ruleset.name), rules) for ruleset, rules in changes]
     if backend == "nftables":
         nftables.write(namespaces, netns, pairs)
+    elif backend == "firewalld":
+        firewalld.write(namespaces, netns, [((r.purpose, r.name), rules) for r, rules in changes])
+    elif backend == "ufw":
+        ufw.write(namespaces, netns, [(r.name, rules) for r, rules in changes])
     else:
         iptables.write(namespaces, netns, backend, pairs)

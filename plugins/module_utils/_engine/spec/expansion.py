@@ -211,7 +211,7 @@ def _forward(network: Network) -> dict[str, t.Any]:
         "sources": list(network.subnets),
         "published": bool(network.publish),
         "mss_clamp": network.mss_clamp,
-        "backend": "iptables" if network.firewall == "iptables" else "auto",
+        "backend": network.firewall if network.firewall in ("iptables", "firewalld") else "auto",
     }
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ..errors import SpecError
@@ -19,7 +20,7 @@ OPTIONS: Options = {
     "sources": {"type": "list", "elements": "str"},
     "published": {"type": "bool", "default": False},
     "mss_clamp": {"type": "bool", "default": False},
-    "backend": {"type": "str", "choices": ["auto", "iptables"], "default": "auto"},
+    "backend": {"type": "str", "choices": ["auto", "iptables", "firewalld"], "default": "auto"},
     "netns": {"type": "str"},
     "state": STATE,
 }
@@ -30,7 +31,7 @@ class Filters(t.Protocol):
 
     def forward_backends(
         self, netns: str, asked: str, bridge: str, families: t.Collection[int]
-    ) -> t.Sequence[tuple[str, str]]: ...
+    ) -> t.Sequence[tuple[str, str, t.Collection[int]]]: ...
 
     def nat_backend(self, netns: str, asked: str) -> tuple[str, str]: ...
 
@@ -47,11 +48,11 @@ def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want
     rules = _rules(options, netns, host, key)
     families = {values.family(source) for source in rules.sources}
     found = host.forward_backends(netns, options["backend"], rules.bridge, families)
-    chosen = [backend for backend, _reason in found if backend]
+    chosen = {backend: _of_families(rules, versions) for backend, _reason, versions in found if backend}
     return Want(
-        tuple(Ruleset(netns, name, rules, backend, "forward") for backend in chosen),
+        tuple(Ruleset(netns, name, chosen[backend], backend, "forward") for backend in chosen),
         tuple(ruleset for backend, ruleset in rulesets.items() if backend not in chosen),
-        choices=tuple(Choice(name, "forward", backend, reason) for backend, reason in found),
+        choices=tuple(Choice(name, "forward", backend, reason) for backend, reason, _versions in found),
     ) + _clamps(netns, name, rules.bridge if options["mss_clamp"] else "", host, options["backend"])
 
 
@@ -65,6 +66,11 @@ def _clamps(netns: str, name: str, bridge: str, host: Filters | None = None, ask
         tuple(Ruleset(netns, name, None, other, "mss") for other in CLAMP_BACKENDS if other != chosen),
         choices=(Choice(name, "mss", chosen, reason),) if chosen else (),
     )
+
+
+def _of_families(rules: ForwardRules, versions: t.Collection[int]) -> ForwardRules:
+    sources = (source for source in rules.sources if values.family(source) in versions)
+    return dataclasses.replace(rules, sources=tuple(sources))
 
 
 def _rules(options: t.Mapping[str, t.Any], netns: str, host: Filters, key: str) -> ForwardRules:

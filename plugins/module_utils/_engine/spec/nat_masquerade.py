@@ -24,7 +24,7 @@ OPTIONS: Options = {
     "ports": {"type": "str"},
     "random_fully": {"type": "bool", "default": False},
     "publish": {"type": "list", "elements": "dict", "options": publish.OPTIONS},
-    "backend": {"type": "str", "choices": ["auto", "nftables", "iptables"], "default": "auto"},
+    "backend": {"type": "str", "choices": ["auto", "nftables", "iptables", "firewalld"], "default": "auto"},
     "netns": {"type": "str"},
     "flush_conntrack": {"type": "bool", "default": True},
     "state": STATE,
@@ -95,6 +95,8 @@ def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
     )
     if found.out_interface and found.out_interface == found.not_out_interface:
         raise SpecError(f"{key}not_out_interface", "the same as out_interface", "no packet could match; leave one out")
+    if options["backend"] == "firewalld":
+        _check_for_firewalld(found, key)
     return found
 
 
@@ -109,6 +111,25 @@ def _exclude(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: str)
                 "leave these out of sources, or use mode none",
             )
     return found
+
+
+def _check_for_firewalld(rules: NatRules, key: str) -> None:
+    """Refuse what a policy of firewalld cannot say."""
+    beyond = {
+        "exclude": bool(rules.exclude),
+        "to_source": any(rules.to_source),
+        "ports": rules.ports is not None,
+        "random_fully": rules.random_fully,
+        "sources": len({values.family(source) for source in rules.sources}) < len(rules.sources),
+    }
+    for option, given in beyond.items():
+        if given:
+            found = "several of one family" if option == "sources" else "given"
+            raise SpecError(
+                f"{key}{option}",
+                f"{found}, which firewalld cannot translate",
+                "use auto or nftables: a table of our own works beside firewalld",
+            )
 
 
 def _interface(value: str | None, key: str) -> str:

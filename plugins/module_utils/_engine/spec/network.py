@@ -59,7 +59,7 @@ OPTIONS: Options = {
     "nat": {"type": "raw", "default": {}},
     "publish": {"type": "list", "elements": "dict", "options": publish.OPTIONS, "default": []},
     "mss_clamp": {"type": "bool", "default": False},
-    "firewall": {"type": "str", "choices": ["auto", "nftables", "iptables", "none"], "default": "auto"},
+    "firewall": {"type": "str", "choices": ["auto", "nftables", "iptables", "firewalld", "none"], "default": "auto"},
     "namespaces": {"type": "list", "elements": "raw", "default": []},
     "prefix": {"type": "str"},
     "count": {"type": "int"},
@@ -147,7 +147,7 @@ def _network(entry: t.Any, key: str) -> Network:
         hairpin=data["hairpin"],
         link_settings={name: data[name] for name in link_settings.OPTIONS if data[name] is not None},
         uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
-        nat=_nat(data["nat"], name, subnets, f"{key}.nat") if not absent else {"mode": "none"},
+        nat=_nat(data["nat"], name, subnets, data["firewall"], f"{key}.nat") if not absent else {"mode": "none"},
         publish=tuple(publish.entries(data["publish"], f"{key}.publish")) if not absent else (),
         mss_clamp=data["mss_clamp"],
         firewall=data["firewall"],
@@ -234,7 +234,7 @@ def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ..
     return tuple(chosen[network] for network in networks)
 
 
-def _nat(given: t.Any, name: str, subnets: tuple[str, ...], key: str) -> dict[str, t.Any]:
+def _nat(given: t.Any, name: str, subnets: tuple[str, ...], firewall: str, key: str) -> dict[str, t.Any]:
     if not isinstance(given, (str, dict)):
         modes = ", ".join(NAT["mode"]["choices"])
         raise SpecError(key, f"{given!r} is neither a mode nor a mapping", f"allowed modes are {modes}")
@@ -242,7 +242,7 @@ def _nat(given: t.Any, name: str, subnets: tuple[str, ...], key: str) -> dict[st
     if data["mode"] == "none":
         return data
     options = dict.fromkeys(nat_masquerade.OPTIONS)
-    request = {**options, **data, "name": name, "sources": list(subnets), "state": "present", "flush_conntrack": True}
+    request = {**options, **data, "name": name, "sources": list(subnets), "backend": firewall, "state": "present"}
     nat_masquerade.rules(request, f"{key}.")
     return data
 

@@ -1,0 +1,286 @@
+"""Networks beside the real firewalld, ufw and Docker: the path works, survives them, and leaves theirs as it was."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import typing as t
+
+import pytest
+
+from tests.booted.engine import Host, RefusalError
+from tests.lab.booted import requirements
+from tests.lab.booted.lab import Lab
+from tests.unit.asking import Options
+
+_OBSTACLE = requirements.obstacle()
+pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
+
+PACKAGES = "docker.io+firewalld+ufw"
+NODES = {"stable": f"bookworm+{PACKAGES}", "newer": f"trixie+{PACKAGES}+docker-cli"}
+PODS: Options = {
+    "name": "pods",
+    "bridge": "br0",
+    "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
+    "namespaces": ["c1"],
+}
+LAB: Options = {"name": "a-network-of-a-long-name", "subnets": ["10.44.0.0/24"], "namespaces": ["c2"]}
+_STATE = """
+find /etc/firewalld /etc/ufw /etc/default/ufw /etc/sysctl.d -type f -exec sha256sum {} + | sort -k2
+nft --stateless list ruleset
+for program in iptables-legacy ip6tables-legacy; do
+    for table in filter nat; do
+        [ ! -e /proc/net/ip_tables_names ] || ! grep -q $table /proc/net/ip_tables_names || $program -t $table -S
+    done
+done
+ip -br link | cut -d' ' -f1 | grep -v ^veth
+if systemctl is-active -q firewalld; then
+    firewall-cmd --list-all-zones
+    firewall-cmd --permanent --list-all-zones
+    firewall-cmd --get-policies
+fi
+"""
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[Lab]:
+    with Lab.create(f"walls-{os.getpid()}", NODES) as made:
+        yield made
+
+
+@pytest.fixture(params=NODES, scope="module")
+def host(lab: Lab, request: pytest.FixtureRequest) -> Host:
+    return Host(lab, request.param)
+
+
+def state(host: Host) -> list[str]:
+    """What is somebody else's in the node, in lines without what changes by itself."""
+    return [line for line in host.sh(_STATE).splitlines() if "counter" not in line]
+
+
+def difference(before: list[str], after: list[str]) -> str:
+    return "\n".join(difflib.unified_diff(before, after, lineterm="", n=0))
+
+
+_FOREIGN = """
+systemctl start firewalld
+firewall-cmd --permanent --zone=work --add-source=198.51.100.77
+firewall-cmd --permanent --new-policy=mine
+firewall-cmd --permanent --policy=mine --add-ingress-zone=work
+firewall-cmd --permanent --policy=mine --add-egress-zone=HOST
+firewall-cmd --permanent --policy=mine --add-service=http
+firewall-cmd --reload
+"""
+
+
+@pytest.fixture
+def firewalld(host: Host) -> t.Iterator[None]:
+    host.sh(_FOREIGN)
+    yield
+    host.sh("firewall-cmd --reload", check=False)
+    host.build(PODS, LAB, absent=True)
+    host.sh("systemctl stop firewalld; rm -rf /etc/firewalld/zones/* /etc/firewalld/policies/*")
+
+
+@pytest.mark.usefixtures("firewalld")
+def test_firewalld_lets_networks_through(host: Host) -> None:
+    before = state(host)
+    built = host.build(PODS)
+    assert "create accept in FORWARD for pods in firewalld" in built.actions
+    assert list(built.backends["forward"]) == ["firewalld"]
+    assert list(built.backends["nat"]) == ["nftables"]
+    assert host.unreachable("c1") == []
+    assert host.build(PODS).actions == []
+    assert "create accept in FORWARD for a-network-of-a-long-name in firewalld" in host.build(PODS, LAB).actions
+    assert host.unreachable("c1") + host.unreachable("c2", families="4") == []
+    for event in ("firewall-cmd --reload", "firewall-cmd --complete-reload", "systemctl restart firewalld"):
+        host.sh(event)
+        assert host.unreachable("c1") + host.unreachable("c2", families="4") == [], event
+        assert host.build(PODS, LAB).actions == [], event
+    host.build(LAB, absent=True)
+    assert host.unreachable("c1") == []
+    host.build(PODS, absent=True)
+    assert difference(before, state(host)) == ""
+
+
+@pytest.mark.usefixtures("firewalld")
+def test_firewalld_and_what_is_in_its_runtime_alone(host: Host) -> None:
+    host.sh("firewall-cmd --zone=public --add-service=http")
+    before = state(host)
+    with pytest.raises(RefusalError, match=r"reload.*zone public \(services\)"):
+        host.build(PODS)
+    assert difference(before, state(host)) == ""
+    host.sh("firewall-cmd --runtime-to-permanent")
+    host.build(PODS)
+    host.sh("firewall-cmd --zone=public --add-service=https")
+    # A change of what is there already, and its removal, need no reload.
+    wider = {**PODS, "subnets": [*PODS["subnets"], "10.22.35.0/24"]}
+    assert "replace accept in FORWARD for pods in firewalld" in host.build(wider).actions
+    host.build(PODS, absent=True)
+    assert "https" in host.sh("firewall-cmd --zone=public --list-services")
+    assert "np-pods" not in host.sh("ls -R /etc/firewalld; firewall-cmd --permanent --get-policies")
+
+
+@pytest.mark.usefixtures("firewalld")
+def test_firewalld_puts_right_what_was_edited(host: Host) -> None:
+    host.build(PODS)
+    for edit in (
+        "firewall-cmd --policy=np-pods-fwd --remove-rich-rule='rule family=ipv4 source address=10.22.33.0/24 accept'",
+        "firewall-cmd --permanent --policy=np-pods-fwd --add-service=ssh; firewall-cmd --reload",
+        "firewall-cmd --policy=np-pods-fwd --add-service=ssh",
+        "firewall-cmd --zone=np-pods-zone --remove-interface=br0",
+        "firewall-cmd --permanent --zone=np-pods-zone --add-service=http; firewall-cmd --reload",
+    ):
+        host.sh(edit)
+        assert host.build(PODS).actions == ["replace accept in FORWARD for pods in firewalld"], edit
+        assert host.unreachable("c1") == []
+        assert host.build(PODS).actions == []
+    host.sh("firewall-cmd --permanent --delete-policy=np-pods-fwd")
+    assert host.build(PODS).actions == ["replace accept in FORWARD for pods in firewalld"]
+
+
+@pytest.mark.usefixtures("firewalld")
+def test_network_moves_when_firewalld_stops(host: Host) -> None:
+    host.build(PODS)
+    host.sh("systemctl stop firewalld")
+    assert host.build(PODS).actions == ["delete accept in FORWARD for pods in firewalld"]
+    assert host.unreachable("c1") == []
+    assert "np-" not in host.sh("ls -R /etc/firewalld")
+    host.sh("systemctl start firewalld")
+    assert host.build(PODS).actions == ["create accept in FORWARD for pods in firewalld"]
+
+
+@pytest.mark.usefixtures("firewalld")
+def test_firewalld_translates(host: Host) -> None:
+    before = state(host)
+    host.build(PODS)
+    actions = host.build({**PODS, "firewall": "firewalld"}).actions
+    assert actions == [
+        "create source NAT pods in firewalld for 10.22.33.0/24, fd00:22:33::/64",
+        "delete source NAT pods",
+    ]
+    assert "netpath_egress" not in host.sh("nft list tables")
+    for event in ("true", "firewall-cmd --reload", "firewall-cmd --complete-reload"):
+        host.sh(event)
+        assert host.unreachable("c1") == [], event
+        assert host.build({**PODS, "firewall": "firewalld"}).actions == [], event
+    assert "delete source NAT pods in firewalld" in host.build(PODS).actions
+    assert host.unreachable("c1") == []
+    host.build(PODS, absent=True)
+    assert difference(before, state(host)) == ""
+
+
+@pytest.fixture
+def ufw(host: Host) -> t.Iterator[None]:
+    host.sh("ufw allow 22/tcp; ufw route allow in on lo out on uplink0 comment theirs; ufw --force enable")
+    yield
+    host.build(PODS, LAB, absent=True)
+    host.sh(
+        "sed -i s/IPV6=no/IPV6=yes/ /etc/default/ufw; ufw --force reset; rm -f /etc/ufw/*.rules.2*; nft flush ruleset"
+    )
+
+
+@pytest.mark.usefixtures("ufw")
+def test_ufw_lets_networks_through(host: Host) -> None:
+    before = state(host)
+    built = host.build(PODS)
+    assert list(built.backends["forward"]) == ["ufw"]
+    assert "create accept in FORWARD for pods in ufw" in built.actions
+    assert host.unreachable("c1") == []
+    assert host.build(PODS).actions == []
+    host.build(PODS, LAB)
+    for event in ("ufw reload", "systemctl restart ufw", "ufw disable; ufw --force enable"):
+        host.sh(event)
+        assert host.unreachable("c1") + host.unreachable("c2", families="4") == [], event
+        assert host.build(PODS, LAB).actions == [], event
+    host.build(LAB, absent=True)
+    host.build(PODS, absent=True)
+    assert difference(before, state(host)) == ""
+
+
+@pytest.mark.usefixtures("ufw")
+def test_ufw_puts_right_what_was_edited(host: Host) -> None:
+    host.build(PODS)
+    for edit in (
+        "iptables -F ufw-user-forward",
+        "ufw route delete allow in on br0 out on uplink0 from 10.22.33.0/24",
+        "ufw route allow in on br0 out on lo from 10.22.33.0/24 comment netpath:pods",
+    ):
+        host.sh(edit)
+        assert host.build(PODS).actions == ["replace accept in FORWARD for pods in ufw"], edit
+        assert host.unreachable("c1") == []
+        assert host.build(PODS).actions == []
+    # Then ufw does not filter any more, but its policy does.
+    host.sh("iptables -F FORWARD; ip6tables -F FORWARD")
+    moved = {
+        f"{verb} accept in FORWARD for pods in {kind}" for verb, kind in (("create", "iptables-nft"), ("delete", "ufw"))
+    }
+    assert set(host.build(PODS).actions) == moved
+    assert host.unreachable("c1") == []
+
+
+@pytest.mark.usefixtures("ufw")
+def test_ufw_rule_of_somebody_elses_stays(host: Host) -> None:
+    host.sh("ufw route allow in on br0 out on uplink0 from 10.22.33.0/24 comment theirs")
+    before = state(host)
+    with pytest.raises(RefusalError, match="somebody else's"):
+        host.build(PODS)
+    assert difference(before, state(host)) == ""
+
+
+@pytest.mark.usefixtures("ufw")
+def test_ufw_with_ipv6_switched_off(host: Host) -> None:
+    host.sh("sed -i s/IPV6=yes/IPV6=no/ /etc/default/ufw; ufw reload")
+    told = host.build(PODS).backends["forward"]
+    assert "IPV6 in /etc/default/ufw" in told[""]
+    assert host.unreachable("c1", families="4") == []
+    assert host.unreachable("c1", families="6") != []
+
+
+_CONTAINER = """
+sysctl -qw net.ipv4.ip_forward=0
+systemctl start docker
+tar -C / -ch bin/sleep lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/libc.so.6 | docker import - theirs
+docker run -d --restart always --stop-timeout 0 -p 8080:80 --name theirs theirs /bin/sleep 6000
+# Docker itself makes some chains anew when it starts.
+systemctl restart docker
+"""
+
+
+@pytest.fixture
+def docker(host: Host) -> t.Iterator[None]:
+    host.sh(_CONTAINER)
+    yield
+    host.build(PODS, LAB, absent=True)
+    host.sh(
+        "docker rm -f theirs; systemctl stop docker docker.socket containerd; ip link delete docker0;"
+        " iptables -P FORWARD ACCEPT; nft flush ruleset; sysctl -qw net.ipv4.ip_forward=0"
+    )
+
+
+@pytest.mark.usefixtures("docker")
+def test_docker_and_its_containers_keep_their_rules(host: Host) -> None:
+    before = state(host)
+    assert "hook forward priority filter; policy drop;" in "\n".join(before)
+    built = host.build(PODS)
+    assert list(built.backends["forward"]) == ["iptables-nft"]
+    assert "DOCKER-USER" in built.backends["forward"]["iptables-nft"]
+    assert host.unreachable("c1") == []
+    assert host.build(PODS).actions == []
+    host.sh("systemctl restart docker")
+    assert host.unreachable("c1") == []
+    assert host.build(PODS).actions == []
+    assert "theirs" in host.sh("docker ps")
+    host.build(PODS, absent=True)
+    assert difference(before, state(host)) == ""
+
+
+def test_docker_that_comes_later(host: Host) -> None:
+    host.sh("sysctl -qw net.ipv4.ip_forward=0")
+    host.build(PODS)
+    host.sh("systemctl start docker")
+    actions = host.build(PODS).actions
+    assert actions == ["create accept in FORWARD for pods in iptables-nft"]
+    assert host.unreachable("c1") == []
+    host.build(PODS, absent=True)
+    host.sh("systemctl stop docker docker.socket containerd; ip link delete docker0; nft flush ruleset")
