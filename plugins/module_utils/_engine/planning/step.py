@@ -138,7 +138,11 @@ def _create_rules(ruleset: Ruleset) -> str:
 
 
 def _flows_name(flows: Flows) -> str:
-    words = [str(flows.count), *([flows.protocol] if flows.protocol else []), "tracked connection" + "s" * (flows.count != 1)]
+    words = [
+        str(flows.count),
+        *([flows.protocol] if flows.protocol else []),
+        "tracked connection" + "s" * (flows.count != 1),
+    ]
     words += [f"from {flows.source}"] if flows.source else []
     words += [f"to {flows.destination}"] if flows.destination else []
     return " ".join(words) + place(flows.netns)
