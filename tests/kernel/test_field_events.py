@@ -35,7 +35,7 @@ PODS: Options = {
 }
 INSIDE = ("10.22.33.2", "fd00:22:33::2")
 SECOND = ("198.18.99.1", "2001:db8:18::9901")
-FIRST_UPLINK = "uplink0"
+FIRST_UPLINK, RENAMED = "uplink0", "wan0"
 PORTS = "tcp 8080 to 10.22.33.2:7070, tcp 8080 to [fd00:22:33::2]:7070"
 NAT_AGAIN = "create source NAT pods for 10.22.33.0/24, fd00:22:33::/64"
 PORTS_AGAIN = f"create published ports of pods: {PORTS}"
@@ -49,8 +49,11 @@ IN_C1 = "in namespace c1"
 
 
 def uplink_is(new: str, *rules: str) -> list[str]:
-    """What a network notes when its uplink is another one, and what it does about its rules."""
+    """What a network notes when its uplink is another one or has another name, and what it does about its rules."""
     notes = [f"note that pods needs net.ipv{version}.conf.{new}.forwarding = 1" for version in (4, 6)]
+    if new == RENAMED:
+        gone = [f"note that pods no longer needs net.ipv{version}.conf.{FIRST_UPLINK}.forwarding" for version in (4, 6)]
+        notes = [*gone, *notes]
     return [*notes, *rules, "rewrite /etc/sysctl.d/90-netpath-egress.conf"]
 
 
@@ -107,13 +110,13 @@ EVENTS = {
         """ip link set UP down; ip link set UP name wan0; ip link set wan0 up
         ip route replace default via 198.18.0.1 dev wan0
         ip address replace OWN6/64 dev wan0 nodad; ip -6 route replace default via 2001:db8:18::1 dev wan0""",
-        uplink_is("wan0"),
+        uplink_is(RENAMED),
     ),
     "uplink renamed, FORWARD drops": Event(
         """ip link set UP down; ip link set UP name wan0; ip link set wan0 up
         ip route replace default via 198.18.0.1 dev wan0
         ip address replace OWN6/64 dev wan0 nodad; ip -6 route replace default via 2001:db8:18::1 dev wan0""",
-        uplink_is("wan0", "replace accept in FORWARD for pods in iptables-nft"),
+        uplink_is(RENAMED, "replace accept in FORWARD for pods in iptables-nft"),
         ALL,
         drop=True,
     ),

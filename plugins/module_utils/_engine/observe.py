@@ -119,6 +119,7 @@ class _Observation:
             protected,
             self._inhabitants(),
             self._unattachable(),
+            self._pointless(),
             self._unsettable(),
             self._listeners(),
         )
@@ -309,6 +310,16 @@ class _Observation:
         paths = {fact.attach for fact in self.want.facts if isinstance(fact, Namespace) and fact.attach}
         obstacles = {path: obstacle_to_attach(path) for path in sorted(paths)}
         return {path: obstacle for path, obstacle in obstacles.items() if obstacle}
+
+    def _pointless(self) -> list[Claim]:
+        users = {(fact.user, fact.netns) for fact in self.want.facts if isinstance(fact, Claim)}
+        known = [claim for user, netns in sorted(users) for claim in self.ledger.claims_of(user, netns)]
+        return [
+            claim
+            for claim in known
+            for name in [interface_of(claim.key)]
+            if name and self.namespaces.exists(claim.netns) and not self.links.get(claim.netns, name)
+        ]
 
     def _unsettable(self) -> dict[Identity, tuple[str, str]]:
         """Of an interface, or in a namespace, that is still to come, a setting may be still to come as well."""

@@ -68,6 +68,7 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
             planner.remove(fact)
     for user, netns, start in sorted(want.released):
         planner.release(user, netns, start)
+    planner.end(claim for claim in have.pointless if claim.identity not in planner.named)
     planner.converge_all()
     planner.write_sysctl_file()
     management_path.check(planner.steps, have)
@@ -212,11 +213,14 @@ class _Planner:
             self.add(Step(have, target))
         self.ledger = self.ledger.forgotten(have.identity)
 
-    def release(self, user: str, netns: str, start: str) -> None:
-        """End a user's claims, and put back what nobody claims any more."""
-        for claim in self.ledger.claims_of(user, netns, start):
+    def end(self, claims: t.Iterable[Claim]) -> None:
+        for claim in claims:
             self.add(Step(claim, None))
             self.ledger = self.ledger.unclaimed(claim)
+
+    def release(self, user: str, netns: str, start: str) -> None:
+        """End a user's claims, and put back what nobody claims any more."""
+        self.end(self.ledger.claims_of(user, netns, start))
         staying = self.ledger
         for fact in self.want.facts:
             staying = staying.claimed(fact) if isinstance(fact, Claim) else staying

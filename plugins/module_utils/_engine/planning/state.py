@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..ledger import EMPTY, Ledger
-from ..model import HOST, Address, Fact, Identity, Link, Namespace, Route, Setting
+from ..model import HOST, Address, Claim, Fact, Identity, Link, Namespace, Route, Setting
 from .step import Step
 
 FORWARD4 = "net/ipv4/ip_forward"
@@ -28,6 +28,7 @@ class Have:
     protected: links of this namespace that carry the management path, with the reason.
     inhabitants: (PID, command) of the processes in namespaces that shall go.
     unattachable: paths that are to be attached and are no network namespaces, with what they are.
+    pointless: claims of those who ask now on settings of interfaces that are gone.
     unsettable: settings that exist nowhere here or can only be read, with the reason and what to do.
     listeners: who listens on ports that shall be published, in words, by (netns, family, protocol, port).
     """
@@ -38,6 +39,7 @@ class Have:
     protected: t.Mapping[str, str] = field(default_factory=dict)
     inhabitants: t.Mapping[str, t.Sequence[tuple[int, str]]] = field(default_factory=dict)
     unattachable: t.Mapping[str, str] = field(default_factory=dict)
+    pointless: t.Sequence[Claim] = ()
     unsettable: t.Mapping[Identity, tuple[str, str]] = field(default_factory=dict)
     listeners: t.Mapping[tuple[str, int, str, int], str] = field(default_factory=dict)
 
