@@ -175,6 +175,22 @@ EXAMPLES = r"""
         ports: 1024-65535
         random_fully: true
 
+- name: Lead a port of the host to a namespace, in both families
+  netpath.egress.nat_masquerade:
+    name: pods
+    sources:
+      - 10.22.33.0/24
+      - fd00:22:33::/64
+    not_out_interface: br0
+    publish:
+      - port: 8080
+        to: 10.22.33.2:80
+      - port: 8080
+        to: "[fd00:22:33::2]:80"
+      - port: 30000-30100
+        protocol: udp
+        to: 10.22.33.2
+
 - name: Stop translating a network
   netpath.egress.nat_masquerade:
     name: lab

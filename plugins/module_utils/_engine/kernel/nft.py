@@ -8,6 +8,7 @@ See nft(8), libnftables-json(5).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import json
@@ -17,6 +18,7 @@ import subprocess
 import typing as t
 
 from ..errors import EgressError, KernelError, UnsupportedError
+from ..spec import values
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -132,14 +134,14 @@ def part(kind: str, name: str) -> str:
 def networks_in(element: t.Any) -> list[t.Any]:
     """Of an address, a prefix or a range. Errors: ValueError, KeyError or TypeError for what is none of these."""
     if isinstance(element, str):
-        return [ipaddress.ip_network(element)]
+        return [values.network(element)]
     if "range" in element:
         first, last = (ipaddress.ip_address(end) for end in element["range"])
         return list(ipaddress.summarize_address_range(first, last))
+    with contextlib.suppress(ValueError):
+        return [values.network(f"{element['prefix']['addr']}/{element['prefix']['len']}")]
     first = ipaddress.ip_address(element["prefix"]["addr"])
     network = ipaddress.ip_network(f"{first}/{element['prefix']['len']}", strict=False)
-    if first == network[0]:
-        return [network]
     # nft 0.9.8 lists a range from 1 to 6 as 1/29, by the bits in which its ends differ.
     return list(ipaddress.summarize_address_range(first, type(first)(int(first) ^ int(network.hostmask))))
 

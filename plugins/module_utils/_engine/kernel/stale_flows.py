@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..model import NatRules, PublishRules, Rules
-from ..spec.values import family
+from ..spec import values
 from .nft import PORT_PROTOCOLS
 from .nft_nat import UNTRANSLATED
 
@@ -66,7 +66,7 @@ def leads(rules: PublishRules, version: int) -> Leads:
     """{(protocol, port): (packed address, port)} of one family."""
     found: Leads = {}
     for item in rules.publications:
-        if family(item.target) == version:
+        if values.family(item.target) == version:
             target = ipaddress.ip_address(item.target).packed
             number = PORT_PROTOCOLS[item.protocol]
             found.update({(number, port): (target, item.target_port + i) for i, port in enumerate(item.ports)})
@@ -108,8 +108,8 @@ class Networks:
     """Networks of one family, to look up packed addresses in."""
 
     def __init__(self, networks: t.Iterable[str], version: int) -> None:
-        chosen: list[t.Any] = [ipaddress.ip_network(text) for text in networks if family(text) == version]
-        chosen = list(ipaddress.collapse_addresses(chosen))
+        chosen: list[t.Any] = [values.network(text) for text in networks if values.family(text) == version]
+        chosen = list(ipaddress.collapse_addresses(chosen)) if len(chosen) > 1 else chosen
         self._first = [network[0].packed for network in chosen]
         self._last = [network[-1].packed for network in chosen]
 

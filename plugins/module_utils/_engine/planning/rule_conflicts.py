@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import typing as t
 
 from ..errors import ConflictError
 from ..model import NatRules, PortPlace, PublishRules, Ruleset, Want, places_of
+from ..spec import values
 from .state import Have
 from .step import place
 
@@ -38,7 +38,7 @@ _Rulesets = t.Mapping[tuple[str, str], Ruleset]
 def _sources(asked: _Rulesets, everything: _Rulesets) -> None:
     """In order of their first addresses, a range overlaps the one so far that reaches furthest, or none."""
     entries = [
-        (ipaddress.ip_network(source), ruleset)
+        (values.network(source), ruleset)
         for ruleset in everything.values()
         if isinstance(ruleset.rules, NatRules)
         for source in ruleset.rules.sources

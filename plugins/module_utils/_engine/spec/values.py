@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import re
 import typing as t
@@ -129,12 +130,18 @@ def interface_address(value: t.Any, key: str) -> str:
     return str(found)
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def network(text: str) -> IpNetwork:
+    """A network without host bits. One run meets each many times, and parsing takes most of the time of large sets."""
+    return ipaddress.ip_network(text)
+
+
 def subnet(value: t.Any, key: str) -> str:
     """A network without host bits, in canonical form. A bare address is a network of one."""
     if "%" in str(value):
         raise SpecError(key, f"{value!r} names an interface", "leave out '%' and what follows")
     try:
-        return str(ipaddress.ip_network(str(value)))
+        return str(network(str(value)))
     except ValueError as error:
         advice = str(error)
         with contextlib.suppress(ValueError):
@@ -144,7 +151,7 @@ def subnet(value: t.Any, key: str) -> str:
 
 def subnets(values: t.Any, key: str) -> tuple[str, ...]:
     """Networks, each family collapsed, sorted: the same set always gives the same tuple."""
-    networks = [ipaddress.ip_network(subnet(value, f"{key}[{i}]")) for i, value in enumerate(as_list(values, key))]
+    networks = [network(subnet(value, f"{key}[{i}]")) for i, value in enumerate(as_list(values, key))]
     return collapsed(networks)
 
 
