@@ -22,6 +22,7 @@ from ..model import (
     Route,
     Ruleset,
     Setting,
+    Vlans,
     differences,
     is_ours,
 )
@@ -35,7 +36,7 @@ def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
     """Whether the fact found carries our mark, or lives on or in something that does."""
     if isinstance(fact, (Namespace, Link)):
         return is_ours(fact.alias)
-    if isinstance(fact, Address):
+    if isinstance(fact, (Address, Vlans)):
         return _link_is_ours(facts, fact.netns, fact.link)
     if isinstance(fact, Limit):
         return not fact.foreign

@@ -91,6 +91,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
             **network.link_settings,
+            **network.vlans,
             "unmanaged": [namespace.host_end for namespace in network.namespaces],
         }
     )
@@ -124,6 +125,7 @@ def _build_namespace(
             "isolated": network.isolated,
             **({} if network.hairpin is None else {"hairpin": network.hairpin}),
             "bandwidth": namespace.bandwidth,
+            **namespace.vlans,
             "addresses": [],
             "peer": {
                 "name": namespace.interface,
