@@ -7,7 +7,7 @@ import struct
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import vlans
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.limits import attribute
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.attributes import attribute
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Link, Vlans
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options

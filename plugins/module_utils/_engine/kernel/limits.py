@@ -13,6 +13,7 @@ import struct
 import typing as t
 
 from ..model import BURST_UNIT, Limit
+from .attributes import attribute, attributes
 from .netlink import NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLACE, Message, NetlinkSocket, kernel_error
 
 RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
@@ -65,23 +66,6 @@ def _parse(body: bytes, netns: str, name: str) -> Limit | None:
     queue, ticks, _mtu = _PARMS_TAIL.unpack_from(parameters, 2 * _RATE.size)
     burst = round(rate * ticks * _TICK / 1e9 / BURST_UNIT) * BURST_UNIT
     return Limit(netns, name, rate=rate * 8, burst=burst, queue=queue)
-
-
-def attributes(data: bytes) -> list[tuple[int, bytes]]:
-    """Netlink attributes, each with its type."""
-    found = []
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            break
-        found.append((kind & 0x3FFF, data[offset + 4 : offset + length]))
-        offset += (length + 3) & ~3
-    return found
-
-
-def attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("=HH", len(data) + 4, kind) + data + b"\0" * (-len(data) % 4)
 
 
 def put(limit: Limit, index: int) -> Message:

@@ -9,7 +9,7 @@ import struct
 import typing as t
 
 from ..model import Vlans
-from .limits import attribute, attributes
+from .attributes import attribute, attributes
 from .link_messages import RTM_DELLINK, RTM_GETLINK
 from .netlink import Message, NetlinkSocket
 
