@@ -52,6 +52,12 @@ options:
       hairpin:
         description: Whether a namespace may reach itself by the bridge. Left out, it is left as it is.
         type: bool
+      vlan_filtering:
+        description: Whether the bridge keeps VLANs apart. An error where the kernel cannot. Left out, it stays so.
+        type: bool
+      vlan:
+        description: VLAN of the bridge and, unless they have their own, of the namespaces, 1 to 4094.
+        type: int
       arp_notify:
         description:
           - Whether the bridge and the namespaces tell their addresses by gratuitous ARP when a link comes up. Left

@@ -68,6 +68,11 @@ options:
   vlan_filtering: &vlan_filtering
     description: Whether the bridge keeps VLANs apart. An error where the kernel cannot.
     type: bool
+  vlan: &vlan
+    description:
+      - VLAN of the bridge itself, so of its addresses, 1 to 4094. It counts with O(vlan_filtering=true). Leaving it out
+        leaves it as it is, in a new bridge at 1. An error where the kernel cannot.
+    type: int
   multicast_snooping: &multicast_snooping
     description: Whether multicast goes only to ports that asked for it. An error where the kernel cannot.
     type: bool
@@ -133,6 +138,7 @@ options:
       forward_delay: *forward_delay
       ageing_time: *ageing_time
       vlan_filtering: *vlan_filtering
+      vlan: *vlan
       multicast_snooping: *multicast_snooping
       nf_call_iptables: *nf_call_iptables
       nf_call_ip6tables: *nf_call_ip6tables

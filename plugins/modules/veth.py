@@ -76,6 +76,16 @@ options:
         The larger of this and C(net.ipv4.conf.all.rp_filter) counts. Leaving it out leaves it as it is.
     type: int
     choices: [0, 1, 2]
+  vlan: &vlan
+    description:
+      - VLAN of the port, 1 to 4094, of the frames that have no tag. Alone it makes an access port. It counts on a
+        bridge with C(vlan_filtering), and needs O(master). An error where the kernel cannot.
+      - Leaving this and O(trunk) out leaves the VLANs of the port as they are, of a new one at 1.
+    type: int
+  trunk: &trunk
+    description: VLANs whose frames pass the port with their tag. Without O(vlan) others do not pass.
+    type: list
+    elements: int
   peer: &peer
     description: The other end. Required to make or keep a pair, and optional to remove one.
     type: dict
@@ -140,6 +150,8 @@ options:
       bandwidth: *bandwidth
       arp_notify: *arp_notify
       rp_filter: *rp_filter
+      vlan: *vlan
+      trunk: *trunk
       peer: *peer
       network: *network
       state: *state

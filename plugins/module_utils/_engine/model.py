@@ -126,6 +126,20 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Vlans:
+    """VLANs of a bridge's port, or of the bridge itself: that of frames without a tag, 0 for none, and the others."""
+
+    netns: str
+    link: str
+    untagged: int | None = None
+    tagged: tuple[int, ...] | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return ("vlans", self.netns, self.link)
+
+
+@dataclass(frozen=True)
 class Route:
     """A route. destination is a canonical CIDR (0.0.0.0/0 and ::/0 for the default)."""
 
@@ -318,9 +332,10 @@ class Flows:
         return None if not self.protocol else IP_PROTOCOLS.get(self.protocol) or int(self.protocol)
 
 
-Fact = t.Union[Namespace, Link, Address, Limit, Route, Setting, Ruleset, File, Claim, Flows]
+Fact = t.Union[Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows]
 FACTS: dict[str, type[t.Any]] = {
-    kind.__name__: kind for kind in (Namespace, Link, Address, Limit, Route, Setting, Ruleset, File, Claim, Flows)
+    kind.__name__: kind
+    for kind in (Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows)
 }
 AnyFact = t.TypeVar("AnyFact", bound=Fact)
 

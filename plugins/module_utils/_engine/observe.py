@@ -23,6 +23,7 @@ from .kernel import (
     routes,
     rulesets,
     sysctls,
+    vlans,
 )
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach, obstacle_to_name
@@ -44,6 +45,7 @@ from .model import (
     Route,
     Ruleset,
     Setting,
+    Vlans,
     Want,
     places_of,
 )
@@ -140,6 +142,7 @@ class _Observation:
         self.located = self._locate()
         self._addresses()
         self._limits()
+        self._vlans()
         self._routes()
         self._settings()
         self._rulesets()
@@ -202,7 +205,7 @@ class _Observation:
     def _referred_links(self) -> set[tuple[str, str]]:
         referred = set()
         for fact in self.asked:
-            if isinstance(fact, (Address, Limit)):
+            if isinstance(fact, (Address, Limit, Vlans)):
                 referred.add((fact.netns, fact.link))
             elif isinstance(fact, Route) and fact.device:
                 referred.add((fact.netns, fact.device))
@@ -247,6 +250,16 @@ class _Observation:
         for (there, netns), links in asked.items():
             for fact in limits.read(self.namespaces.socket(there), netns, links):
                 self.facts[fact.identity] = fact
+
+    def _vlans(self) -> None:
+        asked: dict[tuple[str, str], dict[int, str]] = {}
+        for fact in self.asked:
+            link = self.located.get((fact.netns, fact.link)) if isinstance(fact, Vlans) else None
+            if isinstance(fact, Vlans) and link and link.index and (link.master or link.kind == "bridge"):
+                asked.setdefault((link.netns, fact.netns), {})[link.index] = fact.link
+        for (there, netns), links in asked.items():
+            for found in vlans.read(self.namespaces.socket(there), netns, links):
+                self.facts[found.identity] = found
 
     def _moving(self) -> set[tuple[str, str]]:
         """Places of links that were found elsewhere or that shall go: what is on them goes along."""

@@ -11,10 +11,25 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import EgressError
-from ..model import HOST, Address, Claim, Fact, File, Flows, Limit, Link, Namespace, Route, Rules, Ruleset, Setting
+from ..model import (
+    HOST,
+    Address,
+    Claim,
+    Fact,
+    File,
+    Flows,
+    Limit,
+    Link,
+    Namespace,
+    Route,
+    Rules,
+    Ruleset,
+    Setting,
+    Vlans,
+)
 from ..planning.drop_ins import manager_of
 from ..planning.step import Step
-from . import addresses, conntrack, files, limits, managers, routes, rulesets, sysctls
+from . import addresses, conntrack, files, limits, managers, routes, rulesets, sysctls, vlans
 from .links import Links, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
@@ -55,7 +70,7 @@ class Executor:
     def run(self, batch: t.Sequence[Step]) -> None:
         """Run one batch. Errors: StepError, with those of its steps that took effect."""
         kind = type(batch[0].fact)
-        if kind in (Address, Limit, Route):
+        if kind in (Address, Limit, Route, Vlans):
             self._run_requests(batch)
             return
         if kind is Ruleset:
@@ -107,6 +122,9 @@ class Executor:
             message = limits.lift(index) if step.after is None else limits.put(fact, index)
             yield _Request(step, message, _GONE if step.after is None else ())
             return
+        if isinstance(fact, Vlans):
+            yield from self._vlans(step, fact)
+            return
         fact = t.cast(Route, fact)
         device = self.links.index(fact.netns, fact.device) if fact.device else 0
         if step.after is None:
@@ -114,6 +132,14 @@ class Executor:
         else:
             send = routes.add if step.before is None else routes.replace
             yield _Request(step, send(fact, device), _THERE)
+
+    def _vlans(self, step: Step, fact: Vlans) -> t.Iterator[_Request]:
+        link = self.links.get(fact.netns, fact.link)
+        if link is None or step.after is None:
+            return  # a port leaves its VLANs when it leaves its bridge
+        before = step.before if isinstance(step.before, Vlans) else None
+        for message in vlans.put(before, fact, link.index, link.kind == "bridge"):
+            yield _Request(step, message, _GONE)
 
     def _namespace(self, before: Namespace | None, after: Namespace | None, asked: str) -> None:
         if before is None and after is not None:

@@ -10,7 +10,7 @@ import os
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
-from ..model import HOST, Fact, Limit, Link, Setting
+from ..model import HOST, Fact, Limit, Link, Setting, Vlans
 from . import limits, sysctls
 from .links import Links
 from .namespaces import Namespaces, in_new_namespace
@@ -52,7 +52,7 @@ def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
                 "the kernel module br_netfilter is not loaded, so bridged packets pass no rules of iptables",
                 "Load it: modprobe br_netfilter. Or leave it out",
             )
-    _require_bridge_options(fact for fact in facts if isinstance(fact, Link))
+    _require_bridge_options(facts)
     limit = next((fact for fact in facts if isinstance(fact, Limit)), None)
     if limit and not _limits_bandwidth(limit):
         raise UnsupportedError(
@@ -84,9 +84,11 @@ def _limits_bandwidth(limit: Limit) -> bool:
     return answer.errno not in (errno.ENOENT, errno.EOPNOTSUPP)
 
 
-def _require_bridge_options(links: t.Iterable[Link]) -> None:
-    asked = {key: getattr(link, key) for link in links for key in _BRIDGE_FEATURES if getattr(link, key) is not None}
-    for key, value in asked.items():
+def _require_bridge_options(facts: t.Sequence[Fact]) -> None:
+    asked: dict[str, t.Any] = {"vlan_filtering": True} if any(isinstance(fact, Vlans) for fact in facts) else {}
+    links = [fact for fact in facts if isinstance(fact, Link)]
+    wanted = {key: getattr(link, key) for link in links for key in _BRIDGE_FEATURES if getattr(link, key) is not None}
+    for key, value in {**asked, **wanted}.items():
         if not _bridge_takes(key, value):
             raise UnsupportedError(
                 f"set {key}", f"this kernel is built without {_BRIDGE_FEATURES[key]}", "Leave it out"

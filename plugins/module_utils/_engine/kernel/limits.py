@@ -13,6 +13,7 @@ import struct
 import typing as t
 
 from ..model import BURST_UNIT, Limit
+from .attributes import attribute, attributes
 from .netlink import NLM_F_CREATE, NLM_F_ECHO, NLM_F_REPLACE, Message, NetlinkSocket, kernel_error
 
 RTM_NEWQDISC, RTM_DELQDISC, RTM_GETQDISC = 36, 37, 38
@@ -50,14 +51,14 @@ def read(opened: NetlinkSocket, netns: str, links: t.Mapping[int, str]) -> list[
 
 def _parse(body: bytes, netns: str, name: str) -> Limit | None:
     _family, _index, handle, _parent, _info = _TCMSG.unpack_from(body)
-    attributes = _attributes(body[_TCMSG.size :])
-    kind = attributes.get(_TCA_KIND, b"").split(b"\0")[0].decode()
+    found = dict(attributes(body[_TCMSG.size :]))
+    kind = found.get(_TCA_KIND, b"").split(b"\0")[0].decode()
     # The kernel's own choice has no handle.
     if not handle:
         return None
     if handle != HANDLE or kind != KIND:
         return Limit(netns, name, foreign=kind)
-    options = _attributes(attributes.get(_TCA_OPTIONS, b""))
+    options = dict(attributes(found.get(_TCA_OPTIONS, b"")))
     parameters = options[_TCA_TBF_PARMS]
     rate = _RATE.unpack_from(parameters)[-1]
     if _TCA_TBF_RATE64 in options:
@@ -67,22 +68,6 @@ def _parse(body: bytes, netns: str, name: str) -> Limit | None:
     return Limit(netns, name, rate=rate * 8, burst=burst, queue=queue)
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
-    found = {}
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            break
-        found[kind & 0x3FFF] = data[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-    return found
-
-
-def _attribute(kind: int, data: bytes) -> bytes:
-    return struct.pack("=HH", len(data) + 4, kind) + data + b"\0" * (-len(data) % 4)
-
-
 def put(limit: Limit, index: int) -> Message:
     """Limit a link, whether it is limited already or not."""
     rate = (limit.rate or 0) // 8
@@ -90,11 +75,11 @@ def put(limit: Limit, index: int) -> Message:
     ticks = min(int(burst * 1e9 / rate) // _TICK, _FULL)
     parameters = _RATE.pack(0, 1, 0, -1, 0, min(rate, _FULL)) + _RATE.pack(0, 0, 0, 0, 0, 0)
     parameters += _PARMS_TAIL.pack(min(limit.queue or burst, _FULL), ticks, 0)
-    options = _attribute(_TCA_TBF_PARMS, parameters) + _attribute(_TCA_TBF_BURST, struct.pack("=I", burst))
+    options = attribute(_TCA_TBF_PARMS, parameters) + attribute(_TCA_TBF_BURST, struct.pack("=I", burst))
     if rate >= _FULL:
-        options += _attribute(_TCA_TBF_RATE64, struct.pack("=Q", rate))
+        options += attribute(_TCA_TBF_RATE64, struct.pack("=Q", rate))
     body = _TCMSG.pack(0, index, HANDLE, ROOT, 0)
-    body += _attribute(_TCA_KIND, KIND.encode() + b"\0") + _attribute(_TCA_OPTIONS, options)
+    body += attribute(_TCA_KIND, KIND.encode() + b"\0") + attribute(_TCA_OPTIONS, options)
     return Message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 

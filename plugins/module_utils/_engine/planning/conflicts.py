@@ -22,6 +22,7 @@ from ..model import (
     Namespace,
     Route,
     Setting,
+    Vlans,
     Want,
     is_ours,
     named,
@@ -118,7 +119,9 @@ class _Check:
             for end in ends(fact):
                 if end.master:
                     self._bridge(end.netns, end.master, fact)
-        device = fact.link if isinstance(fact, (Address, Limit)) else fact.device if isinstance(fact, Route) else None
+        device = (
+            fact.link if isinstance(fact, (Address, Limit, Vlans)) else fact.device if isinstance(fact, Route) else None
+        )
         if device and not self._known(netns, device):
             self._missing(f"link {device}{place(netns)}", "netpath.egress.veth or netpath.egress.linux_bridge", fact)
 

@@ -23,6 +23,7 @@ from ..model import (
     Route,
     Ruleset,
     Setting,
+    Vlans,
     differences,
     is_ours,
 )
@@ -39,7 +40,7 @@ def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
         return any(is_ours(end.alias) for end in ends(fact))
     if isinstance(fact, Namespace):
         return is_ours(fact.alias)
-    if isinstance(fact, Address):
+    if isinstance(fact, (Address, Vlans)):
         return _link_is_ours(facts, fact.netns, fact.link)
     if isinstance(fact, Limit):
         return not fact.foreign

@@ -26,6 +26,7 @@ from ..model import (
     Route,
     Ruleset,
     Setting,
+    Vlans,
     Want,
     differences,
     is_ours,
@@ -38,7 +39,7 @@ from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, sid
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Address, Claim, Setting, Route, Ruleset, File, Flows)
+_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Vlans, Address, Claim, Setting, Route, Ruleset, File, Flows)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _order(fact: Fact) -> _Order:
         return (0, "", 0, True)
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
-    if isinstance(fact, (Limit, Address, Claim, Setting, Route)):
+    if isinstance(fact, (Limit, Vlans, Address, Claim, Setting, Route)):
         return (2, fact.netns, kind, not isinstance(fact, Route) or bool(fact.gateway))
     return (0 if kind == 0 else 3, "", kind, True)
 

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..ledger import EMPTY, Ledger
-from ..model import HOST, Address, Fact, Identity, Limit, Link, Namespace, Route, Setting
+from ..model import HOST, Address, Fact, Identity, Limit, Link, Namespace, Route, Setting, Vlans
 from .step import Step
 
 FORWARD4 = "net/ipv4/ip_forward"
@@ -111,7 +111,7 @@ def interface_of(key: str) -> str:
 
 
 def _is_lost(fact: Fact, place: tuple[str, str], old: Link, new: Link | None) -> bool:
-    on_link = (isinstance(fact, (Address, Limit)) and (fact.netns, fact.link) == place) or (
+    on_link = (isinstance(fact, (Address, Limit, Vlans)) and (fact.netns, fact.link) == place) or (
         isinstance(fact, Route) and (fact.netns, fact.device) == place
     )
     if not on_link:
@@ -120,6 +120,8 @@ def _is_lost(fact: Fact, place: tuple[str, str], old: Link, new: Link | None) ->
         return True
     if isinstance(fact, Limit):
         return False
+    if isinstance(fact, Vlans):
+        return (old.master or "") != (new.master or "")
     goes_down = bool(old.up) and (new.up is False or old.name != new.name)
     # A link that goes down keeps its IPv4 addresses, and loses its routes and IPv6 addresses.
     return goes_down and (isinstance(fact, Route) or ":" in t.cast(Address, fact).cidr)

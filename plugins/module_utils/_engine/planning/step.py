@@ -27,6 +27,7 @@ from ..model import (
     Route,
     Ruleset,
     Setting,
+    Vlans,
     differences,
 )
 
@@ -61,7 +62,7 @@ class Step:
         if isinstance(fact, Link):
             return Step(dataclasses.replace(fact, master=""), fact)
         for old, new in zip(_ends(self.before), _ends(self.after)):
-            if isinstance(fact, (Address, Limit)) and (fact.netns, fact.link) == (new.netns, new.name):
+            if isinstance(fact, (Address, Limit, Vlans)) and (fact.netns, fact.link) == (new.netns, new.name):
                 return Step(None, dataclasses.replace(fact, netns=old.netns, link=old.name))
             if isinstance(fact, Route) and (fact.netns, fact.device) == (new.netns, new.name):
                 return Step(None, dataclasses.replace(fact, netns=old.netns, device=old.name))
@@ -92,6 +93,12 @@ def dotted(key: str) -> str:
 
 def destination(route: Route) -> str:
     return "default" if route.destination in DEFAULT_DESTINATION.values() else route.destination
+
+
+def _vlans(vlans: Vlans) -> str:
+    listed = [f"VLAN {vlans.untagged}"] if vlans.untagged else []
+    listed += [f"VLANs {', '.join(map(str, vlans.tagged))} tagged"] if vlans.tagged else []
+    return " and ".join(listed) or "no VLAN"
 
 
 def shown_rate(rate: int | None) -> str:
@@ -167,6 +174,7 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Link: _create_link,
     Address: lambda f: f"add address {f.cidr} to {f.link}{place(f.netns)}",
     Limit: lambda f: f"limit {f.link} to {shown_rate(f.rate)}{place(f.netns)}",
+    Vlans: lambda f: f"put {f.link} in {_vlans(f)}{place(f.netns)}",
     Route: lambda f: f"add {_route_name(f)}",
     Setting: lambda f: f"set {dotted(f.key)} to {f.value}{place(f.netns)}",
     Ruleset: _create_rules,
@@ -179,6 +187,7 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Link: lambda f: f"delete {_link_name(f)}",
     Address: lambda f: f"delete address {f.cidr} from {f.link}{place(f.netns)}",
     Limit: lambda f: f"lift the limit of {shown_rate(f.rate)} from {f.link}{place(f.netns)}",
+    Vlans: lambda f: f"take {f.link} out of {_vlans(f)}{place(f.netns)}",
     Route: lambda f: f"delete {_route_name(f)}",
     Setting: lambda f: f"unset {dotted(f.key)}{place(f.netns)}",
     Ruleset: lambda f: f"delete {_rules_name(f)}",
@@ -205,6 +214,8 @@ def _change(before: Fact, after: Fact) -> str:
         return f"set {dotted(after.key)} to {after.value} (was {before.value}){place(after.netns)}"
     if isinstance(after, Claim):
         return _CREATE[Claim](after)
+    if isinstance(after, Vlans) and isinstance(before, Vlans):
+        return f"put {after.link} in {_vlans(after)} (was in {_vlans(before)}){place(after.netns)}"
     if isinstance(after, Limit) and isinstance(before, Limit):
         return f"limit {after.link} to {shown_rate(after.rate)} (was {shown_rate(before.rate)}){place(after.netns)}"
     if isinstance(after, Address):

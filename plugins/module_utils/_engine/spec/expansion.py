@@ -100,6 +100,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
             **network.link_settings,
+            **network.vlans,
             "unmanaged": [namespace.host_end for namespace in network.namespaces],
         }
     )
@@ -138,6 +139,7 @@ def _build_namespace(
             "isolated": network.isolated,
             **({} if hairpin is None else {"hairpin": hairpin}),
             "bandwidth": namespace.bandwidth,
+            **namespace.vlans,
             "addresses": [],
             "peer": {
                 "name": namespace.interface,

@@ -10,7 +10,7 @@ import typing as t
 from ..errors import SpecError
 from ..model import HOST, Address, Fact, File, Link, Want
 from ..planning.drop_ins import MANAGERS, drop_in
-from . import link_settings, values
+from . import link_settings, values, vlans
 from .schema import NETWORK, STATE, Options
 
 MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h
@@ -28,6 +28,7 @@ OPTIONS: Options = {
     "forward_delay": {"type": "int"},
     "ageing_time": {"type": "int"},
     "vlan_filtering": {"type": "bool"},
+    "vlan": {"type": "int"},
     "multicast_snooping": {"type": "bool"},
     "nf_call_iptables": {"type": "bool"},
     "nf_call_ip6tables": {"type": "bool"},
@@ -73,7 +74,7 @@ def wanted(options: t.Mapping[str, t.Any], host: Managed, key: str = "") -> Want
         up=options["up"],
     )
     facts: tuple[Fact, ...] = (bridge, *ports, *addresses, *link_settings.settings(options, bridge))
-    facts += _drop_ins(options, netns, name, host, key)
+    facts += (*vlans.vlans(options, bridge, key), *_drop_ins(options, netns, name, host, key))
     return Want(
         facts,
         exclusive_addresses=frozenset([(netns, name)] if options["exclusive_addresses"] else []),

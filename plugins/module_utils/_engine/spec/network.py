@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import SpecError
-from . import link_settings, nat_masquerade, publish, values
+from . import link_settings, nat_masquerade, publish, values, vlans
 from .linux_bridge import MAX_PORTS
 from .publish import Entry
 from .resolv_conf import resolv_conf
@@ -45,6 +45,7 @@ NAMESPACE: Options = {
     "addresses": {"type": "raw", "default": "auto"},
     "dns": {"type": "dict", "options": DNS},
     "bandwidth": {"type": "str", "default": "none"},
+    **vlans.OPTIONS,
 }
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
@@ -54,6 +55,8 @@ OPTIONS: Options = {
     "mtu": {"type": "raw", "default": "auto"},
     "isolated": {"type": "bool", "default": False},
     "hairpin": {"type": "bool"},
+    "vlan_filtering": {"type": "bool"},
+    "vlan": vlans.OPTIONS["vlan"],
     **link_settings.OPTIONS,
     "uplink": {"type": "str", "default": "auto"},
     "nat": {"type": "raw", "default": {}},
@@ -76,6 +79,7 @@ class NamespaceSpec:
     addresses: tuple[str, ...] | None
     dns: t.Mapping[str, t.Any] | None
     bandwidth: str
+    vlans: t.Mapping[str, t.Any]
     key: str
 
     @property
@@ -98,6 +102,7 @@ class Network:
     mtu: int
     isolated: bool
     hairpin: bool | None
+    vlans: t.Mapping[str, t.Any]
     link_settings: t.Mapping[str, t.Any]
     uplink: str
     nat: t.Mapping[str, t.Any]
@@ -145,6 +150,7 @@ def _network(entry: t.Any, key: str) -> Network:
         mtu=_mtu(data["mtu"], f"{key}.mtu"),
         isolated=data["isolated"],
         hairpin=data["hairpin"],
+        vlans=_vlans(data, ("vlan_filtering", "vlan"), key),
         link_settings={name: data[name] for name in link_settings.OPTIONS if data[name] is not None},
         uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
         nat=_nat(data["nat"], name, subnets, data["firewall"], f"{key}.nat") if not absent else {"mode": "none"},
@@ -264,6 +270,7 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
                 addresses=_addresses(options["addresses"], subnets, f"{place}.addresses"),
                 dns=_dns(options["dns"], f"{place}.dns"),
                 bandwidth=_bandwidth(options["bandwidth"], f"{place}.bandwidth"),
+                vlans=_vlans(_port(options, data), tuple(vlans.OPTIONS), place),
                 key=place,
             )
 
@@ -272,6 +279,18 @@ def _dns(dns: t.Mapping[str, t.Any] | None, key: str) -> t.Mapping[str, t.Any] |
     if dns:
         resolv_conf(dns, "", key)
     return dns
+
+
+def _port(options: t.Mapping[str, t.Any], network: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """VLANs of a namespace's port: a trunk has no VLAN of its own unless it is given."""
+    own = options["vlan"] if options["trunk"] is not None or options["vlan"] is not None else network["vlan"]
+    return {"vlan": own, "trunk": options["trunk"]}
+
+
+def _vlans(options: t.Mapping[str, t.Any], names: t.Sequence[str], key: str) -> dict[str, t.Any]:
+    """Those of the options that are given, checked."""
+    vlans.members({"vlan": options["vlan"], "trunk": options.get("trunk")}, f"{key}.")
+    return {name: options[name] for name in names if options[name] is not None}
 
 
 def _bandwidth(text: str, key: str) -> str:

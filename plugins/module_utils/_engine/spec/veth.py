@@ -9,7 +9,7 @@ import typing as t
 
 from ..errors import SpecError
 from ..model import BURST_UNIT, Address, Limit, Link, Want
-from . import link_settings, values
+from . import link_settings, values, vlans
 from .schema import NETWORK, STATE, Options
 
 # A burst lasts for 10 ms, and what would wait longer than 50 ms is dropped.
@@ -28,6 +28,7 @@ OPTIONS: Options = {
     "hairpin": {"type": "bool"},
     "bandwidth": {"type": "str"},
     **link_settings.OPTIONS,
+    **vlans.OPTIONS,
     "peer": {
         "type": "dict",
         "options": {
@@ -73,7 +74,10 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
         raise SpecError(f"{key}isolated", "the pair is on no bridge", "isolated and hairpin need master")
     addresses = _addresses(options, link, key) + _addresses(options["peer"], peer, f"{key}peer.")
     settings = (*link_settings.settings(options, link), *link_settings.settings(options["peer"], peer))
-    return Want((link,)) + addresses + _limits(options, link, key) + Want(settings)
+    port = vlans.vlans(options, link, key)
+    if port and not master:
+        raise SpecError(f"{key}vlan", "the pair is on no bridge", "vlan and trunk need master")
+    return Want((link,)) + addresses + _limits(options, link, key) + Want((*settings, *port))
 
 
 def _limits(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
