@@ -165,7 +165,7 @@ seealso:
 EXAMPLES = r"""
 - name: Connect a namespace to a bridge
   netpath.egress.veth:
-    name: ve-ns1
+    name: to-ns1
     master: br0
     peer:
       name: eth0
@@ -178,7 +178,7 @@ EXAMPLES = r"""
 - name: Connect two namespaces to a bridge in one run, so that they cannot talk to each other
   netpath.egress.veth:
     config:
-      - name: ve-ns1
+      - name: to-ns1
         master: br0
         isolated: true
         peer:
@@ -188,7 +188,7 @@ EXAMPLES = r"""
             - 10.22.33.11/24
             - fd00:22:33::11/64
         network: pods
-      - name: ve-ns2
+      - name: to-ns2
         master: br0
         isolated: true
         peer:
@@ -215,7 +215,7 @@ EXAMPLES = r"""
 
 - name: Connect a namespace with ten megabits a second in each direction
   netpath.egress.veth:
-    name: ve-ns3
+    name: to-ns3
     master: br0
     bandwidth: 10mbit
     peer:
@@ -224,7 +224,7 @@ EXAMPLES = r"""
 
 - name: Remove a pair
   netpath.egress.veth:
-    name: ve-ns9
+    name: to-ns9
     state: absent
 """
 
@@ -235,7 +235,7 @@ actions:
   type: list
   elements: str
   sample:
-    - create veth ve-ns1 with peer eth0 in namespace ns1 on bridge br0
+    - create veth to-ns1 with peer eth0 in namespace ns1 on bridge br0
     - add address 10.22.33.11/24 to eth0 in namespace ns1
 changed:
   description: Whether anything was done. In check mode, whether anything would be.
@@ -251,25 +251,25 @@ diff:
       description: As they were.
       type: str
       sample: |
-        link ve-ns1:
+        link to-ns1:
           netns: ""
-          name: "ve-ns1"
+          name: "to-ns1"
           kind: "veth"
           master: ""
     after:
       description: As they are now, or in check mode would be.
       type: str
       sample: |
-        link ve-ns1:
+        link to-ns1:
           netns: ""
-          name: "ve-ns1"
+          name: "to-ns1"
           kind: "veth"
           master: "br0"
 asked:
   description: What could not be done, or the option that is wrong.
   returned: failure
   type: str
-  sample: make veth ve-ns1 with peer eth0 in namespace ns1
+  sample: make veth to-ns1 with peer eth0 in namespace ns1
 found:
   description: What stands in the way.
   returned: failure
