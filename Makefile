@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh clone on Debian or Ubuntu needs nothing but make.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo lint test-unit test-kernel test-playbooks test-booted test demo changelog clean
+.PHONY: help setup setup-demo lint test-unit test-kernel test-playbooks test-booted test-molecule test demo changelog clean
 
 PYROUTE2_VERSIONS ?= 0.7.2 0.9.7
 export PYROUTE2_VERSIONS
@@ -28,6 +28,9 @@ test-playbooks: setup ## the playbooks end to end
 
 test-booted: setup ## the lab of booted nodes; the first run makes root file systems and takes minutes
 	@scripts/test-booted.sh
+
+test-molecule: setup ## the scenarios in molecule/ on booted nodes; SCENARIO=fleet for one of them
+	@scripts/test-molecule.sh $(SCENARIO)
 
 test: setup ## all of the above, and a summary
 	@scripts/test.sh

@@ -6,7 +6,7 @@ cd "$ROOT"
 mkdir -p build/log
 summary=()
 result=0
-for part in lint test-unit test-kernel test-playbooks test-booted; do
+for part in lint test-unit test-kernel test-playbooks test-booted test-molecule; do
     echo "== $part"
     began=$SECONDS
     status=0

@@ -211,8 +211,8 @@ FAULTS = {
     ),
     "MTU of the namespace end": Fault("ip -n c1 link set eth0 mtu 1400", ["change veth np-c1: peer.mtu 1400 -> 1500"]),
     "MTU of the bridge": Fault("ip link set br0 mtu 1400", ["change bridge br0: mtu 1400 -> 1500"]),
-    "alias of somebody's own": Fault(
-        "ip link set np-c1 alias 'rack 7'", [], left=["rack 7", "netpath:pods"], spoils=True
+    "mark of one end lost": Fault(
+        "ip link set np-c1 alias 'rack 7'", ["change veth np-c1: alias rack 7 -> netpath:pods"]
     ),
     "pair deleted": Fault(
         "ip link del np-c1",

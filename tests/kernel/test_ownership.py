@@ -287,3 +287,11 @@ def test_files_of_others_in_the_folder_of_a_namespace_stay(node: Node) -> None:
     assert node.run(["cat", "/etc/netns/c1/resolv.conf"]).stdout == "nameserver 198.51.100.54\n"
     script(node, "rm /etc/netns/c1/resolv.conf")
     assert difference(before, settled(node)) == ""
+
+
+def test_address_of_a_namespace_that_goes_is_free_at_once(node: Node) -> None:
+    """In one transaction, although the old one is kept until nothing can fail any more."""
+    node.call(build_at_once, [{**PODS, "namespaces": ["c1"]}])
+    actions = node.call(build_at_once, [{**PODS, "namespaces": ["c9"]}])
+    assert {"delete namespace c1", "add address fd00:22:33::2/64 to eth0 in namespace c9"} <= set(actions)
+    assert unreachable_from(node, "c9") == []

@@ -79,8 +79,7 @@ def _stay(world: World, variables: t.Mapping[str, str]) -> int:
     print("To run playbooks on the nodes:")
     for name, value in variables.items():
         print(f"    export {name}={value}")
-    where = "" if privilege.real_root() else f"nsenter -t {os.getpid()} -U -m --preserve-credentials "
-    print(f'    {where}ansible-playbook -i "$LAB_INVENTORY" site.yml')
+    print(f'    {privilege.entrance()}ansible-playbook -i "$LAB_INVENTORY" site.yml')
     print("It ends with Ctrl-C.", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
@@ -104,8 +103,7 @@ def _run(command: t.Sequence[str], variables: t.Mapping[str, str]) -> int:
 
 
 def _entering(pid: str) -> str:
-    user = "" if privilege.real_root() else "-U --preserve-credentials "
-    return f"nsenter -t {pid} {user}-m -u -n"
+    return f"nsenter -t {pid} {privilege.user_namespace()}-m -u -n"
 
 
 if __name__ == "__main__":

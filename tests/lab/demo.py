@@ -53,6 +53,7 @@ def main() -> int:
         print(f"demo: cannot run here: {obstacle}", file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     try:
         with tempfile.TemporaryDirectory(prefix="netpath-demo-") as directory, World(nodes=NODES) as world:
             return _demo(world, Path(directory))
@@ -142,11 +143,18 @@ def _print_table(rows: t.Sequence[Row], world: World) -> None:
 
 def _stay(world: World, environment: t.Mapping[str, str]) -> None:
     node = world.nodes[0]
-    rootless = not os.path.samefile("/proc/1/ns/user", "/proc/self/ns/user")
-    user = " -U --preserve-credentials" if rootless else ""
-    print("\ndemo: DEMO_KEEP is set, so the world stays until Ctrl-C. To look around in a namespace of node1:")
-    print(f"    nsenter -t {node.pid}{user} -n -m -u ip netns exec ns1 ping {TARGETS[4]}")
-    print(f"The inventory is {environment['LAB_INVENTORY']}", flush=True)
+    print(
+        "\ndemo: DEMO_KEEP is set, so the world stays until Ctrl-C, which takes the networks and then the world down."
+    )
+    print("In another shell, to look around in a namespace of node1:")
+    user = privilege.user_namespace()
+    print(f"    nsenter -t {node.pid} {user}-n -m -u ip netns exec ns1 ping -c 3 {TARGETS[4]}")
+    print("and to run Ansible on the nodes, with the inventory that built them:")
+    print(f"    . {ROOT}/scripts/env.sh")
+    for variable in ("ANSIBLE_CONFIG", "ANSIBLE_CONNECTION_PLUGINS"):
+        print(f"    export {variable}={environment[variable]}")
+    play = f"-i {environment['LAB_INVENTORY']} netpath.egress.site --check --diff"
+    print(f"    {privilege.entrance()}ansible-playbook {play}", flush=True)
     try:
         signal.pause()
     except KeyboardInterrupt:

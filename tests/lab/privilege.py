@@ -37,6 +37,16 @@ def real_root() -> bool:
     return Path("/proc/self/uid_map").read_text(encoding="ascii").split() == ["0", "0", "4294967295"]
 
 
+def user_namespace() -> str:
+    """Options of nsenter that a shell elsewhere needs to come into this process's user namespace, if it needs any."""
+    return "" if real_root() else "-U --preserve-credentials "
+
+
+def entrance() -> str:
+    """What stands before a command in another shell, so that it sees the world as this process does."""
+    return "" if real_root() else f"nsenter -t {os.getpid()} {user_namespace()}-m "
+
+
 def namespaces_forbidden() -> str | None:
     """Say why a user without rights gets no user namespace here, or None if one does."""
     try:

@@ -56,6 +56,7 @@ class Playbooks:
     def __init__(self, world: World, directory: Path) -> None:
         self.world = world
         self.directory = directory
+        self.options: list[str] = []
         shutil.copytree(ROOT / "docs" / "examples" / "group_vars", directory / "group_vars")
         shutil.copy(ROOT / "docs" / "examples" / "ansible.cfg", directory)
 
@@ -74,7 +75,7 @@ class Playbooks:
         if networks is not None:
             argv += ["-e", json.dumps({"egress_networks": networks})]
         done = subprocess.run(
-            [*argv, *options],
+            [*argv, *self.options, *options],
             env={**os.environ, **known, **settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -117,8 +118,10 @@ def answers(node: Node, namespace: str) -> dict[int, str]:
     return replies
 
 
-def test_site_builds_and_teardown_gives_the_hosts_back(world: World, playbooks: Playbooks) -> None:
+@pytest.mark.parametrize("way", ["transaction", "modules"])
+def test_site_builds_and_teardown_gives_the_hosts_back(world: World, playbooks: Playbooks, way: str) -> None:
     world.add_node()
+    playbooks.options = ["-e", f"egress_apply={way}"]
     before = {node.name: node.snapshot() for node in world.nodes}
 
     predicted = playbooks.run("netpath.egress.site", "--check", "--diff")
@@ -201,13 +204,13 @@ def test_verification_fails_where_something_drifted(playbooks: Playbooks, node: 
 @pytest.mark.parametrize(
     ("network", "words"),
     [
-        ({**APPS, "subnet": ["10.45.0.0/24"]}, ["subnet", "egress_networks"]),
-        ({**APPS, "subnets": ["10.44.0.7/24"]}, ["egress_networks[0].subnets[0]", "did you mean 10.44.0.0/24?"]),
-        ({**APPS, "namespaces": ["a/b"]}, ["egress_networks[0].namespaces[0].name", "'a/b' is no namespace name"]),
-        ({**APPS, "bridge": "a-bridge-with-a-long-name"}, ["egress_networks[0].bridge", "has 25 bytes"]),
-        ({**APPS, "subnets": ["10.44.0.0/30"], "count": 2, "prefix": "n"}, ["egress_networks[0].subnets", "too few"]),
-        ({**APPS, "uplink": "eth9"}, ["egress_networks[0].uplink", "no interface 'eth9'"]),
-        ({**APPS, "firewall": "pf"}, ["firewall", "auto, nftables, none"]),
+        ({**APPS, "subnet": ["10.45.0.0/24"]}, ["networks.subnet", "Supported parameters include", "subnets"]),
+        ({**APPS, "subnets": ["10.44.0.7/24"]}, ["networks[0].subnets[0]", "did you mean 10.44.0.0/24?"]),
+        ({**APPS, "namespaces": ["a/b"]}, ["networks[0].namespaces[0].name", "'a/b' is no namespace name"]),
+        ({**APPS, "bridge": "a-bridge-with-a-long-name"}, ["networks[0].bridge", "has 25 bytes"]),
+        ({**APPS, "subnets": ["10.44.0.0/30"], "count": 2, "prefix": "n"}, ["networks[0].subnets", "too few"]),
+        ({**APPS, "uplink": "eth9"}, ["networks[0].uplink", "no interface 'eth9'"]),
+        ({**APPS, "firewall": "pf"}, ["firewall", "auto, nftables, iptables, none"]),
     ],
 )
 def test_bad_value_changes_nothing(playbooks: Playbooks, node: Node, network: t.Any, words: list[str]) -> None:
@@ -216,6 +219,22 @@ def test_bad_value_changes_nothing(playbooks: Playbooks, node: Node, network: t.
     assert done.status != 0
     assert [word for word in words if word not in done.output] == [], done.output
     assert difference(before, node.snapshot()) == ""
+
+
+def test_failure_leaves_nothing_of_all_networks(playbooks: Playbooks, node: Node) -> None:
+    """The second network cannot be built, so the first is not either."""
+    before = node.snapshot()
+    other = {"name": "web", "bridge": "uplink0", "subnets": ["10.45.0.0/24"], "namespaces": ["w1"]}
+    done = playbooks.run("netpath.egress.site", networks=[APPS, other])
+    assert done.status != 0
+    assert "make bridge uplink0: the name is taken by a veth link. Choose another name" in done.output
+    assert difference(before, node.snapshot()) == ""
+
+
+def test_nothing_asked_for_is_said(playbooks: Playbooks) -> None:
+    done = playbooks.run("netpath.egress.site", networks=[])
+    assert done.status == 0
+    assert "egress_networks is empty, so there is nothing to do on this host." in done.output
 
 
 def test_host_without_pyroute2(playbooks: Playbooks, node: Node, tmp_path: Path) -> None:

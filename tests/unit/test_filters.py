@@ -17,8 +17,24 @@ from hypothesis import strategies as st
 INFO: dict[str, t.Any] = {
     "namespaces": [{"name": "old", "network": "pods"}, {"name": None, "network": None}],
     "links": [
-        {"netns": "", "name": "eth0", "mtu": 1400, "addresses": ["198.18.0.11/16"], "network": None},
-        {"netns": "ns1", "name": "eth0", "mtu": 1400, "addresses": ["10.0.0.9/24"], "network": "pods"},
+        {
+            "netns": "",
+            "name": "eth0",
+            "mtu": 1400,
+            "addresses": ["198.18.0.11/16"],
+            "network": None,
+            "kind": "veth",
+            "peer": None,
+        },
+        {
+            "netns": "ns1",
+            "name": "eth0",
+            "mtu": 1400,
+            "addresses": ["10.0.0.9/24"],
+            "network": "pods",
+            "kind": "veth",
+            "peer": None,
+        },
     ],
     "uplinks": {"ipv4": {"interface": "eth0", "gateway": "198.18.0.1", "mtu": 1400}, "ipv6": None},
 }

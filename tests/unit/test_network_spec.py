@@ -65,6 +65,18 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
     "subnet with host bits": ([network(subnets=["10.0.0.5/24"])], f"{KEY}.subnets[0]", "did you mean 10.0.0.0/24?"),
     "subnet is no network": ([network(subnets=["10.0.0.0/33"])], f"{KEY}.subnets[0]", "'10.0.0.0/33' is no network"),
     "subnet without room": ([network(subnets=["10.0.0.1/32"])], f"{KEY}.subnets[0]", "has no room"),
+    "this network": ([network(subnets=["0.0.0.0/8"])], f"{KEY}.subnets[0]", "is no range for hosts"),
+    "link-local": ([network(subnets=["fe80::/64"])], f"{KEY}.subnets[0]", "is no range for hosts"),
+    "mapped": ([network(subnets=["::ffff:10.0.0.0/120"])], f"{KEY}.subnets[0]", "is no range for hosts"),
+    "with an interface": ([network(subnets=["fd00::%eth0/64"])], f"{KEY}.subnets[0]", "names an interface"),
+    "without a length": ([network(subnets=["10.0.0.0"])], f"{KEY}.subnets[0]", "10.0.0.0 has no prefix length"),
+    "bridge with a pattern": ([network(bridge="a%d")], f"{KEY}.bridge", "'a%d' is no interface name"),
+    "bridge of the sysctls": ([network(bridge="all")], f"{KEY}.bridge", "stands for other interfaces"),
+    "loopback in a namespace": (
+        [network(namespaces=[{"name": "a", "interface": "lo"}])],
+        f"{KEY}.namespaces[0].interface",
+        "'lo' is the loopback",
+    ),
     "multicast": ([network(subnets=["224.0.0.0/24"])], f"{KEY}.subnets[0]", "is no range for hosts"),
     "subnets of one network overlap": (
         [network(subnets=["10.0.0.0/16", "fd00::/64", "10.0.3.0/24"])],
@@ -179,7 +191,7 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.mtu",
         "1000, the MTU of eth2, is too small for fd00::/64",
     ),
-    "MTU is a word": ([network(mtu="big")], f"{KEY}.mtu", "'big' is out of range"),
+    "MTU is a word": ([network(mtu="big")], f"{KEY}.mtu", "'big' is no MTU. allowed are auto and a number"),
     "uplink that is not there": (
         [network(uplink="eth9")],
         f"{KEY}.uplink",
@@ -362,17 +374,78 @@ def test_namespaces_that_left_the_list() -> None:
     ]
 
 
+def test_links_that_the_network_no_longer_has() -> None:
+    """A bridge under another name, and a pair that came out of its namespace; what has another mark stays."""
+    host = HostView(
+        owners={
+            **dict.fromkeys(["br-old", "br-new", "np-a", "renamed", "out", "out2"], "pods"),
+            "br-x": "apps",
+            "y": "",
+        },
+        kinds={
+            **dict.fromkeys(["br-old", "br-new", "br-x"], "bridge"),
+            **dict.fromkeys(["np-a", "renamed", "out", "out2", "y"], "veth"),
+        },
+        peers={"np-a": ("", "vp"), "renamed": ("a", "eth0"), "out": ("", "out2"), "out2": ("", "out")},
+        namespaces={"a": "pods"},
+    )
+    options = expanded(network(bridge="br-new", namespaces=["a"]), host=host)
+    assert options["linux_bridge"][1:] == [{"name": "br-old", "state": "absent"}]
+    assert options["veth"][1:] == [{"name": "out", "state": "absent"}]
+
+
+def test_namespace_that_moves_to_another_network_is_not_removed() -> None:
+    host = HostView(namespaces={"a": "pods"})
+    networks = [network(), {"name": "apps", "subnets": ["10.1.0.0/24"], "namespaces": ["a"]}]
+    assert module_options(networks, host)["netns"] == [{"name": "a", "network": "apps", "dns": None}]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ({"addresses": {"br1": ["10.0.0.1/16"]}, "owners": {"br1": "web"}}, "10.0.0.0/24 overlaps 10.0.0.1/16 on br1"),
+        ({"routes": {"10.0.0.0/24": "eth1"}}, "this host has a route to 10.0.0.0/24 by eth1"),
+        ({"routes": {"10.0.0.128/25": ""}}, "this host has a route to 10.0.0.128/25 by nothing"),
+    ],
+)
+def test_range_that_the_host_uses(host: Options, words: str) -> None:
+    with pytest.raises(SpecError, match=words):
+        expanded(network(), host=HostView(**host))
+
+
+def test_route_to_a_wider_range_is_no_obstacle() -> None:
+    host = HostView(routes={"10.0.0.0/8": "eth1", "0.0.0.0/0": "eth0", "10.0.0.0/24": "br-pods"})
+    assert expanded(network(), host=host)["linux_bridge"]
+
+
+def test_bridge_that_is_the_uplink_too() -> None:
+    (nat,) = expanded(network(bridge="br0"), host=HostView(uplinks={4: "br0"}, owners={"br0": None}))["nat_masquerade"]
+    assert nat["not_out_interface"] is None
+
+
 @pytest.mark.parametrize(("state", "all_of_them"), [("absent", False), ("present", True)])
 def test_removal(state: str, all_of_them: bool) -> None:
     host = HostView(
-        owners={"br-pods": "pods", "np-a": "pods", "np-b": "pods", "eth0": None},
+        owners={"br-pods": "pods", "br-old": "pods", "np-a": "pods", "np-b": "pods", "stray": "pods", "eth0": None},
+        kinds={
+            "br-pods": "bridge",
+            "br-old": "bridge",
+            "np-a": "veth",
+            "np-b": "veth",
+            "stray": "veth",
+            "eth0": "veth",
+        },
+        peers={"np-a": ("a", "eth0"), "np-b": ("b", "eth0"), "stray": ("", "other"), "eth0": ("", "eth1")},
         namespaces={"a": "pods", "old": "pods", "b": None, "other": "apps"},
     )
     options = expanded(network(state=state, namespaces=["a", "b", "c"]), host=host, absent=all_of_them)
     assert options == {
         "netns": [{"name": "a", "state": "absent"}, {"name": "old", "state": "absent"}],
-        "linux_bridge": [{"name": "br-pods", "state": "absent", "addresses": ["10.0.0.1/24"]}],
-        "veth": [{"name": "np-b", "state": "absent"}],
+        "linux_bridge": [
+            {"name": "br-old", "state": "absent"},
+            {"name": "br-pods", "state": "absent", "addresses": ["10.0.0.1/24"]},
+        ],
+        "veth": [{"name": "np-b", "state": "absent"}, {"name": "stray", "state": "absent"}],
         "ns_route": [],
         "sysctl_forward": [{"network": "pods", "state": "restored"}],
         "nat_masquerade": [{"name": "pods", "state": "absent"}],

@@ -68,7 +68,7 @@ REFUSED: list[tuple[str, Options, Fact, str]] = [
     ("netns", {"name": "ns1"}, change(NS1, alias="web"), "remove namespace ns1"),
     ("linux_bridge", {"name": "br0"}, change(BRIDGE, alias=None), "remove link br0"),
     ("linux_bridge", {"name": "br0"}, change(BRIDGE, alias="uplink"), "remove link br0"),
-    ("veth", {"name": "ve1"}, change(PAIR, alias=None), "remove link ve1"),
+    ("veth", {"name": "ve1"}, change(PAIR, alias=None, peer=change(INNER, alias="")), "remove link ve1"),
     (
         "ns_route",
         {"netns": "ns1", "dest": "default"},
@@ -96,14 +96,25 @@ def test_what_was_there_before_is_changed_but_never_marked() -> None:
     facts = there(
         change(NS1, alias=None, loopback=False),
         change(BRIDGE, alias="theirs", up=False),
-        change(PAIR, alias=None, mtu=1400, peer=change(INNER, alias=None)),
     )
-    plan = planned(EVERYTHING, facts)
-    assert plan.actions == [
+    assert planned(EVERYTHING, facts).actions[:2] == [
         "change namespace ns1: loopback off -> on",
         "change bridge br0: up off -> on",
-        "change veth ve1: mtu 1400 -> 1500",
     ]
+
+
+def test_pair_of_somebody_elses_is_none_of_a_network() -> None:
+    """It would go with the namespace that one end is in."""
+    facts = there(change(PAIR, alias=None, mtu=1400, peer=change(INNER, alias=None)))
+    with pytest.raises(ConflictError, match="make veth ve1 for network pods: the name is taken by a veth"):
+        planned(EVERYTHING, facts)
+    unnamed = {**PATH[2][1], "network": None}
+    assert planned(want("veth", unnamed), facts).actions == ["change veth ve1: mtu 1400 -> 1500"]
+
+
+def test_pair_of_which_one_end_lost_the_mark_is_marked_again() -> None:
+    facts = there(change(PAIR, alias=None))
+    assert planned(EVERYTHING, facts).actions == ["change veth ve1: alias none -> netpath:pods"]
 
 
 def test_label_stays_where_a_request_names_no_network() -> None:
@@ -263,6 +274,11 @@ def test_persisted_settings_are_those_that_are_claimed() -> None:
     assert mended.actions == [f"rewrite {SYSCTL_FILE}"]
     back = planned(want("sysctl_forward", {"network": "pods", "state": "restored"}), facts, plan.ledger)
     assert back.actions[-1] == f"delete {SYSCTL_FILE}"
+
+
+def test_file_of_somebody_elses_is_not_overwritten() -> None:
+    with pytest.raises(ConflictError, match="somebody else wrote the one that is there"):
+        planned(want("sysctl_forward", {**FORWARDING, "persist": True}), [*FOUND[:1], File(SYSCTL_FILE, "a = 1\n")])
 
 
 def test_interface_is_set_again_after_the_switch_that_rewrites_it() -> None:

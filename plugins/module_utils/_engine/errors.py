@@ -11,11 +11,13 @@ import typing as t
 class EgressError(Exception):
     """Base of every error that a user is meant to read."""
 
+    joint = ". "
+
     def __init__(self, asked: str, found: str, advice: str = "") -> None:
         self.asked = asked
         self.found = found
         self.advice = advice
-        super().__init__(f"{asked}: {found}" + (f". {advice}" if advice else ""))
+        super().__init__(f"{asked}: {found}" + (f"{self.joint}{advice}" if advice else ""))
 
     def __reduce__(self) -> tuple[t.Any, ...]:
         """Errors pass from process to process whole, whatever their constructors take."""
@@ -30,6 +32,8 @@ def _rebuilt(kind: type[EgressError], arguments: tuple[t.Any, ...], fields: dict
 
 class SpecError(EgressError):
     """The request itself is wrong; the system was not looked at. asked names the offending key."""
+
+    joint = "; "
 
 
 class ConflictError(EgressError):

@@ -18,6 +18,7 @@ from .errors import ConflictError
 from .model import FACTS, Claim, Fact, Identity, Link
 
 VERSION = 1
+_TEXTS = frozenset(["netns", "name", "link", "cidr", "destination", "key", "value", "path", "content", "user", "alias"])
 PATH = "/var/lib/netpath/ledger.json"
 
 
@@ -85,21 +86,43 @@ def from_json(text: str) -> Ledger:
     """Read a ledger. Errors: ConflictError where the text is damaged or of a later version."""
     try:
         data = json.loads(text)
-        if data["version"] != VERSION:
+        if type(data["version"]) is not int or data["version"] != VERSION:
             raise ConflictError(
                 f"read {PATH}",
                 f"it has version {data['version']}, this release reads {VERSION}",
                 "Run the release that wrote it, or a later one",
             )
-        originals = {tuple(item["identity"]): _fact_from_data(item["original"]) for item in data["originals"]}
-        claims = [_fact_from_data(item) for item in data["claims"]]
-        return Ledger(originals, {claim.identity: claim for claim in claims if isinstance(claim, Claim)})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        originals = dict(_original(item) for item in _listed(data["originals"]))
+        claims = [_claim(item) for item in _listed(data["claims"])]
+        return Ledger(originals, {claim.identity: claim for claim in claims})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConflictError(
             f"read {PATH}",
             f"it is damaged ({type(error).__name__}: {error})",
             "Restore it from a backup, or move it away: then settings can no longer be put back to what they were",
         ) from error
+
+
+def _listed(data: t.Any) -> list[t.Any]:
+    if not isinstance(data, list):
+        raise TypeError("no list where one must be")
+    return data
+
+
+def _claim(item: t.Any) -> Claim:
+    claim = _fact_from_data(item)
+    if not isinstance(claim, Claim):
+        raise TypeError(f"{claim} is no claim")
+    return claim
+
+
+def _original(item: t.Any) -> tuple[Identity, Fact | None]:
+    identity, fact = tuple(_listed(item["identity"])), _fact_from_data(item["original"])
+    if len(identity) < 2 or not all(isinstance(word, str) for word in identity):
+        raise ValueError(f"{identity} is no identity")
+    if fact is not None and fact.identity != identity:
+        raise ValueError(f"{identity} stands for {fact.identity}")
+    return identity, fact
 
 
 def _first_seen(known: Link, later: Link) -> Link:
@@ -123,5 +146,9 @@ def _fact_from_data(data: dict[str, t.Any] | None) -> t.Any:
         return None
     fields = {key: value for key, value in data.items() if key != "fact"}
     if isinstance(fields.get("peer"), dict):
-        fields["peer"] = Link(**fields["peer"])
-    return FACTS[data["fact"]](**fields)
+        fields["peer"] = _fact_from_data({"fact": "Link", **fields["peer"]})
+    fact = FACTS[data["fact"]](**fields)
+    for name, value in fields.items():
+        if not isinstance(value, (str, int, bool, Link)) or (name in _TEXTS and not isinstance(value, str)):
+            raise TypeError(f"{name} is {value!r}")
+    return fact

@@ -234,10 +234,11 @@ class Ruleset:
 
 @dataclass(frozen=True)
 class File:
-    """A file with its whole content as text."""
+    """A file with its whole content as text. mode: permission bits, None for those of a new file."""
 
     path: str
     content: str | None = None
+    mode: int | None = field(default=None, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
@@ -287,6 +288,7 @@ class Want:
     exclusive_addresses: links, as (netns, name), whose addresses are the wanted ones and no others.
     exclusive_ports: bridges, as (netns, name), whose ports are the wanted ones and no others.
     released: (user, netns) whose claims on settings end.
+    exclusive_claims: (user, netns) whose claims on settings of interfaces are the wanted ones and no others.
     choices: what was decided on the way here, to tell the user.
     """
 
@@ -296,6 +298,7 @@ class Want:
     exclusive_ports: frozenset[tuple[str, str]] = frozenset()
     released: frozenset[tuple[str, str]] = frozenset()
     choices: tuple[Choice, ...] = ()
+    exclusive_claims: frozenset[tuple[str, str]] = frozenset()
 
     def __add__(self, other: Want) -> Want:
         return Want(
@@ -305,6 +308,7 @@ class Want:
             self.exclusive_ports | other.exclusive_ports,
             self.released | other.released,
             self.choices + other.choices,
+            self.exclusive_claims | other.exclusive_claims,
         )
 
 

@@ -24,10 +24,12 @@ from .kernel import (
     vlans,
 )
 from .kernel.links import Links
-from .kernel.namespaces import Namespaces, obstacle_to_attach
+from .kernel.namespaces import Namespaces, obstacle_to_attach, obstacle_to_name
 from .ledger import Ledger
 from .model import (
     HOST,
+    MAIN_TABLE,
+    ROUTE_PROTOCOL,
     Address,
     Claim,
     Fact,
@@ -62,7 +64,17 @@ class Observer:
     def view(self) -> HostView:
         """What the expansion of networks needs to know."""
         sections = ("namespaces", "links", "uplinks")
-        return HostView.from_info(read_sections(self.namespaces, sections, anonymous=False))
+        view = HostView.from_info(read_sections(self.namespaces, sections, anonymous=False))
+        return dataclasses.replace(view, routes=self._routes_of_others())
+
+    def _routes_of_others(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for version in (4, 6):
+            for reply in routes.read(self.namespaces.socket(HOST), version, MAIN_TABLE):
+                if reply.fact.protocol not in (routes.RTPROT_KERNEL, ROUTE_PROTOCOL):
+                    link = self.links.get(HOST, index=reply.device) if reply.device else None
+                    found[reply.fact.destination] = link.name if link else ""
+        return found
 
     def ra_uplinks(self, netns: str) -> list[str]:
         """Links whose IPv6 default route was learned from a router advertisement."""
@@ -132,14 +144,14 @@ class _Observation:
         self._files()
         touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
-        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants(), self._unattachable())
+        return Have(self.facts, self.ledger, self._ports(), protected, self._inhabitants(), self._obstacles())
 
     def _namespaces(self) -> None:
         named = {fact.name for fact in self.asked if isinstance(fact, Namespace)}
         for fact in self.asked:
             named.update(end.netns for end in ends(fact)) if isinstance(fact, Link) else None
             named.add(getattr(fact, "netns", HOST))
-        named.update(netns for _user, netns in self.want.released)
+        named.update(netns for _user, netns in self.want.released | self.want.exclusive_claims)
         for name in sorted(named - {HOST}):
             if self.namespaces.exists(name):
                 loopback = self.links.get(name, index=1)
@@ -286,7 +298,7 @@ class _Observation:
         for fact in self.asked:
             if isinstance(fact, Setting):
                 keys.setdefault(fact.netns, set()).update(_with_defaults(fact.key))
-        for _user, netns in self.want.released:
+        for _user, netns in self.want.released | self.want.exclusive_claims:
             known = [f for f in self.ledger.originals.values() if isinstance(f, Setting) and f.netns == netns]
             keys.setdefault(netns, set()).update(fact.key for fact in known)
         for netns, wanted in sorted(keys.items()):
@@ -329,16 +341,17 @@ class _Observation:
         for path in sorted(paths):
             content = files.read(path)
             if content is not None:
-                self.facts["file", path] = File(path, content)
+                self.facts["file", path] = File(path, content, files.mode(path))
 
     def _inhabitants(self) -> dict[str, list[tuple[int, str]]]:
         leaving = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
         return self.namespaces.inhabitants([name for name in leaving if self.namespaces.exists(name)])
 
-    def _unattachable(self) -> dict[str, str]:
-        paths = {fact.attach for fact in self.want.facts if isinstance(fact, Namespace) and fact.attach}
-        obstacles = {path: obstacle_to_attach(path) for path in sorted(paths)}
-        return {path: obstacle for path, obstacle in obstacles.items() if obstacle}
+    def _obstacles(self) -> dict[str, str]:
+        wanted = [fact for fact in self.want.facts if isinstance(fact, Namespace)]
+        found = {fact.attach: obstacle_to_attach(fact.attach) for fact in wanted if fact.attach}
+        found.update({fact.name: obstacle_to_name(fact.name) for fact in wanted})
+        return {subject: obstacle for subject, obstacle in found.items() if obstacle}
 
     def _ports(self) -> dict[tuple[str, str], int]:
         """How many ports each bridge has that gets more."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import typing as t
 
@@ -22,6 +23,7 @@ _IFF_LOWER_UP = 0x10000
 def verify(want: Want, plan: Plan, observer: Observer) -> None:
     """Errors: EgressError naming what is still not as wanted."""
     await_duplicate_detection(plan, observer)
+    want = _without_returned(want, plan)
     left = make_plan(want, observer.observe(want, plan.ledger))
     if left:
         raise EgressError(
@@ -29,6 +31,13 @@ def verify(want: Want, plan: Plan, observer: Observer) -> None:
             f"still to do: {'; '.join(left.actions)}",
             "Somebody else may be changing the same objects",
         )
+
+
+def _without_returned(want: Want, plan: Plan) -> Want:
+    """What was given back to its owner was to go as ours, and is somebody else's now."""
+    returned = {step.identity for step in plan.steps if step.after is not None}
+    gone = tuple(fact for fact in want.absent if fact.identity not in returned)
+    return dataclasses.replace(want, absent=gone)
 
 
 def await_duplicate_detection(plan: Plan, observer: Observer) -> None:

@@ -16,7 +16,11 @@ from tests.lab.booted import plan
 from tests.lab.booted.plan import NodePlan, Places
 
 _CONNECT = Path(__file__).resolve().with_name("connect.py")
+_LAB = Path(__file__).resolve().parents[1]
 _CONNECT_TIMEOUT = 10
+# What the command `witness` of a node consists of.
+_WITNESS = ("__init__.py", "probe.py", "snapshot.py", "syscalls.py", "booted/__init__.py", "booted/witness.py")
+_RUN_WITNESS = '#!/bin/sh\nPYTHONPATH=/opt/lab exec python3 -m tests.lab.booted.witness "$@"\n'
 
 _UPLINK_NETWORK = f"""\
 [Match]
@@ -77,6 +81,8 @@ def _write_node(upper: Path, node: NodePlan, key: str) -> None:
         f"etc/systemd/network/10-{plan.UPLINK}.network": uplink,
         f"etc/systemd/network/10-{plan.MANAGEMENT}.network": _MANAGEMENT_NETWORK.format(address=node.address),
         f"{home}/.ssh/authorized_keys": key,
+        "usr/local/sbin/witness": _RUN_WITNESS,
+        **{f"opt/lab/tests/lab/{name}": (_LAB / name).read_text(encoding="utf-8") for name in _WITNESS},
     }
     _make_directory(upper, Path(node.rootfs))
     for name, text in files.items():
@@ -84,7 +90,7 @@ def _write_node(upper: Path, node: NodePlan, key: str) -> None:
         for parent in reversed([parent for parent in path.parents if parent.is_relative_to(upper)]):
             _make_directory(parent, Path(node.rootfs, parent.relative_to(upper)))
         path.write_text(text, encoding="ascii")
-        path.chmod(0o644)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
     for path in (upper / home / ".ssh", upper / home / ".ssh/authorized_keys"):
         path.chmod(0o700 if path.is_dir() else 0o600)
         os.chown(path, uid, gid)
@@ -140,6 +146,8 @@ def _inventory(places: Places, nodes: t.Sequence[NodePlan]) -> str:
         "ansible_ssh_private_key_file": str(places.key),
         "ansible_ssh_common_args": shlex.join(["-F", str(places.ssh_config)]),
         "ansible_python_interpreter": "/usr/bin/python3",
+        # Connections that Ansible keeps open must not serve another lab, whose nodes have the same addresses.
+        "ansible_control_path": f"%(directory)s/{uuid.uuid4().hex[:12]}-%%h",
     }
     releases = sorted({node.release for node in nodes})
     hosts = {node.name: {"ansible_host": node.address, "lab_release": node.release, **_uplink(node)} for node in nodes}

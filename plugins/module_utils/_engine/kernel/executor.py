@@ -34,6 +34,7 @@ from .links import Links, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
 
+NEW_FILE = 0o644
 _GONE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
 _THERE = (errno.EEXIST,)
 
@@ -176,7 +177,7 @@ class Executor:
 
     def _file(self, before: File | None, after: File | None, _asked: str) -> None:
         if after is not None:
-            files.write(after.path, after.content or "")
+            files.write(after.path, after.content or "", after.mode or NEW_FILE)
         elif before is not None:
             files.delete(before.path)
         manager = manager_of((after or before or File("")).path)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -16,13 +17,26 @@ from ..errors import ConflictError, KernelError
 def read(path: str) -> str | None:
     """The text, None where there is no such file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConflictError(f"read {path}", "it is a symbolic link", "Move it away") from error
         raise _error(f"read {path}", error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConflictError(f"read {path}", "it is not a plain file", "Move it away")
     with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
         return file.read()
+
+
+def mode(path: str) -> int | None:
+    """Permission bits, None where there is no such file."""
+    try:
+        return stat.S_IMODE(os.lstat(path).st_mode)
+    except OSError:
+        return None
 
 
 def write(path: str, content: str, mode: int = 0o644) -> None:

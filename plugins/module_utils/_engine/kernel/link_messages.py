@@ -5,13 +5,18 @@
 
 from __future__ import annotations
 
+import struct
 import typing as t
 from dataclasses import dataclass
 
 from .message_classes import ifinfmsg, nsidmsg
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message
 
-RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_GETNSID = 16, 17, 18, 90
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_GETNSID = 16, 17, 18, 19, 90
+AF_BRIDGE = 7
+IFLA_PROTINFO, IFLA_BRPORT_STATE, NLA_F_NESTED = 12, 1, 0x8000
+_BRIDGE_PORT = struct.Struct("=BxHiII")  # ifinfomsg
+_ATTRIBUTE, _STATE = struct.Struct("=HH"), struct.Struct("=HHB3x")
 IFF_UP = 0x1
 RTEXT_FILTER_SKIP_STATS = 8
 _HEADER_LENGTH = 16
@@ -113,6 +118,16 @@ def port_attribute(options: t.Mapping[str, bool]) -> tuple[str, t.Any]:
         "IFLA_LINKINFO",
         {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]},
     )
+
+
+def set_port_state(index: int, state: int) -> Message:
+    """Have a port of a bridge forward, or not (BR_STATE_* in linux/if_bridge.h).
+
+    By a message of the bridge family: after others the kernel takes the port for one that came up, and opens it.
+    """
+    port = _STATE.pack(_STATE.size - 3, IFLA_BRPORT_STATE, state)
+    nested = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(port), IFLA_PROTINFO | NLA_F_NESTED) + port
+    return Message(RTM_SETLINK, 0, _BRIDGE_PORT.pack(AF_BRIDGE, 0, index, 0, 0) + nested)
 
 
 def parse_link(data: bytes) -> LinkReply:

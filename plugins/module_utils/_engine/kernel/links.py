@@ -22,6 +22,7 @@ if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
 # Above those that the kernel hands out by itself, in order.
+BR_STATE_DISABLED, BR_STATE_FORWARDING = 0, 3
 _FIRST_INDEX = 1 << 28
 _NO_LINK = (errno.ENODEV, errno.EINVAL)
 
@@ -70,6 +71,15 @@ def host_ends(namespaces: Namespaces, netns: str) -> list[int]:
     return [reply.peer_index for reply in replies if reply.peer_index and reply.peer_nsid == host and host >= 0]
 
 
+def let_forward(namespaces: Namespaces, indexes: t.Sequence[int], forward: bool) -> None:
+    """Open or close links of the host, as far as they are ports of bridges."""
+    state = BR_STATE_FORWARDING if forward else BR_STATE_DISABLED
+    requests = [messages.set_port_state(index, state) for index in indexes]
+    if requests:
+        # A link that is no port is refused, and needs nothing.
+        namespaces.socket(HOST).request(requests)
+
+
 class Links:
     """The links of all namespaces of a run."""
 
@@ -86,7 +96,12 @@ class Links:
             return None
         if answer.errno:
             raise kernel_error(f"look up link {name or index}", answer)
-        return messages.parse_link(answer.replies[0])
+        reply = messages.parse_link(answer.replies[0])
+        if name and reply.name != name:
+            raise ConflictError(
+                f"use the name {name}", f"it is an alternative name of link {reply.name}", "Choose another name"
+            )
+        return reply
 
     def index(self, netns: str, name: str) -> int:
         """Errors: KernelError where there is no such link."""

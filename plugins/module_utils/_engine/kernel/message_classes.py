@@ -25,6 +25,17 @@ def version() -> str:
     try:
         return str(importlib.import_module(f"{_NAME}.config.version").__version__)
     except (ImportError, AttributeError):
+        return _installed_version()
+
+
+def _installed_version() -> str:
+    """What the package's metadata say: Debian 12 packages it without the module that knows its version."""
+    # Imported here, because that takes a while and is rarely needed.
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(_NAME)
+    except importlib.metadata.PackageNotFoundError:
         return "0"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import resource
@@ -32,7 +33,7 @@ CLONE_NEWNET = 0x40000000
 MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 0x2
 NS_GET_NSTYPE = 0xB703
 NSFS_MAGIC = 0x6E736673
-_DEPARTURE_PATIENCE = 3.0  # seconds
+_DEPARTURE_PATIENCE = 15.0  # seconds
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -65,6 +66,18 @@ def obstacle_to_attach(path: str) -> str:
     finally:
         os.close(descriptor)
     return "" if kind == CLONE_NEWNET else "it is a namespace, but not one of a network"
+
+
+def obstacle_to_name(name: str) -> str:
+    """What else than a namespace has the name, or "". A handle of ours whose namespace is gone is no obstacle."""
+    path = f"{DIRECTORY}/{name}"
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ""
+    if stat.S_ISREG(status.st_mode) and (is_namespace(path) or _is_marked(path)):
+        return ""
+    return f"{path} is {'a file' if stat.S_ISREG(status.st_mode) else 'something else'} that is no namespace"
 
 
 def path_of(netns: str) -> str:
@@ -124,10 +137,15 @@ class Namespaces:
     def handle(self, netns: str) -> int:
         """A file descriptor of the namespace. Errors: KernelError where it does not exist."""
         if netns not in self._handles:
+            asked = f"open namespace {netns}"
             try:
-                self._handles[netns] = os.open(path_of(netns), os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(path_of(netns), os.O_RDONLY | os.O_CLOEXEC)
             except OSError as error:
-                raise KernelError(f"open namespace {netns}", os.strerror(error.errno or 0), error.errno or 0) from error
+                raise KernelError(asked, os.strerror(error.errno or 0), error.errno or 0) from error
+            if not is_namespace(f"/proc/self/fd/{descriptor}"):
+                os.close(descriptor)
+                raise KernelError(asked, f"{path_of(netns)} is no namespace", errno.EINVAL)
+            self._handles[netns] = descriptor
         return self._handles[netns]
 
     @contextlib.contextmanager
@@ -179,7 +197,7 @@ class Namespaces:
             return False
         _bind(f"/proc/self/fd/{handle}", f"{DIRECTORY}/{name}", f"restore namespace {name}")
         self._handles[name] = self._removed.pop(name)
-        self._departing.pop(name, None)
+        links.let_forward(self, self._departing.pop(name, []), True)
         return True
 
     def inhabitants(self, netnses: t.Sequence[str]) -> dict[str, list[tuple[int, str]]]:
@@ -189,6 +207,8 @@ class Namespaces:
     def remove(self, name: str) -> None:
         """Take the name away. The namespace itself lives on until the run is over, so that this can be undone."""
         self._departing[name] = links.host_ends(self, name)
+        # It must not answer for addresses that another one gets meanwhile.
+        links.let_forward(self, self._departing[name], False)
         if name in self._sockets:
             self._sockets.pop(name).close()
         handle = self.handle(name)  # in place of the socket, when no more files may be opened

@@ -15,6 +15,7 @@ import ipaddress
 import json
 import os
 import re
+import signal
 import subprocess
 import typing as t
 from dataclasses import dataclass, field
@@ -97,6 +98,9 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
 
 def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
     done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
+    if done.returncode < 0:
+        # nft 1.0.6 crashes at times when others change rules while it lists them.
+        done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
     if done.returncode:
         if _code(done.stderr) == errno.ENOENT:
             return Table()
@@ -131,7 +135,7 @@ def _code(words: str) -> int:
 
 def _failure(namespaces: Namespaces, netns: str, asked: str, done: subprocess.CompletedProcess[str]) -> EgressError:
     lines = dict.fromkeys(line.rpartition("Error: ")[2].strip() for line in done.stderr.splitlines())
-    words = "nft says " + ("; ".join(filter(None, lines)) or f"nothing, and ends with {done.returncode}")
+    words = "nft says " + ("; ".join(filter(None, lines)) or f"nothing, and {_end(done.returncode)}")
     code = _code(words)
     if "JSON support not compiled" in words:
         return UnsupportedError(asked, words, "Install a build of nftables with JSON")
@@ -143,6 +147,10 @@ def _failure(namespaces: Namespaces, netns: str, asked: str, done: subprocess.Co
     # Without rights in the first user namespace nft cannot have a larger socket buffer than this.
     advice = {errno.EMSGSIZE: "Raise net.core.wmem_max"}.get(code, "Try again if something else changes the table now")
     return KernelError(asked, words, code, advice)
+
+
+def _end(status: int) -> str:
+    return f"ends with {status}" if status >= 0 else f"crashed ({signal.Signals(-status).name})"
 
 
 def _missing_in_kernel(namespaces: Namespaces, netns: str, asked: str) -> str:

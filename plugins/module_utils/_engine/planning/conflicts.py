@@ -16,6 +16,7 @@ from ..model import (
     Address,
     Claim,
     Fact,
+    File,
     Limit,
     Link,
     Namespace,
@@ -25,6 +26,7 @@ from ..model import (
     is_ours,
     named,
 )
+from .ownership import owned
 from .state import Have, ends, netns_exists
 from .step import destination, dotted, place, shown_rate
 
@@ -47,6 +49,12 @@ def check_claims(claims: t.Iterable[Claim]) -> None:
                 f"{other.user or 'this host'} needs {other.value}",
                 "Give both the same value",
             )
+
+
+def check_file(there: File) -> None:
+    """A file of a name that only we use must be ours."""
+    if not owned({}, there):
+        raise ConflictError(f"write {there.path}", "somebody else wrote the one that is there", "Move it away")
 
 
 def refuse_to_remove(fact: Fact) -> t.NoReturn:
@@ -92,7 +100,7 @@ class _Check:
                 self._limit(fact)
             elif isinstance(fact, Namespace):
                 self._mark(fact, self.have.facts.get(fact.identity))
-                self._attach(fact)
+                self._obstacle(fact)
         for fact in self.want.absent:
             if isinstance(fact, Namespace) and not fact.force:
                 self._inhabited(fact)
@@ -157,26 +165,45 @@ class _Check:
             raise ConflictError(
                 f"make {fact.kind} {fact.name}{place(fact.netns)}",
                 f"the name is taken by {_kind(have)}",
-                "Choose another name, or remove that link",
+                "Choose another name"
+                if fact.name in self.have.protected
+                else "Choose another name, or remove that link",
             )
         if fact.peer and have.peer and (fact.peer.netns, fact.peer.name) != (have.peer.netns, have.peer.name):
             self._peer_name_is_free(fact, fact.peer)
 
     def _mark(self, fact: Link | Namespace, have: Fact | None) -> None:
+        if isinstance(fact, Link) and isinstance(have, Link) and _alias(fact) not in ("", MARK):
+            self._foreign_pair(fact, have)
         owner, asking = (alias[len(MARK) :] if is_ours(alias) else "" for alias in (_alias(have), _alias(fact)))
         if owner and asking and owner != asking:
             raise ConflictError(
                 f"use {fact.name} for network {asking}",
                 f"it belongs to network {owner}",
-                "Give each network a bridge and namespaces of its own",
+                f"Take it out of {owner} in a run of its own first, or choose another name",
             )
 
-    def _attach(self, fact: Namespace) -> None:
-        if fact.attach and fact.attach in self.have.unattachable:
+    def _foreign_pair(self, fact: Link, have: Link) -> None:
+        """A pair goes with the namespace that one end is in, so a network has only pairs that were made for it."""
+        if fact.peer and not any(is_ours(end.alias) for end in ends(have)):
+            raise ConflictError(
+                f"make veth {fact.name}{place(fact.netns)} for network {_alias(fact)[len(MARK) :]}",
+                "the name is taken by a veth that somebody else made",
+                f"Remove it, or hand it over: ip link set {fact.name} alias {MARK}",
+            )
+
+    def _obstacle(self, fact: Namespace) -> None:
+        if fact.attach in self.have.obstacles:
             raise ConflictError(
                 f"give {fact.attach} the name {fact.name}",
-                self.have.unattachable[fact.attach],
+                self.have.obstacles[fact.attach or ""],
                 "Give the PID of a process, or the path of its namespace: /proc/PID/ns/net",
+            )
+        if fact.name in self.have.obstacles:
+            raise ConflictError(
+                f"make namespace {fact.name}",
+                self.have.obstacles[fact.name],
+                "Remove it if nobody needs it, or choose another name",
             )
 
     def _inhabited(self, fact: Namespace) -> None:

@@ -10,7 +10,7 @@ import typing as t
 from ..errors import ConflictError
 from ..model import HOST, ROUTE_PROTOCOL, Address, Link, Route
 from .state import Have, ends
-from .step import Step, destination
+from .step import Step, destination, place
 
 
 def check(steps: t.Iterable[Step], have: Have) -> None:
@@ -26,12 +26,14 @@ def check(steps: t.Iterable[Step], have: Have) -> None:
 
 def _check_link(before: Link, after: t.Any, have: Have) -> None:
     new_ends: list[Link | None] = [*ends(after), None, None]
+    reasons = [have.protected[end.name] for end in ends(before) if end.netns == HOST and end.name in have.protected]
     for old, new in zip(ends(before), new_ends):
         harm = _harm(old, new)
-        if old.netns == HOST and old.name in have.protected and harm:
+        # The way goes through both ends of a pair.
+        if reasons and harm:
             raise ConflictError(
-                f"{harm} {old.name}",
-                f"it carries {have.protected[old.name]}",
+                f"{harm} {old.name}{place(old.netns)}",
+                f"it carries {reasons[0]}",
                 "Use another interface; this one is left alone",
             )
 

@@ -26,7 +26,7 @@ from ..model import (
     differences,
     is_ours,
 )
-from .state import governed_value, governor, interface_of
+from .state import ends, governed_value, governor, interface_of
 from .step import Step
 
 FILE_MARK = "# netpath:"
@@ -34,7 +34,10 @@ FILE_MARK = "# netpath:"
 
 def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
     """Whether the fact found carries our mark, or lives on or in something that does."""
-    if isinstance(fact, (Namespace, Link)):
+    if isinstance(fact, Link):
+        # Nobody else's pair has our mark at one end.
+        return any(is_ours(end.alias) for end in ends(fact))
+    if isinstance(fact, Namespace):
         return is_ours(fact.alias)
     if isinstance(fact, (Address, Vlans)):
         return _link_is_ours(facts, fact.netns, fact.link)

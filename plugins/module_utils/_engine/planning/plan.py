@@ -34,7 +34,7 @@ from ..model import (
 from . import conflicts, management_path
 from .drop_ins import manager_of
 from .ownership import owned, released_originals, restored_link, written_down
-from .state import Facts, Have, ends, is_on_link, setting_now, side_effects, simulate
+from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
@@ -68,9 +68,14 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         if not planner.moves(fact):
             planner.remove(fact)
     for user, netns in sorted(want.released):
-        planner.release(user, netns)
+        planner.release(netns, planner.ledger.claims_of(user, netns))
+    for user, netns in sorted(want.exclusive_claims):
+        stale = planner.stale_claims(user, netns)
+        if stale:
+            planner.release(netns, stale)
     planner.converge_all()
     planner.write_sysctl_file()
+    planner.forget_what_is_as_it_was()
     management_path.check(planner.steps, have)
     return Plan(tuple(planner.steps), planner.ledger)
 
@@ -116,8 +121,11 @@ class _Planner:
         self.steps.append(step)
         simulate(self.facts, step, effects)
         for fact in lost:
+            original = self.ledger.originals.get(fact.identity)
             if self._stays(step, fact):
                 self._later(_order(fact), self.keep, fact)
+            elif isinstance(original, Route) and isinstance(step.before, Link):
+                self._later(_order(original), self.give_back, original)
 
     def _stays(self, step: Step, lost: Fact) -> bool:
         """Whether it is an address or a route of others on a link that the step leaves where it is."""
@@ -162,6 +170,13 @@ class _Planner:
             return
         if isinstance(fact, Address) or not fact.gateway or fact.onlink or is_on_link(self.facts, fact):
             self.add(Step(None, fact))
+
+    def give_back(self, original: Route) -> None:
+        """A route of somebody else's that ours had taken the place of."""
+        gone = any(step.identity == ("namespace", original.netns) and step.after is None for step in self.steps)
+        if not gone and original.identity not in self.facts:
+            self.add(Step(None, original))
+        self.ledger = self.ledger.forgotten(original.identity)
 
     def converge(self, fact: Fact) -> None:
         have = setting_now(self.facts, fact) if isinstance(fact, Setting) else self.facts.get(fact.identity)
@@ -216,9 +231,14 @@ class _Planner:
             self.add(Step(have, target))
         self.ledger = self.ledger.forgotten(have.identity)
 
-    def release(self, user: str, netns: str) -> None:
-        """End a user's claims, and put back what nobody claims any more."""
-        for claim in self.ledger.claims_of(user, netns):
+    def stale_claims(self, user: str, netns: str) -> list[Claim]:
+        """Those on settings of interfaces that the user no longer names."""
+        claims = self.ledger.claims_of(user, netns)
+        return [claim for claim in claims if claim.identity not in self.named and interface_of(claim.key)]
+
+    def release(self, netns: str, claims: t.Sequence[Claim]) -> None:
+        """End claims, and put back what nobody claims any more."""
+        for claim in claims:
             self.add(Step(claim, None))
             self.ledger = self.ledger.unclaimed(claim)
         staying = self.ledger
@@ -248,6 +268,13 @@ class _Planner:
         if fact.identity in self.facts:
             self.add(Step(fact, dataclasses.replace(fact, master="") if isinstance(fact, Link) else None))
 
+    def forget_what_is_as_it_was(self) -> None:
+        """A link of somebody else's that went back by itself, as the port of a bridge that is gone."""
+        for identity, original in self.ledger.originals.items():
+            there = self.facts.get(identity)
+            if isinstance(original, Link) and isinstance(there, Link) and not differences(original, there):
+                self.ledger = self.ledger.forgotten(identity)
+
     def write_sysctl_file(self) -> None:
         """Keep the file that makes settings last in step with the claims."""
         ledger = self.ledger
@@ -263,9 +290,12 @@ class _Planner:
         }
         have = self.facts.get(("file", SYSCTL_FILE))
         content = sysctl_file(persisted)
+        written_before = any(claim.persist and claim.netns == HOST for claim in self.have.ledger.claims.values())
+        if isinstance(have, File) and persisted and not written_before:
+            conflicts.check_file(have)
         if persisted and (not isinstance(have, File) or have.content != content):
             self.add(Step(have, File(SYSCTL_FILE, content)))
-        elif not persisted and have is not None:
+        elif not persisted and have is not None and (written_before or owned(self.facts, have)):
             self.add(Step(have, None))
 
 

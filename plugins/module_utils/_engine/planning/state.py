@@ -27,7 +27,7 @@ class Have:
     ports: how many ports a bridge, as (netns, name), has.
     protected: links of this namespace that carry the management path, with the reason.
     inhabitants: (PID, command) of the processes in namespaces that shall go.
-    unattachable: paths that are to be attached and are no network namespaces, with what they are.
+    obstacles: what stands in the way of a namespace, by the path that is to be attached or by the name.
     """
 
     facts: t.Mapping[Identity, Fact] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Have:
     ports: t.Mapping[tuple[str, str], int] = field(default_factory=dict)
     protected: t.Mapping[str, str] = field(default_factory=dict)
     inhabitants: t.Mapping[str, t.Sequence[tuple[int, str]]] = field(default_factory=dict)
-    unattachable: t.Mapping[str, str] = field(default_factory=dict)
+    obstacles: t.Mapping[str, str] = field(default_factory=dict)
 
 
 Facts = dict[Identity, Fact]

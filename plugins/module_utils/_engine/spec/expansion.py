@@ -22,7 +22,8 @@ class HostView:
     """What the expansion needs to know of a host.
 
     uplinks: {4 or 6: name of the link of the best default route}. mtus: {link: MTU}.
-    addresses: {link: addresses}. owners: {link or bridge: network that made it, "" for none}.
+    addresses: {link: addresses}. owners: {link: network that made it, None for somebody else}. kinds: {link: kind}.
+    peers: {veth: (namespace, name) of its other end}. routes: {destination: device} of others in the main table.
     namespaces: {name: network that made it, None for somebody else}.
     assigned: {namespace: addresses in it}.
     """
@@ -31,6 +32,9 @@ class HostView:
     mtus: t.Mapping[str, int] = field(default_factory=dict)
     addresses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     owners: t.Mapping[str, str | None] = field(default_factory=dict)
+    kinds: t.Mapping[str, str | None] = field(default_factory=dict)
+    peers: t.Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    routes: t.Mapping[str, str] = field(default_factory=dict)
     namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
     assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
 
@@ -51,6 +55,8 @@ class HostView:
             mtus={link["name"]: link["mtu"] for link in host_links},
             addresses={link["name"]: link["addresses"] for link in host_links},
             owners={link["name"]: link["network"] for link in host_links},
+            kinds={link["name"]: link["kind"] for link in host_links},
+            peers={link["name"]: (link["peer"]["netns"], link["peer"]["name"]) for link in host_links if link["peer"]},
             namespaces={ns["name"]: ns["network"] for ns in info["namespaces"] if ns["name"]},
             assigned=assigned,
         )
@@ -62,6 +68,8 @@ def module_options(data: t.Any, host: HostView, key: str = "egress_networks", ab
     absent: every network is to be removed. Errors: SpecError with the offending key.
     """
     networks = parse_networks(data, key)
+    claimed = {ns.name for network in networks if not (absent or network.absent) for ns in network.namespaces}
+    listed = {network.name for network in networks}
     options: ModuleOptions = {
         name: []
         for name in ("netns", "linux_bridge", "veth", "ns_route", "sysctl_forward", "nat_masquerade", "forward_accept")
@@ -70,8 +78,9 @@ def module_options(data: t.Any, host: HostView, key: str = "egress_networks", ab
         if absent or network.absent:
             _remove(network, host, options)
         else:
-            _check_against_host(network, host)
+            _check_against_host(network, host, listed)
             _build(network, host, options)
+            _remove_strays(network, host, options, claimed)
     return options
 
 
@@ -97,8 +106,10 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
     )
     for namespace in network.namespaces:
         _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
+        if host.namespaces.get(namespace.name, "") is None:
+            # Somebody else's loopback is theirs.
+            options["netns"][-1]["loopback"] = False
     options["ns_route"] += _routes(network)
-    _remove_strays(network, host, options)
     options["sysctl_forward"].append(
         {
             "network": network.name,
@@ -108,7 +119,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             "interfaces": [network.bridge, *_uplinks(network, host, families)],
         }
     )
-    options["nat_masquerade"].append(_nat(network))
+    options["nat_masquerade"].append(_nat(network, leaves_by_bridge=network.bridge in host.uplinks.values()))
     options["forward_accept"].append(_forward(network))
 
 
@@ -159,7 +170,7 @@ def _routes(network: Network) -> list[dict[str, t.Any]]:
     ]
 
 
-def _nat(network: Network) -> dict[str, t.Any]:
+def _nat(network: Network, leaves_by_bridge: bool) -> dict[str, t.Any]:
     if network.nat["mode"] == "none" or network.firewall == "none":
         return {"name": network.name, "state": "absent"}
     chosen = {key: value for key, value in network.nat.items() if value is not None}
@@ -167,7 +178,8 @@ def _nat(network: Network) -> dict[str, t.Any]:
         **chosen,
         "name": network.name,
         "sources": list(network.subnets),
-        "not_out_interface": network.bridge,
+        # On a bridge that is the uplink too, destinations alone tell what leaves.
+        "not_out_interface": None if leaves_by_bridge else network.bridge,
         "out_interface": network.uplink or None,
         "backend": network.firewall,
     }
@@ -186,25 +198,34 @@ def _forward(network: Network) -> dict[str, t.Any]:
     }
 
 
-def _remove_strays(network: Network, host: HostView, options: ModuleOptions) -> None:
-    """Namespaces that were made for the network and are no longer in it."""
-    named = {namespace.name for namespace in network.namespaces}
-    for name, owner in sorted(host.namespaces.items()):
-        if owner == network.name and name not in named:
-            options["netns"].append({"name": name, "state": "absent"})
+def _remove_strays(network: Network, host: HostView, options: ModuleOptions, claimed: t.Collection[str]) -> None:
+    """Namespaces and links that were made for the network and are no longer in it, nor claimed by another one."""
+    gone = {name for name, owner in host.namespaces.items() if owner == network.name and name not in claimed}
+    options["netns"] += [{"name": name, "state": "absent"} for name in sorted(gone)]
+    members = {ns.name for ns in network.namespaces}
+    _remove_links(network, host, options, gone | members, {network.bridge, *(ns.host_end for ns in network.namespaces)})
+
+
+def _remove_links(
+    network: Network, host: HostView, options: ModuleOptions, places: t.Collection[str], stay: t.Collection[str]
+) -> None:
+    """Links of the host that carry the network's mark, but for those that stay, and pairs into some namespaces:
+    these go with the namespace, or are put right if they are not as they shall be.
+    """
+    done = set(stay)
+    for name, owner in sorted(host.owners.items()):
+        module = {"bridge": "linux_bridge", "veth": "veth"}.get(host.kinds.get(name) or "")
+        peer_place, peer = host.peers.get(name, ("", ""))
+        if owner == network.name and module and name not in done and peer_place not in places and peer not in done:
+            options[module].append({"name": name, "state": "absent"})
+            done.add(name)
 
 
 def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
     """Everything of a network; of what others made, only what was added to it."""
-    members = {namespace.name: namespace for namespace in network.namespaces}
-    for name, owner in sorted(host.namespaces.items()):
-        if owner == network.name:
-            options["netns"].append({"name": name, "state": "absent"})
-        elif name in members and host.owners.get(members[name].host_end) == network.name:
-            options["veth"].append({"name": members[name].host_end, "state": "absent"})
-    for name, namespace in members.items():
-        if name not in host.namespaces and host.owners.get(namespace.host_end) == network.name:
-            options["veth"].append({"name": namespace.host_end, "state": "absent"})
+    gone = {name for name, owner in host.namespaces.items() if owner == network.name}
+    options["netns"] += [{"name": name, "state": "absent"} for name in sorted(gone)]
+    _remove_links(network, host, options, gone, {network.bridge})
     if network.bridge in host.owners:
         addresses = list(dict.fromkeys(network.gateways))
         options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": addresses})
@@ -229,21 +250,45 @@ def _uplinks(network: Network, host: HostView, families: t.Collection[int]) -> l
     return [name for name in dict.fromkeys(names) if name not in ("", network.bridge)]
 
 
-def _check_against_host(network: Network, host: HostView) -> None:
+def _check_against_host(network: Network, host: HostView, listed: t.Collection[str]) -> None:
+    if network.uplink == "lo":
+        raise SpecError(f"{network.key}.uplink", "the loopback", "give the interface that leads out")
     if network.uplink and network.uplink not in host.mtus:
         known = ", ".join(sorted(host.mtus))
         raise SpecError(f"{network.key}.uplink", f"this host has no interface {network.uplink!r}", f"it has {known}")
     if network.uplink == network.bridge:
         raise SpecError(f"{network.key}.uplink", "the network's own bridge", "give the interface that leads out")
-    for link, cidrs in host.addresses.items():
-        if link == network.bridge or host.owners.get(link):
-            continue
-        for cidr in cidrs:
-            there = ipaddress.ip_interface(cidr).network
-            for subnet in map(ipaddress.ip_network, network.subnets):
-                if there.version == subnet.version and there.overlaps(subnet):
-                    raise SpecError(
-                        f"{network.key}.subnets",
-                        f"{subnet} overlaps {cidr} on {link} of this host",
-                        "choose a range that the host does not use",
-                    )
+    used = [
+        (cidr, f"{cidr} on {link}")
+        for link, cidrs in host.addresses.items()
+        if link != network.bridge and host.owners.get(link) not in listed
+        for cidr in cidrs
+    ]
+    for subnet in network.subnets:
+        _refuse_overlap(network, subnet, used, host.routes)
+
+
+def _refuse_overlap(
+    network: Network, subnet: str, used: t.Sequence[tuple[str, str]], routes: t.Mapping[str, str]
+) -> None:
+    """A range of the host's own, or one that it has a route for that is as specific, is not free for a network."""
+    wanted = ipaddress.ip_network(subnet)
+    for cidr, where in used:
+        if _overlap(ipaddress.ip_interface(cidr).network, wanted):
+            raise SpecError(
+                f"{network.key}.subnets",
+                f"{subnet} overlaps {where} of this host",
+                "choose a range that the host does not use",
+            )
+    for destination, device in routes.items():
+        routed = ipaddress.ip_network(destination)
+        if device != network.bridge and _overlap(routed, wanted) and routed.prefixlen >= wanted.prefixlen:
+            raise SpecError(
+                f"{network.key}.subnets",
+                f"this host has a route to {destination} by {device or 'nothing'}",
+                f"choose a range other than {subnet}",
+            )
+
+
+def _overlap(one: values.IpNetwork, other: values.IpNetwork) -> bool:
+    return one.version == other.version and bool(one.overlaps(other))

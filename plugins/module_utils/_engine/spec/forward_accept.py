@@ -75,10 +75,11 @@ def _rules(options: t.Mapping[str, t.Any], netns: str, host: Filters, key: str) 
         raise SpecError(f"{key}sources", "missing", "give the networks whose packets are let through")
     if options["uplink"]:
         uplinks = [values.interface_name(options["uplink"], f"{key}uplink")]
+        if bridge in uplinks:
+            raise SpecError(f"{key}uplink", f"{bridge} is the bridge itself", "give the interface that leads out")
     else:
         known = host.default_uplinks(netns)
         families = sorted({values.family(source) for source in sources})
         uplinks = list(dict.fromkeys(known[family] for family in families if family in known))
-    if bridge in uplinks:
-        raise SpecError(f"{key}uplink", f"{bridge} is the bridge itself", "give the interface that leads out")
-    return ForwardRules(bridge, tuple(uplinks), sources)
+    # What stays on the bridge is let through anyway.
+    return ForwardRules(bridge, tuple(uplink for uplink in uplinks if uplink != bridge), sources)

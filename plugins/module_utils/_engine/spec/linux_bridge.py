@@ -49,7 +49,7 @@ class Managed(t.Protocol):
 def wanted(options: t.Mapping[str, t.Any], host: Managed, key: str = "") -> Want:
     """Options of one bridge to facts. host is asked only where links are to be left alone."""
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
-    name = values.interface_name(options["name"], f"{key}name")
+    name = values.new_interface_name(options["name"], f"{key}name")
     cidrs = [values.interface_address(v, f"{key}addresses[{i}]") for i, v in enumerate(options["addresses"] or [])]
     values.no_duplicates(cidrs, f"{key}addresses")
     addresses = tuple(Address(netns, name, cidr) for cidr in cidrs)

@@ -109,7 +109,7 @@ def _to_source(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: st
             raise SpecError(
                 f"{key}to_source",
                 f"no IPv{family} address for {source}",
-                f"add one, or leave IPv{family} out of sources",
+                f"add one, or translate no IPv{family} network",
             )
     return (found[4], found[6])
 

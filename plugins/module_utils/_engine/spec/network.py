@@ -17,6 +17,14 @@ from .resolv_conf import resolv_conf
 from .schema import STATE, Options, checked
 
 SMALLEST_IPV6_MTU = 1280
+# RFC 6890: this network, loopback, link-local, multicast, reserved; unspecified, mapped, link-local, multicast.
+NOT_FOR_HOSTS = [
+    ipaddress.ip_network(text)
+    for text in (
+        *("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"),
+        *("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"),
+    )
+]
 DNS: Options = {
     "servers": {"type": "list", "elements": "str", "required": True},
     "search": {"type": "list", "elements": "str", "default": []},
@@ -133,10 +141,10 @@ def _network(entry: t.Any, key: str) -> Network:
     bridge = data["bridge"] or derived_name("br-", name)
     network = Network(
         name=name,
-        bridge=values.interface_name(bridge, f"{key}.bridge"),
+        bridge=values.new_interface_name(bridge, f"{key}.bridge"),
         subnets=subnets,
         gateways=_gateways(data["gateway"], subnets, f"{key}.gateway"),
-        mtu=0 if data["mtu"] == "auto" else values.mtu(data["mtu"], f"{key}.mtu"),
+        mtu=_mtu(data["mtu"], f"{key}.mtu"),
         isolated=data["isolated"],
         hairpin=data["hairpin"],
         vlans=_vlans(data, ("vlan_filtering", "vlan"), key),
@@ -154,6 +162,12 @@ def _network(entry: t.Any, key: str) -> Network:
     return network
 
 
+def _mtu(given: t.Any, key: str) -> int:
+    if isinstance(given, str) and given != "auto":
+        raise SpecError(key, f"{given!r} is no MTU", "allowed are auto and a number")
+    return 0 if given == "auto" else values.mtu(given, key)
+
+
 def check_mtu(network: Network, mtu: int | None, origin: str) -> None:
     """IPv6 goes with MTUs from 1280 (RFC 8200, section 5). origin says where a value comes from that nobody gave."""
     six = next((subnet for subnet in network.subnets if values.family(subnet) == 6), None)
@@ -169,9 +183,13 @@ def _subnets(given: list[str] | None, key: str) -> tuple[str, ...]:
     subnets = tuple(values.subnet(value, f"{key}.subnets[{i}]") for i, value in enumerate(given or []))
     for i, subnet in enumerate(subnets):
         network = ipaddress.ip_network(subnet)
+        if "/" not in str((given or [])[i]):
+            raise SpecError(
+                f"{key}.subnets[{i}]", f"{subnet.split('/')[0]} has no prefix length", "such as 10.22.33.0/24"
+            )
         if network.prefixlen > network.max_prefixlen - 1:
             raise SpecError(f"{key}.subnets[{i}]", f"{subnet} has no room", "it must hold a gateway and a namespace")
-        if network.is_multicast or network.is_loopback:
+        if any(network.overlaps(other) for other in NOT_FOR_HOSTS if other.version == network.version):
             raise SpecError(f"{key}.subnets[{i}]", f"{subnet} is no range for hosts", "give a private range")
     _no_overlap([(f"{key}.subnets[{i}]", subnet) for i, subnet in enumerate(subnets)])
     return subnets
@@ -218,6 +236,9 @@ def _gateways(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, ..
 
 
 def _nat(given: t.Any, name: str, subnets: tuple[str, ...], key: str) -> dict[str, t.Any]:
+    if not isinstance(given, (str, dict)):
+        modes = ", ".join(NAT["mode"]["choices"])
+        raise SpecError(key, f"{given!r} is neither a mode nor a mapping", f"allowed modes are {modes}")
     data = checked({"mode": given} if isinstance(given, str) else given, NAT, key)
     if data["mode"] == "none":
         return data
@@ -232,11 +253,15 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
     if data["count"] is not None or data["prefix"] is not None:
         entries.append((key, {"prefix": data["prefix"], "count": data["count"]}))
     for place, entry in entries:
+        if not isinstance(entry, (str, dict)):
+            raise SpecError(
+                place, f"{entry!r} is neither a name nor a mapping", "quote a name that looks like a number"
+            )
         options = checked({"name": entry} if isinstance(entry, str) else entry, NAMESPACE, place)
         for name in _names(options, place):
             yield NamespaceSpec(
                 name=values.namespace_name(name, f"{place}.name"),
-                interface=values.interface_name(options["interface"], f"{place}.interface"),
+                interface=values.new_interface_name(options["interface"], f"{place}.interface"),
                 addresses=_addresses(options["addresses"], subnets, f"{place}.addresses"),
                 dns=_dns(options["dns"], f"{place}.dns"),
                 bandwidth=_bandwidth(options["bandwidth"], f"{place}.bandwidth"),

@@ -63,7 +63,8 @@ def wanted(options: t.Mapping[str, t.Any], host: Settings, key: str = "") -> Wan
     for setting, value in settings.items():
         claim = Claim(user, netns, setting, value, persist)
         facts += [claim, claim.setting]
-    return Want(tuple(facts))
+    exclusive = [(user, netns)] if options["interfaces"] is not None and user else []
+    return Want(tuple(facts), exclusive_claims=frozenset(exclusive))
 
 
 def _settings(options: t.Mapping[str, t.Any], interfaces: list[str]) -> dict[str, str]:

@@ -26,14 +26,24 @@ IpAddress = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 def interface_name(value: t.Any, key: str) -> str:
     """1 to 15 bytes without "/", white space or a colon (dev_valid_name in the kernel's net/core/dev.c)."""
-    allowed = f"allowed are 1 to {MAX_INTERFACE_NAME} bytes without '/', ':', control characters or white space"
+    allowed = f"allowed are 1 to {MAX_INTERFACE_NAME} bytes without '/', ':', '%', control characters or white space"
     if not isinstance(value, str) or not value:
         raise SpecError(key, f"{value!r} is no interface name", allowed)
     if len(value.encode()) > MAX_INTERFACE_NAME:
         raise SpecError(key, f"{value!r} has {len(value.encode())} bytes", allowed)
-    if value in (".", "..") or not value.isprintable() or re.search(r"[/:\s\"'\\]", value):
+    # The kernel puts a number in the place of "%d".
+    if value in (".", "..") or not value.isprintable() or re.search(r"[/:%\s\"'\\]", value):
         raise SpecError(key, f"{value!r} is no interface name", allowed)
+    if value in ("all", "default"):
+        raise SpecError(key, f"{value!r} stands for other interfaces among the sysctls", "choose another name")
     return value
+
+
+def new_interface_name(value: t.Any, key: str) -> str:
+    """A name for an interface that is made, which the loopback never is."""
+    if interface_name(value, key) == "lo":
+        raise SpecError(key, "'lo' is the loopback", "choose another name")
+    return str(value)
 
 
 def namespace_name(value: t.Any, key: str, host: bool = False) -> str:
@@ -121,6 +131,8 @@ def interface_address(value: t.Any, key: str) -> str:
 
 def subnet(value: t.Any, key: str) -> str:
     """A network without host bits, in canonical form. A bare address is a network of one."""
+    if "%" in str(value):
+        raise SpecError(key, f"{value!r} names an interface", "leave out '%' and what follows")
     try:
         return str(ipaddress.ip_network(str(value)))
     except ValueError as error:

@@ -49,7 +49,7 @@ OPTIONS: Options = {
 def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     """Options of one pair to facts."""
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
-    name = values.interface_name(options["name"], f"{key}name")
+    name = values.new_interface_name(options["name"], f"{key}name")
     if options["state"] == "absent":
         return Want(absent=(Link(netns, name, kind="veth", peer=_peer_place(options, key)),))
     if not options["peer"]:
@@ -107,14 +107,14 @@ def _peer_place(options: t.Mapping[str, t.Any], key: str) -> Link | None:
     if not peer:
         return None
     netns = values.namespace_name(peer["netns"], f"{key}peer.netns", host=True)
-    return Link(netns, values.interface_name(peer["name"], f"{key}peer.name"), kind="veth")
+    return Link(netns, values.new_interface_name(peer["name"], f"{key}peer.name"), kind="veth")
 
 
 def _end(options: t.Mapping[str, t.Any], key: str, default_mtu: int | None) -> Link:
     mtu = options["mtu"] if options["mtu"] is not None else default_mtu
     return Link(
         values.namespace_name(options["netns"], f"{key}netns", host=True),
-        values.interface_name(options["name"], f"{key}name"),
+        values.new_interface_name(options["name"], f"{key}name"),
         kind="veth",
         alias=values.mark(options["network"], f"{key}network"),
         mac=None if options["mac"] is None else values.mac(options["mac"], f"{key}mac"),
