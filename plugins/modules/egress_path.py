@@ -111,8 +111,8 @@ options:
         default: auto
       namespaces:
         description:
-          - Names of namespaces, or mappings with the keys C(name), C(interface), C(addresses), C(dns) and
-            C(bandwidth), or with C(prefix) and C(count) for many at once.
+          - Names of namespaces, or mappings with the keys C(name), C(interface), C(addresses), C(dns),
+            C(bandwidth), C(vlan) and C(trunk), or with C(prefix) and C(count) for many at once.
         type: list
         elements: raw
         default: []
