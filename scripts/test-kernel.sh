@@ -29,15 +29,15 @@ for version in "${versions[@]}"; do
     jobs+=($!)
 done
 failed=()
-skipped=0
+outcome=0
 for index in "${!jobs[@]}"; do
     status=0
     wait "${jobs[index]}" || status=$?
     case $status in
     0) ;;
-    "$SKIPPED") skipped=$SKIPPED ;;
+    "$SKIPPED") outcome=$SKIPPED ;;
     *) failed+=("${versions[index]}") ;;
     esac
 done
 [ ${#failed[@]} = 0 ] || die "failed with pyroute2 ${failed[*]}"
-exit "$skipped"
+exit "$outcome"

@@ -88,7 +88,7 @@ def from_json(text: str) -> Ledger:
     """Read a ledger. Errors: ConflictError where the text is damaged or of a later version."""
     try:
         data = json.loads(text)
-        if type(data["version"]) is not int or data["version"] != VERSION:
+        if isinstance(data["version"], bool) or data["version"] != VERSION:
             raise ConflictError(
                 f"read {PATH}",
                 f"it has version {data['version']}, this release reads {VERSION}",
