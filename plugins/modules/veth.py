@@ -215,12 +215,13 @@ EXAMPLES = r"""
 
 - name: Connect a namespace with ten megabits a second in each direction
   netpath.egress.veth:
-    name: to-ns3
+    name: to-ns2
     master: br0
     bandwidth: 10mbit
     peer:
       name: eth0
-      netns: ns3
+      netns: ns2
+    network: pods
 
 - name: Remove a pair
   netpath.egress.veth:

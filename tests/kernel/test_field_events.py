@@ -51,10 +51,8 @@ IN_C1 = "in namespace c1"
 def uplink_is(new: str, *rules: str) -> list[str]:
     """What a network notes when its uplink is another one or has another name, and what it does about its rules."""
     notes = [f"note that pods needs net.ipv{version}.conf.{new}.forwarding = 1" for version in (4, 6)]
-    if new == RENAMED:
-        gone = [f"note that pods no longer needs net.ipv{version}.conf.{FIRST_UPLINK}.forwarding" for version in (4, 6)]
-        notes = [*gone, *notes]
-    return [*notes, *rules, "rewrite /etc/sysctl.d/90-netpath-egress.conf"]
+    gone = [f"note that pods no longer needs net.ipv{version}.conf.{FIRST_UPLINK}.forwarding" for version in (4, 6)]
+    return [*gone, *notes, *rules, "rewrite /etc/sysctl.d/90-netpath-egress.conf"]
 
 
 @dataclass(frozen=True)

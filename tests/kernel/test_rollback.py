@@ -74,11 +74,6 @@ def check_restored(refused: Refusal) -> None:
 
 # {title: (script that makes the step fail, networks, words of the error)}
 FAILING: dict[str, tuple[list[str], Options, str]] = {
-    "settings cannot be written": (
-        [read_only("/proc/sys")],
-        PODS,
-        "set net.ipv4.ip_forward to 1 (was 0): Read-only file system",
-    ),
     "settings file cannot be written": (
         [read_only("/etc/sysctl.d")],
         PODS,
@@ -121,6 +116,13 @@ def test_failed_build_leaves_what_was_there(node: Node, title: str) -> None:
     assert words in refused.text
     assert difference(before, settled(node)) == ""
     check_restored(refused)
+
+
+def test_settings_that_cannot_be_written_are_found_before_anything_changes(node: Node) -> None:
+    script(node, read_only("/proc/sys"))
+    refused = refusal(node, build_at_once, [PODS])
+    assert (refused.kind, refused.asked) == ("UnsupportedError", "set net.ipv4.ip_forward to 1")
+    assert refused.found == "it can only be read here, and is 0"
 
 
 def test_failed_removal_leaves_what_was_there(node: Node) -> None:
@@ -195,7 +197,7 @@ def test_nft_is_missing(node: Node) -> None:
 
     before = settled(node)
     refused = refusal(node, without_nft)
-    assert (refused.kind, refused.found) == ("UnsupportedError", "the program nft is missing")
+    assert (refused.kind, refused.found) == ("UnsupportedError", "the programs nft and iptables are missing")
     assert "nftables" in refused.advice
     assert difference(before, settled(node)) == ""
 

@@ -35,6 +35,9 @@ def nat_backend(namespaces: Namespaces, netns: str, asked: str) -> tuple[str, st
         return asked, "asked for"
     if _there("nft"):
         return "nftables", "a table of our own translates beside whatever else is in use"
+    if not _there("iptables"):
+        found = "the programs nft and iptables are missing"
+        raise UnsupportedError("translate source addresses", found, "Install the package nftables")
     return iptables_flavour(namespaces, netns), "the program nft is missing"
 
 

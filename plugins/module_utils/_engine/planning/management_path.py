@@ -26,14 +26,15 @@ def check(steps: t.Iterable[Step], have: Have) -> None:
 
 def _check_link(before: Link, after: t.Any, have: Have) -> None:
     new_ends: list[Link | None] = [*ends(after), None, None]
-    reasons = [have.protected[end.name] for end in ends(before) if end.netns == HOST and end.name in have.protected]
+    carrying = [end.name for end in ends(before) if end.netns == HOST and end.name in have.protected]
     for old, new in zip(ends(before), new_ends):
         harm = _harm(old, new)
         # The way goes through both ends of a pair.
-        if reasons and harm:
+        if carrying and harm:
+            which = "it" if old.name == carrying[0] else f"the other end, {carrying[0]},"
             raise ConflictError(
                 f"{harm} {old.name}{place(old.netns)}",
-                f"it carries {reasons[0]}",
+                f"{which} carries {have.protected[carrying[0]]}",
                 "Use another interface; this one is left alone",
             )
 

@@ -278,7 +278,7 @@ def _check_against_host(network: Network, host: HostView, listed: t.Collection[s
     if network.uplink == network.bridge:
         raise SpecError(f"{network.key}.uplink", "the network's own bridge", "give the interface that leads out")
     used = [
-        (cidr, f"{cidr} on {link}")
+        (cidr, f"{cidr} on {link}" + (f" of network {host.owners[link]}" if host.owners.get(link) else ""))
         for link, cidrs in host.addresses.items()
         if link != network.bridge and host.owners.get(link) not in listed
         for cidr in cidrs
