@@ -210,7 +210,7 @@ def test_verification_fails_where_something_drifted(playbooks: Playbooks, node: 
         ({**APPS, "bridge": "a-bridge-with-a-long-name"}, ["networks[0].bridge", "has 25 bytes"]),
         ({**APPS, "subnets": ["10.44.0.0/30"], "count": 2, "prefix": "n"}, ["networks[0].subnets", "too few"]),
         ({**APPS, "uplink": "eth9"}, ["networks[0].uplink", "no interface 'eth9'"]),
-        ({**APPS, "firewall": "pf"}, ["firewall", "auto, nftables, iptables, none"]),
+        ({**APPS, "firewall": "pf"}, ["firewall", "auto, nftables, iptables, firewalld, none"]),
     ],
 )
 def test_bad_value_changes_nothing(playbooks: Playbooks, node: Node, network: t.Any, words: list[str]) -> None:
