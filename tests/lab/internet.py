@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import selectors
+import signal
 import socket
 import struct
 import typing as t
@@ -233,6 +234,8 @@ def main() -> None:
     parser.add_argument("public", nargs="+", help="an address that internet.lab has")
     parser.add_argument("--also", action="append", default=[], help="another address to serve")
     options = parser.parse_args()
+    # An interrupt from the terminal is for the creator, with whose pipe this ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Long-lived connections are many.
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
