@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$ROOT"
 mkdir -p build/log
 summary=()
+failures=()
 result=0
 for part in lint test-unit test-kernel test-playbooks test-booted test-molecule; do
     echo "== $part"
@@ -14,7 +15,10 @@ for part in lint test-unit test-kernel test-playbooks test-booted test-molecule;
     case $status in
     0) word=passed ;;
     "$SKIPPED") word=$(grep -m1 '^SKIPPED' "build/log/$part.log" || echo SKIPPED) ;;
-    *) word=FAILED ;;
+    *)
+        word=FAILED
+        failures+=("$part")
+        ;;
     esac
     if [ "$status" != 0 ] && { [ "$status" != "$SKIPPED" ] || [ -n "${CI:-}" ]; }; then
         result=1
@@ -28,4 +32,9 @@ for part in lint test-unit test-kernel test-playbooks test-booted test-molecule;
 done
 echo "== summary"
 printf '%s\n' "${summary[@]}"
+# Of a long log often only the end is kept: what failed is said there again, with its errors.
+for part in "${failures[@]}"; do
+    echo "== $part failed; all of it is in build/log/$part.log"
+    grep -aE '^([0-9.]+: )?(FAILED|ERROR|E  |_{5,} |fatal: )' "build/log/$part.log" | cut -c 1-300 | tail -n 60 || true
+done
 exit "$result"
