@@ -69,7 +69,7 @@ class _NoHost:
     def forward_backends(self, *_asked: t.Any) -> list[tuple[str, str, t.Collection[int]]]:
         return []
 
-    def default_uplinks(self, _netns: str) -> dict[int, str]:
+    def default_uplinks(self, _netns: str) -> dict[int, list[list[str]]]:
         return {}
 
 

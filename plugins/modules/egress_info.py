@@ -159,6 +159,7 @@ bridge_netfilter:
 uplinks:
   description:
     - For C(ipv4) and C(ipv6) the best default route of the main table, as C(interface), C(gateway) and C(mtu), or none.
+    - C(routes) lists all default routes, best first, each with its C(interfaces) and its C(metric).
   returned: when gathered
   type: dict
 orphans:

@@ -42,7 +42,8 @@ options:
         type: raw
         default: first
       mtu:
-        description: MTU of every link of the network, or V(auto) for that of the uplink.
+        description:
+          - MTU of every link of the network, or V(auto) for that of the uplink, and the smallest of several.
         type: raw
         default: auto
       isolated:
@@ -70,9 +71,11 @@ options:
         type: int
         choices: [0, 1, 2]
       uplink:
-        description: The interface that leads out, or V(auto) for wherever the routing table leads.
-        type: str
-        default: auto
+        description:
+          - The interfaces that lead out, one or several, or V(auto) for wherever the routing table leads.
+        type: list
+        elements: str
+        default: [auto]
       nat:
         description:
           - Source translation, as V(masquerade), V(snat) or V(none), or a mapping with the keys C(mode), C(to_source),

@@ -41,8 +41,9 @@ options:
       - Required unless O(state=absent).
     type: str
   uplink: &uplink
-    description: Interface that leads out. Without it, those of the best default routes.
-    type: str
+    description: Interfaces that lead out. Without it, all that default routes of the main table lead to.
+    type: list
+    elements: str
   sources: &sources
     description:
       - Networks whose packets are let through, of either family or both.

@@ -43,8 +43,9 @@ options:
     type: list
     elements: str
   out_interface: &out_interface
-    description: Translates only what leaves by this interface.
-    type: str
+    description: Translates only what leaves by these interfaces.
+    type: list
+    elements: str
   not_out_interface: &not_out_interface
     description: Translates only what does not leave by this interface, such as the bridge of the sources.
     type: str

@@ -94,7 +94,7 @@ def ports(node: Node) -> set[int]:
         (TO_A, RULES, TRANSLATED),
         (RULES, HALF, TRANSLATED - {"translated half"}),
         (RULES, dataclasses.replace(RULES, exclude=("198.51.100.0/24",)), TRANSLATED - {"translated 6"}),
-        (RULES, dataclasses.replace(RULES, out_interface="up0"), PLAIN | TRANSLATED),
+        (RULES, dataclasses.replace(RULES, out_interfaces=("up0",)), PLAIN | TRANSLATED),
         (RULES, dataclasses.replace(RULES, ports=(40000, 50000)), TRANSLATED),
         (RULES, dataclasses.replace(RULES, random_fully=True), set()),
         (RULES, RULES, set()),

@@ -163,8 +163,18 @@ def test_forwarding(node: Node) -> None:
 
 def test_uplinks(node: Node) -> None:
     assert node.call(inventory, ("uplinks",))["uplinks"] == {
-        "ipv4": {"interface": "uplink0", "gateway": "198.18.0.1", "mtu": 1500},
-        "ipv6": {"interface": "uplink0", "gateway": "2001:db8:18::1", "mtu": 1500},
+        "ipv4": {
+            "interface": "uplink0",
+            "gateway": "198.18.0.1",
+            "mtu": 1500,
+            "routes": [{"interfaces": ["uplink0"], "metric": 0}],
+        },
+        "ipv6": {
+            "interface": "uplink0",
+            "gateway": "2001:db8:18::1",
+            "mtu": 1500,
+            "routes": [{"interfaces": ["uplink0"], "metric": 1024}],
+        },
     }
 
 

@@ -38,7 +38,7 @@ NAT = [
     NatRules(
         ("10.22.33.0/24", "fd00:22:33::/64"),
         ("10.0.0.0/8", "192.168.0.0/16", "fd01::/16"),
-        out_interface="uplink0",
+        out_interfaces=("uplink0", "uplink1"),
         to_source=("198.51.100.1-198.51.100.9", "2001:db8::1-2001:db8::9"),
         ports=(1024, 65535),
         random_fully=True,

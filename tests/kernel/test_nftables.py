@@ -32,7 +32,7 @@ PLAIN = NatRules(("10.22.33.0/24", "fd00:22:33::/64"))
 FULL = NatRules(
     ("10.22.33.0/24", "10.22.35.128/25", "fd00:22:33::/64"),
     ("192.168.0.0/16", "255.255.255.255/32", "fd01::/16"),
-    "uplink0",
+    ("uplink0",),
     "br0",
     ("198.51.100.1-198.51.100.9", "2001:db8::1"),
     (1024, 65535),
@@ -88,7 +88,8 @@ def many(count: int) -> tuple[str, ...]:
         # Intervals that touch and cannot be collapsed, and the ends of the address space.
         NatRules(("10.0.1.0/24", "10.0.2.0/24"), ("0.0.0.0/32", "255.255.255.255/32", "ffff::/16")),
         NatRules(("0.0.0.0/0", "::/0"), ("128.0.0.0/1", "8000::/1")),
-        NatRules(("10.0.0.0/8",), ("fd00::/8",), out_interface="up*", not_out_interface="br-0.5"),
+        NatRules(("10.0.0.0/8",), ("fd00::/8",), out_interfaces=("up*",), not_out_interface="br-0.5"),
+        NatRules(("10.0.0.0/8",), out_interfaces=("a", "b.9", "up*")),
         NatRules(("10.0.0.0/8",), to_source=("198.51.100.1", "")),
         NatRules(("10.0.0.0/8",), to_source=("198.51.100.1-198.51.100.6", "2001:db8::1-2001:db8::ffff"), ports=(1, 9)),
         NatRules(("fd00::/8",), to_source=("", "2001:db8::1"), ports=(1, 9), random_fully=True),
@@ -379,12 +380,15 @@ def test_translated(
         # Between sources nothing is translated.
         (with_(sources=("10.22.33.0/24", "198.51.100.0/24", "2001:db8:51::/64", "fd00:22:33::/64")), False),
         (with_(sources=("10.22.33.128/25", "fd00:22:33:1::/64")), False),
-        (with_(out_interface="uplink0"), True),
-        (with_(out_interface="port0"), False),
-        (with_(out_interface="uplink*"), False),
+        (with_(out_interfaces=("uplink0",)), True),
+        (with_(out_interfaces=("port0",)), False),
+        (with_(out_interfaces=("uplink*",)), False),
+        (with_(out_interfaces=("port0", "uplink0")), True),
+        (with_(out_interfaces=("port0", "port1")), False),
+        (with_(out_interfaces=("port0", "uplink*")), False),
         (with_(not_out_interface="uplink0"), False),
         (with_(not_out_interface="port0"), True),
-        (with_(out_interface="uplink0", not_out_interface="port0"), True),
+        (with_(out_interfaces=("uplink0",), not_out_interface="port0"), True),
     ],
 )
 def test_which_packets_are_translated(world: World, gate: Node, rules: NatRules, translated: bool) -> None:

@@ -58,8 +58,8 @@ class Host:
     def forward_backends(self, *_asked: t.Any) -> t.Sequence[tuple[str, str, t.Collection[int]]]:
         return []
 
-    def default_uplinks(self, _netns: str) -> t.Mapping[int, str]:
-        return {4: "uplink0", 6: "uplink0"}
+    def default_uplinks(self, _netns: str) -> t.Mapping[int, t.Sequence[t.Sequence[str]]]:
+        return {4: [["uplink0"]], 6: [["uplink0"]]}
 
 
 LOOKING = ("forward_accept", "linux_bridge", "nat_masquerade", "sysctl_forward")

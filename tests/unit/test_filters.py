@@ -36,7 +36,10 @@ INFO: dict[str, t.Any] = {
             "peer": None,
         },
     ],
-    "uplinks": {"ipv4": {"interface": "eth0", "gateway": "198.18.0.1", "mtu": 1400}, "ipv6": None},
+    "uplinks": {
+        "ipv4": {"interface": "eth0", "gateway": "198.18.0.1", "mtu": 1400, "routes": [{"interfaces": ["eth0"]}]},
+        "ipv6": None,
+    },
 }
 
 

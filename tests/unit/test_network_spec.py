@@ -16,7 +16,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.networ
 from tests.unit.asking import SPECS, Options, all_of
 
 HOST = HostView(
-    uplinks={4: "eth0", 6: "eth0"},
+    uplinks={4: [["eth0"]], 6: [["eth0"]]},
     mtus={"lo": 65536, "eth0": 9000, "eth1": 1400},
     addresses={"lo": ["127.0.0.1/8"], "eth0": ["198.18.0.11/16", "2001:db8:18::11/64"], "eth1": []},
     owners={"lo": None, "eth0": None, "eth1": None},
@@ -197,6 +197,17 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.uplink",
         "this host has no interface 'eth9'. it has",
     ),
+    "one of several uplinks is not there": (
+        [network(uplink=["eth1", "eth9"])],
+        f"{KEY}.uplink",
+        "this host has no interface 'eth9'. it has",
+    ),
+    "uplink is auto and another": (
+        [network(uplink=["auto", "eth1"])],
+        f"{KEY}.uplink",
+        "['auto', 'eth1']. allowed are auto alone, and names of interfaces",
+    ),
+    "no uplink": ([network(uplink=[])], f"{KEY}.uplink", "[]. allowed are auto alone"),
     "uplink is the bridge": ([network(uplink="eth1", bridge="eth1")], f"{KEY}.uplink", "the network's own bridge"),
     "nat of another kind": (
         [network(nat="yes")],
@@ -351,13 +362,34 @@ def test_both_families_and_all_choices() -> None:
     routes = [(request["netns"], request["gateway"], request["device"]) for request in options["ns_route"]]
     assert routes[:3] == [("a", "10.0.0.254", "net0"), ("b", "10.0.0.254", "eth0"), ("b", "fd00:1::fe", "eth0")]
     (nat,) = options["nat_masquerade"]
-    assert (nat["mode"], nat["out_interface"], nat["ports"]) == ("snat", "eth1", "1024-2047")
+    assert (nat["mode"], nat["out_interface"], nat["ports"]) == ("snat", ["eth1"], "1024-2047")
     assert options["sysctl_forward"][0]["interfaces"] == ["br0", "eth1"]
 
 
 @pytest.mark.parametrize("choice", [{"nat": "none"}, {"nat": {"mode": "none"}}, {"firewall": "none"}])
 def test_no_translation(choice: Options) -> None:
     assert expanded(network(**choice))["nat_masquerade"] == [{"name": "pods", "state": "absent"}]
+
+
+@pytest.mark.parametrize(
+    ("choice", "mtu", "interfaces"),
+    [
+        ({}, 1400, ["eth0", "eth1", "eth2"]),
+        ({"subnets": ["fd00::/64"]}, 1500, ["eth1", "eth2"]),
+        ({"subnets": ["fd00::/64", "10.0.0.0/24"]}, 1400, ["eth0", "eth1", "eth2"]),
+        ({"uplink": "eth3"}, 1300, ["eth3"]),
+        ({"uplink": ["eth2", "eth3"]}, 1000, ["eth2", "eth3"]),
+    ],
+)
+def test_several_uplinks(choice: Options, mtu: int, interfaces: list[str]) -> None:
+    """All that default routes lead to may carry the network; the MTU is that of the best route."""
+    host = HostView(
+        uplinks={4: [["eth0", "eth1"], ["eth2"]], 6: [["eth1"], ["eth2"]]},
+        mtus={"eth0": 1400, "eth1": 1500, "eth2": 1000, "eth3": 1300},
+    )
+    options = expanded(network(**choice), host=host)
+    assert options["linux_bridge"][0]["mtu"] == mtu
+    assert options["sysctl_forward"][0]["interfaces"] == ["br-pods", *interfaces]
 
 
 def test_host_without_an_uplink() -> None:
@@ -425,7 +457,9 @@ def test_route_to_a_wider_range_is_no_obstacle() -> None:
 
 
 def test_bridge_that_is_the_uplink_too() -> None:
-    (nat,) = expanded(network(bridge="br0"), host=HostView(uplinks={4: "br0"}, owners={"br0": None}))["nat_masquerade"]
+    (nat,) = expanded(network(bridge="br0"), host=HostView(uplinks={4: [["br0"]]}, owners={"br0": None}))[
+        "nat_masquerade"
+    ]
     assert nat["not_out_interface"] is None
 
 

@@ -187,16 +187,21 @@ class _Inventory:
         return {"loaded": bool(values), **switches}
 
     def _uplinks(self) -> Data:
-        """The best default route of the main table of each family, with its link's MTU."""
+        """The best default route of the main table of each family, with its link's MTU, and all of them."""
         found: Data = {}
+        links = {reply.index: reply for reply in self.replies[HOST]}
         for family in (4, 6):
-            best = next(iter(routes.default_uplinks(self.open.socket(HOST), family)), None)
-            link = next((r for r in self.replies[HOST] if best and r.index == best.device), None)
-            found[f"ipv{family}"] = (
-                {"interface": link.name, "gateway": best.fact.gateway or None, "mtu": link.mtu}
-                if best and link
-                else None
-            )
+            ways = [
+                (route.fact, [links[device] for device in route.devices if device in links])
+                for route in routes.default_uplinks(self.open.socket(HOST), family)
+            ]
+            ways = [(fact, there) for fact, there in ways if there]
+            every = [{"interfaces": [r.name for r in there], "metric": fact.metric} for fact, there in ways]
+            found[f"ipv{family}"] = None
+            if ways:
+                fact, (link, *_others) = ways[0]
+                best = {"interface": link.name, "gateway": fact.gateway or None, "mtu": link.mtu}
+                found[f"ipv{family}"] = {**best, "routes": every}
         return found
 
     def _orphans(self) -> list[Data]:
@@ -246,7 +251,7 @@ def _nat(rules: t.Any) -> Data:
         "exclude": list(rules.exclude),
         "mode": mode,
         "to_source": [source for source in rules.to_source if source],
-        "out_interface": rules.out_interface or None,
+        "out_interface": list(rules.out_interfaces) or None,
         "not_out_interface": rules.not_out_interface or None,
         "ports": f"{rules.ports[0]}-{rules.ports[1]}" if rules.ports else None,
         "random_fully": rules.random_fully,

@@ -177,13 +177,13 @@ class Setting:
 class NatRules:
     """Source translation of one network. Networks are canonical and collapsed, families may mix.
 
-    to_source: an address or "first-last" for each family, ("", "") to masquerade.
-    ports: (first, last) or None.
+    out_interfaces: all for none, else sorted. to_source: an address or "first-last" for each family, ("", "") to
+    masquerade. ports: (first, last) or None.
     """
 
     sources: tuple[str, ...]
     exclude: tuple[str, ...] = ()
-    out_interface: str = ""
+    out_interfaces: tuple[str, ...] = ()
     not_out_interface: str = ""
     to_source: tuple[str, str] = ("", "")
     ports: tuple[int, int] | None = None

@@ -86,7 +86,7 @@ class Observer:
         if not self.namespaces.exists(netns):
             return []
         found = routes.default_uplinks(self.namespaces.socket(netns), 6)
-        learned = {reply.device for reply in found if reply.fact.protocol == routes.RTPROT_RA}
+        learned = {device for reply in found if reply.fact.protocol == routes.RTPROT_RA for device in reply.devices}
         replies = [self.links.get(netns, index=index) for index in sorted(learned)]
         return [reply.name for reply in replies if reply]
 
@@ -111,14 +111,13 @@ class Observer:
             return []
         return packet_filter.forward_backends(self.namespaces, netns, asked, bridge, families)
 
-    def default_uplinks(self, netns: str) -> dict[int, str]:
-        """{4 or 6: the link of the best default route} of a namespace."""
-        found: dict[int, str] = {}
+    def default_uplinks(self, netns: str) -> dict[int, list[list[str]]]:
+        """{4 or 6: for each default route of a namespace, best first, the links that it leads to}."""
+        found: dict[int, list[list[str]]] = {}
         for version in (4, 6) if self.namespaces.exists(netns) else ():
-            best = next(iter(routes.default_uplinks(self.namespaces.socket(netns), version)), None)
-            reply = self.links.get(netns, index=best.device) if best and best.device else None
-            if reply:
-                found[version] = reply.name
+            for route in routes.default_uplinks(self.namespaces.socket(netns), version):
+                replies = [self.links.get(netns, index=device) for device in route.devices]
+                found.setdefault(version, []).append([reply.name for reply in replies if reply])
         return found
 
 

@@ -163,8 +163,8 @@ def _wanted(daemon: Firewalld, key: Key, rules: Rules | None) -> _Pair:
     purpose, network = key
     ingress, zone = "ANY", None
     if isinstance(rules, NatRules):
-        words = [f"out_interface={rules.out_interface}", f"not_out_interface={rules.not_out_interface}"]
-        egress = _zones(daemon, [rules.out_interface] if rules.out_interface else [])
+        words = [f"out_interfaces={'/'.join(rules.out_interfaces)}", f"not_out_interface={rules.not_out_interface}"]
+        egress = _zones(daemon, rules.out_interfaces)
         rich = [
             f'rule family="ipv{family(own)}" source address="{own}" destination NOT address="{own}" masquerade'
             for own in rules.sources
@@ -238,7 +238,8 @@ def _rules(purpose: str, found: Settings) -> Rules:
     sources = [address for rule in found["rich_rules"] for address in re.findall(r'source address="([^"]+)"', rule)]
     networks = collapsed(ipaddress.ip_network(source) for source in sources)
     if purpose == "nat":
-        return NatRules(networks, out_interface=words["out_interface"], not_out_interface=words["not_out_interface"])
+        out = tuple(filter(None, words["out_interfaces"].split("/")))
+        return NatRules(networks, out_interfaces=out, not_out_interface=words["not_out_interface"])
     return ForwardRules(words["bridge"], tuple(filter(None, words["uplinks"].split("/"))), networks)
 
 

@@ -114,10 +114,10 @@ def jumps_of(name: str, rules: Rules, version: int, table: Table) -> list[Jump]:
         led = ["-m", "conntrack", "--ctstate", "DNAT"]
         calls = [("PREROUTING", local, arriving), ("OUTPUT", local, arriving), ("POSTROUTING", led, leaving)]
     elif isinstance(rules, NatRules):
-        limits = ["-o", rules.out_interface] if rules.out_interface else []
-        if rules.not_out_interface and not limits:
-            limits = ["!", "-o", rules.not_out_interface]
-        calls = [("POSTROUTING", limits, chains_of("nat", name)[0])]
+        ways = [["-o", out] for out in rules.out_interfaces]
+        if not ways:
+            ways = [["!", "-o", rules.not_out_interface] if rules.not_out_interface else []]
+        calls = [("POSTROUTING", limits, chains_of("nat", name)[0]) for limits in ways]
     else:
         calls = [(forward_entry(table), [], chains_of("forward", name)[0])]
     return [(base, (*limits, *_comment(name), "-j", chain)) for base, limits, chain in calls]
@@ -201,7 +201,7 @@ def _parsed_nat(name: str, there: t.Mapping[int, Table]) -> NatRules:
     targets = {4: "", 6: ""}
     ports: tuple[int, int] | None = None
     fully = False
-    limits: tuple[str, str] = ("", "")
+    ways: dict[bool, set[str]] = {True: set(), False: set()}
     (chain,) = chains_of("nat", name)
     for version, table in there.items():
         rules = table.of(chain)
@@ -214,7 +214,9 @@ def _parsed_nat(name: str, there: t.Mapping[int, Table]) -> NatRules:
             targets[version], found = _translated_to(rule)
             ports, fully = ports or found, "--random-fully" in rule
         for rule in (rule for rules in table.rules.values() for rule in rules if target_of(rule) == chain):
-            limits = ("", value_of(rule, "-o")) if "!" in rule else (value_of(rule, "-o"), "")
+            ways["!" not in rule].add(value_of(rule, "-o"))
+    out, not_out = (tuple(sorted(filter(None, ways[positive]))) for positive in (True, False))
+    limits = (out, not_out[0] if not_out else "")
     return NatRules(_collapsed(sources), _collapsed(exclude), *limits, (targets[4], targets[6]), ports, fully)
 
 

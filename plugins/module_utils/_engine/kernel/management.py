@@ -19,7 +19,8 @@ def protected_links(namespaces: Namespaces, links: Links) -> dict[str, str]:
     reasons: dict[int, str] = {}
     for family in (4, 6):
         for reply in routes.default_uplinks(opened, family):
-            reasons.setdefault(reply.device, f"the IPv{family} default route of this host")
+            for device in reply.devices:
+                reasons.setdefault(device, f"the IPv{family} default route of this host")
     local = _ssh_address()
     if local:
         for address in addresses.read(opened):

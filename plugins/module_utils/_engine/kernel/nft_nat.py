@@ -9,6 +9,7 @@ subnets.
 
 from __future__ import annotations
 
+import itertools
 import re
 import typing as t
 
@@ -34,13 +35,16 @@ def sets_of(name: str, rules: NatRules) -> list[tuple[str, Json]]:
 
 
 def rules_of(name: str, rules: NatRules) -> dict[str, list[list[Json]]]:
-    """The rules of the network's chain, one a family, and with ports one more for what has none."""
+    """The rules of the network's chain: one for a family and a way out, and with ports one more for what has none.
+
+    Not one with a set of interfaces, in which nft would read a name that ends with "*" back as a wildcard.
+    """
     sets = {described["name"] for _kind, described in sets_of(name, rules)}
     found: list[list[Json]] = []
-    for version in (4, 6):
+    for version, out in itertools.product((4, 6), rules.out_interfaces or ("",)):
         if part(f"src{version}", name) not in sets:
             continue
-        matches = _matches(name, rules, version, part(f"exclude{version}", name) in sets)
+        matches = _matches(name, rules, version, out, part(f"exclude{version}", name) in sets)
         if rules.ports:
             protocols = match({"meta": {"key": "l4proto"}}, {"set": list(PORT_PROTOCOLS.values())})
             found.append([*matches, protocols, COUNTER, _translation(rules, version, rules.ports)])
@@ -48,7 +52,7 @@ def rules_of(name: str, rules: NatRules) -> dict[str, list[list[Json]]]:
     return {"nat": found}
 
 
-def _matches(name: str, rules: NatRules, version: int, excludes: bool) -> list[Json]:
+def _matches(name: str, rules: NatRules, version: int, out: str, excludes: bool) -> list[Json]:
     source, destination = payload(version, "saddr"), payload(version, "daddr")
     interface = {"meta": {"key": "oifname"}}
     sources = "@" + part(f"src{version}", name)
@@ -58,8 +62,8 @@ def _matches(name: str, rules: NatRules, version: int, excludes: bool) -> list[J
     found += [match(destination, network(text), "!=") for text in UNTRANSLATED[version]]
     if rules.not_out_interface:
         found.insert(0, match(interface, escaped(rules.not_out_interface), "!="))
-    if rules.out_interface:
-        found.insert(0, match(interface, escaped(rules.out_interface)))
+    if out:
+        found.insert(0, match(interface, escaped(out)))
     return found
 
 
@@ -87,15 +91,17 @@ def candidate(elements: t.Mapping[str, list[t.Any]], there: t.Iterable[list[Json
         collapsed(found for version in (4, 6) for item in elements[f"{kind}{version}"] for found in networks_in(item))
         for kind in ("src", "exclude")
     )
-    interfaces, targets = {"==": "", "!=": ""}, {"ip": "", "ip6": ""}
+    interfaces: dict[str, set[str]] = {"==": set(), "!=": set()}
+    targets = {"ip": "", "ip6": ""}
     ports, random_fully = None, False
     for expression in (expression for rule in there for expression in rule):
         ((kind, body),) = normal(expression).items()
         if kind == "match" and body["left"] == {"meta": {"key": "oifname"}}:
-            interfaces[body["op"]] = re.sub(r"\\\*$", "*", body["right"])
+            interfaces[body["op"]].add(re.sub(r"\\\*$", "*", body["right"]))
         elif kind in ("snat", "masquerade"):
             ports, random_fully = ports or body.get("port"), "flags" in body
             if kind == "snat":
                 targets[body["family"]] = "-".join(body["addr"])
     to_source = (targets["ip"], targets["ip6"])
-    return NatRules(sources, exclude, interfaces["=="], interfaces["!="], to_source, ports, random_fully)
+    out, not_out = tuple(sorted(interfaces["=="])), next(iter(interfaces["!="]), "")
+    return NatRules(sources, exclude, out, not_out, to_source, ports, random_fully)

@@ -90,7 +90,7 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
     """
     asked = f"change table inet {TABLE}"
     for _key, rules in changes:
-        interfaces = (rules.out_interface, rules.not_out_interface) if isinstance(rules, NatRules) else ()
+        interfaces = (*rules.out_interfaces, rules.not_out_interface) if isinstance(rules, NatRules) else ()
         if any(name.startswith("@") for name in interfaces):
             raise UnsupportedError(asked, "nft takes an interface name that starts with '@' for a set", "Rename it")
     commands = transaction(_listed(namespaces, netns, asked), changes)

@@ -25,10 +25,14 @@ _TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
 @dataclass(frozen=True)
 class RouteReply:
-    """One route as the kernel reports it; device by index, 0 for none. fact has no device."""
+    """One route as the kernel reports it; fact has no device.
+
+    device: by index, 0 for none or several. devices: all of them.
+    """
 
     fact: Route
     device: int
+    devices: tuple[int, ...]
 
 
 def read(opened: NetlinkSocket, family: int, table: int = 0, device: int = 0, netns: str = "") -> list[RouteReply]:
@@ -72,7 +76,9 @@ def _parse(data: bytes, netns: str) -> RouteReply | None:
         onlink=bool(message["flags"] & RTNH_F_ONLINK),
         protocol=message["proto"],
     )
-    return RouteReply(fact, message.get_attr("RTA_OIF") or 0)
+    device = message.get_attr("RTA_OIF") or 0
+    devices = tuple(hop["oif"] for hop in message.get_attr("RTA_MULTIPATH") or ()) or (device,)
+    return RouteReply(fact, device, tuple(filter(None, devices)))
 
 
 def add(route: Route, device: int) -> Message:
@@ -122,6 +128,6 @@ def default_uplinks(opened: NetlinkSocket, family: int) -> list[RouteReply]:
     found = [
         reply
         for reply in read(opened, family, MAIN_TABLE)
-        if reply.fact.destination == DEFAULT_DESTINATION[family] and reply.fact.type == "unicast" and reply.device
+        if reply.fact.destination == DEFAULT_DESTINATION[family] and reply.fact.type == "unicast" and reply.devices
     ]
     return sorted(found, key=lambda reply: reply.fact.metric)

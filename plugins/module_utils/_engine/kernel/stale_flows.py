@@ -131,7 +131,7 @@ class Translation:
         first, _dash, last = rules.to_source[0 if version == 4 else 1].partition("-")
         self.target = tuple(ipaddress.ip_address(end).packed for end in (first, last or first) if end)
         self.ports = rules.ports
-        self.interfaces = (rules.out_interface, rules.not_out_interface)
+        self.interfaces = (rules.out_interfaces, rules.not_out_interface)
 
     def applies(self, flow: Flow) -> bool:
         """Whether a flow is translated, if it leaves by an interface that the rules are for."""

@@ -21,14 +21,14 @@ ModuleOptions = dict[str, list[dict[str, t.Any]]]
 class HostView:
     """What the expansion needs to know of a host.
 
-    uplinks: {4 or 6: name of the link of the best default route}. mtus: {link: MTU}.
+    uplinks: {4 or 6: for each default route, best first, the links that it leads to}. mtus: {link: MTU}.
     addresses: {link: addresses}. owners: {link: network that made it, None for somebody else}. kinds: {link: kind}.
     peers: {veth: (namespace, name) of its other end}. routes: {destination: device} of others in the main table.
     namespaces: {name: network that made it, None for somebody else}.
     assigned: {namespace: addresses in it}.
     """
 
-    uplinks: t.Mapping[int, str] = field(default_factory=dict)
+    uplinks: t.Mapping[int, t.Sequence[t.Sequence[str]]] = field(default_factory=dict)
     mtus: t.Mapping[str, int] = field(default_factory=dict)
     addresses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     owners: t.Mapping[str, str | None] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class HostView:
                 assigned.setdefault(link["netns"], []).extend(link["addresses"])
         return cls(
             uplinks={
-                version: info["uplinks"][f"ipv{version}"]["interface"]
+                version: [route["interfaces"] for route in info["uplinks"][f"ipv{version}"]["routes"]]
                 for version in (4, 6)
                 if info["uplinks"].get(f"ipv{version}")
             },
@@ -85,10 +85,11 @@ def module_options(data: t.Any, host: HostView, key: str = "egress_networks", ab
 
 
 def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
-    mtu = network.mtu or _uplink_mtu(network, host)
-    check_mtu(network, mtu, f", the MTU of {_uplink(network, host)},")
-    addresses = allocate(network, host.assigned)
     families = {values.family(subnet) for subnet in network.subnets}
+    narrowest = _narrowest_uplink(network, host, families)
+    mtu = network.mtu or host.mtus.get(narrowest)
+    check_mtu(network, mtu, f", the MTU of {narrowest},")
+    addresses = allocate(network, host.assigned)
     ours = host.owners.get(network.bridge, network.name) == network.name
     options["linux_bridge"].append(
         {
@@ -119,7 +120,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             "interfaces": [network.bridge, *_uplinks(network, host, families)],
         }
     )
-    leaves_by_bridge = network.bridge in host.uplinks.values()
+    leaves_by_bridge = any(network.bridge in links for routes in host.uplinks.values() for links in routes)
     options["nat_masquerade"].append(_nat(network, addresses, leaves_by_bridge))
     options["forward_accept"].append(_forward(network))
 
@@ -184,7 +185,7 @@ def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by
         "sources": list(network.subnets),
         # On a bridge that is the uplink too, destinations alone tell what leaves.
         "not_out_interface": None if leaves_by_bridge else network.bridge,
-        "out_interface": network.uplink or None,
+        "out_interface": list(network.uplinks) or None,
         "publish": published,
         "backend": network.firewall,
     }
@@ -209,7 +210,7 @@ def _forward(network: Network) -> dict[str, t.Any]:
     return {
         "name": network.name,
         "bridge": network.bridge,
-        "uplink": network.uplink or None,
+        "uplink": list(network.uplinks) or None,
         "sources": list(network.subnets),
         "published": bool(network.publish),
         "mss_clamp": network.mss_clamp,
@@ -254,29 +255,26 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
     options["forward_accept"].append({"name": network.name, "state": "absent"})
 
 
-def _uplink_mtu(network: Network, host: HostView) -> int | None:
-    """The MTU of the uplink; None, so the kernel's default, on a host without one."""
-    return host.mtus.get(_uplink(network, host))
-
-
-def _uplink(network: Network, host: HostView) -> str:
-    return network.uplink or host.uplinks.get(4) or host.uplinks.get(6) or ""
+def _narrowest_uplink(network: Network, host: HostView, families: t.Collection[int]) -> str:
+    """The one with the smallest MTU of those given, or of the best default routes; "" on a host without any."""
+    best = [name for version in sorted(families) for name in (*host.uplinks.get(version, ()), ())[0]]
+    return min(network.uplinks or best, key=lambda name: host.mtus.get(name, 0), default="")
 
 
 def _uplinks(network: Network, host: HostView, families: t.Collection[int]) -> list[str]:
-    """Those of the families, without one that is the network's own bridge."""
-    names = [network.uplink or host.uplinks.get(version, "") for version in sorted(families)]
-    return [name for name in dict.fromkeys(names) if name not in ("", network.bridge)]
+    """Those given, or all that default routes of the families lead to, without the network's own bridge."""
+    routed = [name for version in sorted(families) for links in host.uplinks.get(version, ()) for name in links]
+    return [name for name in dict.fromkeys(network.uplinks or routed) if name != network.bridge]
 
 
 def _check_against_host(network: Network, host: HostView, listed: t.Collection[str]) -> None:
-    if network.uplink == "lo":
-        raise SpecError(f"{network.key}.uplink", "the loopback", "give the interface that leads out")
-    if network.uplink and network.uplink not in host.mtus:
-        known = ", ".join(sorted(host.mtus))
-        raise SpecError(f"{network.key}.uplink", f"this host has no interface {network.uplink!r}", f"it has {known}")
-    if network.uplink == network.bridge:
-        raise SpecError(f"{network.key}.uplink", "the network's own bridge", "give the interface that leads out")
+    for uplink in network.uplinks:
+        if uplink not in host.mtus:
+            known = ", ".join(sorted(host.mtus))
+            raise SpecError(f"{network.key}.uplink", f"this host has no interface {uplink!r}", f"it has {known}")
+        if uplink in ("lo", network.bridge):
+            found = "the loopback" if uplink == "lo" else "the network's own bridge"
+            raise SpecError(f"{network.key}.uplink", found, "give the interface that leads out")
     used = [
         (cidr, f"{cidr} on {link}" + (f" of network {host.owners[link]}" if host.owners.get(link) else ""))
         for link, cidrs in host.addresses.items()

@@ -16,7 +16,7 @@ from .schema import STATE, Options
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
     "bridge": {"type": "str"},
-    "uplink": {"type": "str"},
+    "uplink": {"type": "list", "elements": "str"},
     "sources": {"type": "list", "elements": "str"},
     "published": {"type": "bool", "default": False},
     "mss_clamp": {"type": "bool", "default": False},
@@ -35,7 +35,7 @@ class Filters(t.Protocol):
 
     def nat_backend(self, netns: str, asked: str) -> tuple[str, str]: ...
 
-    def default_uplinks(self, netns: str) -> t.Mapping[int, str]: ...
+    def default_uplinks(self, netns: str) -> t.Mapping[int, t.Sequence[t.Sequence[str]]]: ...
 
 
 def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want:
@@ -81,13 +81,14 @@ def _rules(options: t.Mapping[str, t.Any], netns: str, host: Filters, key: str) 
     if not sources:
         raise SpecError(f"{key}sources", "missing", "give the networks whose packets are let through")
     if options["uplink"]:
-        uplinks = [values.interface_name(options["uplink"], f"{key}uplink")]
+        given = enumerate(options["uplink"])
+        uplinks = [values.interface_name(name, f"{key}uplink[{i}]") for i, name in given]
         if bridge in uplinks:
             raise SpecError(f"{key}uplink", f"{bridge} is the bridge itself", "give the interface that leads out")
     else:
         known = host.default_uplinks(netns)
         families = sorted({values.family(source) for source in sources})
-        uplinks = list(dict.fromkeys(known[family] for family in families if family in known))
+        uplinks = [name for family in families for links in known.get(family, ()) for name in links]
     # What stays on the bridge is let through anyway.
-    ways_out = tuple(uplink for uplink in uplinks if uplink != bridge)
+    ways_out = tuple(uplink for uplink in dict.fromkeys(uplinks) if uplink != bridge)
     return ForwardRules(bridge, ways_out, sources, options["published"])

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import typing as t
 
@@ -17,7 +18,7 @@ OPTIONS: Options = {
     "name": {"type": "str", "required": True},
     "sources": {"type": "list", "elements": "str"},
     "exclude": {"type": "list", "elements": "str"},
-    "out_interface": {"type": "str"},
+    "out_interface": {"type": "list", "elements": "str"},
     "not_out_interface": {"type": "str"},
     "mode": {"type": "str", "choices": ["masquerade", "snat", "none"], "default": "masquerade"},
     "to_source": {"type": "list", "elements": "str"},
@@ -87,14 +88,17 @@ def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
     found = NatRules(
         sources=sources,
         exclude=_exclude(options, sources, key),
-        out_interface=_interface(options["out_interface"], f"{key}out_interface"),
+        out_interfaces=_interfaces(options["out_interface"], f"{key}out_interface"),
         not_out_interface=_interface(options["not_out_interface"], f"{key}not_out_interface"),
         to_source=_to_source(options, sources, key),
         ports=_ports(options["ports"], f"{key}ports"),
         random_fully=options["random_fully"],
     )
-    if found.out_interface and found.out_interface == found.not_out_interface:
-        raise SpecError(f"{key}not_out_interface", "the same as out_interface", "no packet could match; leave one out")
+    if found.not_out_interface in found.out_interfaces:
+        raise SpecError(f"{key}not_out_interface", "in out_interface too", "no packet could match; leave one out")
+    if found.out_interfaces:
+        # Says nothing more, and iptables has no words for both.
+        found = dataclasses.replace(found, not_out_interface="")
     if options["backend"] == "firewalld":
         _check_for_firewalld(found, key)
     return found
@@ -130,6 +134,10 @@ def _check_for_firewalld(rules: NatRules, key: str) -> None:
                 f"{found}, which firewalld cannot translate",
                 "use auto or nftables: a table of our own works beside firewalld",
             )
+
+
+def _interfaces(given: t.Sequence[str] | None, key: str) -> tuple[str, ...]:
+    return tuple(sorted({_interface(value, f"{key}[{i}]") for i, value in enumerate(given or [])}))
 
 
 def _interface(value: str | None, key: str) -> str:

@@ -58,7 +58,7 @@ OPTIONS: Options = {
     "vlan_filtering": {"type": "bool"},
     "vlan": vlans.OPTIONS["vlan"],
     **link_settings.OPTIONS,
-    "uplink": {"type": "str", "default": "auto"},
+    "uplink": {"type": "list", "elements": "str", "default": ["auto"]},
     "nat": {"type": "raw", "default": {}},
     "publish": {"type": "list", "elements": "dict", "options": publish.OPTIONS, "default": []},
     "mss_clamp": {"type": "bool", "default": False},
@@ -91,6 +91,7 @@ class NamespaceSpec:
 @dataclass(frozen=True)
 class Network:
     """One entry. gateways: an address with its prefix length for each subnet, in their order. mtu 0 is the uplink's.
+    uplinks: none for those that the routing table chooses.
 
     A link-local gateway may be that of several IPv6 subnets.
     """
@@ -104,7 +105,7 @@ class Network:
     hairpin: bool | None
     vlans: t.Mapping[str, t.Any]
     link_settings: t.Mapping[str, t.Any]
-    uplink: str
+    uplinks: tuple[str, ...]
     nat: t.Mapping[str, t.Any]
     publish: tuple[Entry, ...]
     mss_clamp: bool
@@ -152,7 +153,7 @@ def _network(entry: t.Any, key: str) -> Network:
         hairpin=data["hairpin"],
         vlans=_vlans(data, ("vlan_filtering", "vlan"), key),
         link_settings={name: data[name] for name in link_settings.OPTIONS if data[name] is not None},
-        uplink="" if data["uplink"] == "auto" else values.interface_name(data["uplink"], f"{key}.uplink"),
+        uplinks=_uplinks(data["uplink"], f"{key}.uplink"),
         nat=_nat(data["nat"], name, subnets, data["firewall"], f"{key}.nat") if not absent else {"mode": "none"},
         publish=tuple(publish.entries(data["publish"], f"{key}.publish")) if not absent else (),
         mss_clamp=data["mss_clamp"],
@@ -165,6 +166,15 @@ def _network(entry: t.Any, key: str) -> Network:
     _check_published(network)
     check_mtu(network, network.mtu, "")
     return network
+
+
+def _uplinks(given: t.Sequence[str], key: str) -> tuple[str, ...]:
+    if list(given) == ["auto"]:
+        return ()
+    if not given or "auto" in given:
+        raise SpecError(key, f"{list(given)!r}", "allowed are auto alone, and names of interfaces")
+    names = (values.interface_name(name.strip(), f"{key}[{i}]") for i, name in enumerate(given))
+    return tuple(dict.fromkeys(names))
 
 
 def _mtu(given: t.Any, key: str) -> int:

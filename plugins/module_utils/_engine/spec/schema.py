@@ -49,6 +49,8 @@ def _value(value: t.Any, option: Option, key: str) -> t.Any:
             raise SpecError(key, "missing", "it is required")
         return option.get("default")
     kind = option.get("type", "str")
+    if kind == "list" and isinstance(value, str):
+        value = value.split(",")
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
         raise SpecError(key, f"{value!r} is of the wrong type", f"it must be of type {kind}")
     if "choices" in option and value not in option["choices"]:
