@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import ipaddress
 import typing as t
 from dataclasses import dataclass
@@ -108,17 +109,23 @@ class Networks:
     """Networks of one family, to look up packed addresses in."""
 
     def __init__(self, networks: t.Iterable[str], version: int) -> None:
-        chosen: list[t.Any] = [values.network(text) for text in networks if values.family(text) == version]
-        chosen = list(ipaddress.collapse_addresses(chosen)) if len(chosen) > 1 else chosen
-        self._first = [network[0].packed for network in chosen]
-        self._last = [network[-1].packed for network in chosen]
+        self._networks = [text for text in networks if values.family(text) == version]
+        self._size = 4 if version == 4 else 16
 
     def __bool__(self) -> bool:
-        return bool(self._first)
+        return bool(self._networks)
 
     def __contains__(self, address: bytes) -> bool:
-        index = bisect.bisect_right(self._first, address) - 1
-        return index >= 0 and address <= self._last[index]
+        first, last = self._bounds
+        index = bisect.bisect_right(first, address) - 1
+        return index >= 0 and address <= last[index]
+
+    @functools.cached_property
+    def _bounds(self) -> tuple[list[bytes], list[bytes]]:
+        """First and last address of each, in order. Where there are no flows, nobody asks."""
+        spans = [values.span(text) for text in values.collapsed(map(values.network, self._networks))]
+        first, last = ([span[end].to_bytes(self._size, "big") for span in spans] for end in (1, 2))
+        return first, last
 
 
 class Translation:

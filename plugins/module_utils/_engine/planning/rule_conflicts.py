@@ -38,18 +38,18 @@ _Rulesets = t.Mapping[tuple[str, str], Ruleset]
 def _sources(asked: _Rulesets, everything: _Rulesets) -> None:
     """In order of their first addresses, a range overlaps the one so far that reaches furthest, or none."""
     entries = [
-        (values.network(source), ruleset)
+        (*values.span(source), source, ruleset)
         for ruleset in everything.values()
         if isinstance(ruleset.rules, NatRules)
         for source in ruleset.rules.sources
     ]
-    entries.sort(key=lambda entry: (entry[0].version, int(entry[0][0]), -int(entry[0][-1])))
-    furthest = entries[0] if entries else None
-    for network, ruleset in entries[1:]:
-        last, owner = t.cast("tuple[t.Any, Ruleset]", furthest)
-        overlaps = last.version == network.version and int(network[0]) <= int(last[-1])
-        if overlaps and owner.name != ruleset.name and {_key(owner), _key(ruleset)} & set(asked):
-            mine, other = ((network, ruleset), (last, owner))
+    entries.sort(key=lambda entry: (entry[0], entry[1], -entry[2]))
+    furthest: tuple[int, int, int, str, Ruleset | None] = (0, 0, 0, "", None)
+    for version, first, last, source, ruleset in entries:
+        overlaps = furthest[0] == version and first <= furthest[2]
+        owner = furthest[4]
+        if overlaps and owner and owner.name != ruleset.name and {_key(owner), _key(ruleset)} & set(asked):
+            mine, other = ((source, ruleset), (furthest[3], owner))
             if _key(ruleset) not in asked:
                 mine, other = other, mine
             raise ConflictError(
@@ -57,8 +57,8 @@ def _sources(asked: _Rulesets, everything: _Rulesets) -> None:
                 f"it overlaps {other[0]}, which is translated for {other[1].name}",
                 f"Choose ranges that do not overlap, or remove {other[1].name} first",
             )
-        if not overlaps or int(network[-1]) > int(last[-1]):
-            furthest = (network, ruleset)
+        if not overlaps or last > furthest[2]:
+            furthest = (version, first, last, source, ruleset)
 
 
 def _published(asked: _Rulesets, everything: _Rulesets) -> None:
