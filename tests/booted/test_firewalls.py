@@ -107,8 +107,11 @@ def test_firewalld_lets_networks_through(host: Host) -> None:
 def test_firewalld_and_what_is_in_its_runtime_alone(host: Host) -> None:
     host.sh("firewall-cmd --zone=public --add-service=http")
     before = state(host)
-    with pytest.raises(RefusalError, match=r"reload.*zone public \(services\)"):
-        host.build(PODS)
+    for check in (True, False):
+        # Before anything is changed: nothing had to be rolled back.
+        with pytest.raises(RefusalError, match=r"reload.*zone public \(services\)") as caught:
+            host.build(PODS, check=check)
+        assert "restored" not in str(caught.value)
     assert difference(before, state(host)) == ""
     host.sh("firewall-cmd --runtime-to-permanent")
     host.build(PODS)
@@ -223,8 +226,10 @@ def test_ufw_puts_right_what_was_edited(host: Host) -> None:
 def test_ufw_rule_of_somebody_elses_stays(host: Host) -> None:
     host.sh("ufw route allow in on br0 out on uplink0 from 10.22.33.0/24 comment theirs")
     before = state(host)
-    with pytest.raises(RefusalError, match="somebody else's"):
-        host.build(PODS)
+    for check in (True, False):
+        with pytest.raises(RefusalError, match="somebody else's") as caught:
+            host.build(PODS, check=check)
+        assert "restored" not in str(caught.value)
     assert difference(before, state(host)) == ""
 
 

@@ -74,12 +74,54 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
 
     Errors: EgressError, with both configurations as they were.
     """
-    daemon = bus.running(netns)
+    daemon = _daemon(netns, changes)
     if daemon is None:
-        if any(rules for _key, rules in changes):
-            raise UnsupportedError("use firewalld", "it does not run here", "Start it, or choose another back end")
         _remove_files({key for key, _rules in changes})
         return
+    change = _prepared(namespaces, daemon, changes)
+    try:
+        _apply(daemon, change.wanted, change.runtime, change.reload)
+    except EgressError:
+        with contextlib.suppress(EgressError):
+            _apply(daemon, change.before, change.runtime, reload=change.may_reload)
+        raise
+
+
+def check(namespaces: Namespaces, netns: str, changes: Changes) -> None:
+    """Errors: EgressError, where write would refuse the changes."""
+    daemon = _daemon(netns, changes)
+    if daemon is not None:
+        _prepared(namespaces, daemon, changes)
+
+
+class _Pair(t.NamedTuple):
+    """What a network has of firewalld for one purpose; zone None where it needs none of its own."""
+
+    zone: Settings | None = None
+    policy: Settings | None = None
+
+
+_Pairs = t.Mapping[Key, _Pair]
+
+
+class _Change(t.NamedTuple):
+    """What is wanted, what there is in both configurations, and whether firewalld is to reload, or at least may."""
+
+    wanted: _Pairs
+    before: _Pairs
+    runtime: _Pairs
+    reload: bool
+    may_reload: bool
+
+
+def _daemon(netns: str, changes: Changes) -> Firewalld | None:
+    daemon = bus.running(netns)
+    if daemon is None and any(rules for _key, rules in changes):
+        raise UnsupportedError("use firewalld", "it does not run here", "Start it, or choose another back end")
+    return daemon
+
+
+def _prepared(namespaces: Namespaces, daemon: Firewalld, changes: Changes) -> _Change:
     wanted = {key: _wanted(daemon, key, rules) for key, rules in changes}
     before, runtime = ({key: _found(look, key) for key in wanted} for look in (daemon.permanent, daemon.runtime))
     _refuse_others(before)
@@ -93,19 +135,7 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
             " it suits, and run this again; source NAT needs no firewalld with backend auto or nftables",
         )
     removes = any(new.policy is None for new in wanted.values())
-    try:
-        _apply(daemon, wanted, runtime, reload=not obstacle and (bool(missing) or removes))
-    except EgressError:
-        with contextlib.suppress(EgressError):
-            _apply(daemon, before, runtime, reload=not obstacle)
-        raise
-
-
-class _Pair(t.NamedTuple):
-    """What a network has of firewalld for one purpose; zone None where it needs none of its own."""
-
-    zone: Settings | None = None
-    policy: Settings | None = None
+    return _Change(wanted, before, runtime, not obstacle and (bool(missing) or removes), not obstacle)
 
 
 def _names(key: Key) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import typing as t
 
-from ..errors import UnsupportedError
+from ..errors import EgressError, UnsupportedError
 from ..model import ClampRules, Rules, Ruleset
 from . import firewalld, iptables, mss, nftables, ufw
 
@@ -42,6 +42,20 @@ def _read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, s
     if backend == "ufw":
         return {("forward", name): rules for name, rules in ufw.read(namespaces, netns).items()}
     return iptables.read(namespaces, netns, backend, iptables.TABLES)
+
+
+def refusal(
+    namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[tuple[Ruleset, Rules | None]]
+) -> EgressError | None:
+    """Why a firewall would not take the changes, which is known before anything is changed."""
+    try:
+        if backend == "firewalld":
+            firewalld.check(namespaces, netns, [((r.purpose, r.name), rules) for r, rules in changes])
+        elif backend == "ufw":
+            ufw.check(netns, [(r.name, rules) for r, rules in changes])
+    except EgressError as error:
+        return error
+    return None
 
 
 def write(namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[tuple[Ruleset, Rules | None]]) -> None:

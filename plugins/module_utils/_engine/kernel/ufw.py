@@ -76,6 +76,25 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
         raise
 
 
+def check(netns: str, changes: Changes) -> None:
+    """Errors: EgressError, where write would refuse the changes."""
+    if any(rules for _name, rules in changes) and (netns != HOST or not _there()):
+        raise UnsupportedError("use ufw", "it is not there", "Install it, or choose another back end")
+    _marked, others = _listed()
+    for name, rules in changes:
+        _refuse_others(name, rules_of(rules) if isinstance(rules, ForwardRules) else [], others)
+
+
+def _refuse_others(name: str, wanted: t.Iterable[Rule], others: t.Container[Rule]) -> None:
+    for rule in wanted:
+        if rule in others:
+            raise ConflictError(
+                f"let {rule.source} through ufw",
+                f"it has the rule {' '.join(_words(rule))} of somebody else's, and ufw keeps no rule twice",
+                f"Give it the comment {MARK}{name}, or delete it",
+            )
+
+
 def rules_of(rules: ForwardRules) -> list[Rule]:
     found = []
     for source in rules.sources:
@@ -87,13 +106,7 @@ def rules_of(rules: ForwardRules) -> list[Rule]:
 def _replace(name: str, wanted: list[Rule], live: set[Rule], undo: list[tuple[str, Rule, str]]) -> None:
     marked, others = _listed()
     there = marked.get(name, [])
-    for rule in wanted:
-        if rule in others:
-            raise ConflictError(
-                f"let {rule.source} through ufw",
-                f"it has the rule {' '.join(_words(rule))} of somebody else's, and ufw keeps no rule twice",
-                f"Give it the comment {MARK}{name}, or delete it",
-            )
+    _refuse_others(name, wanted, others)
     for rule in there:
         if rule not in wanted or rule not in live:
             _run("delete", rule, name)

@@ -15,7 +15,9 @@ from .step import place
 
 
 def check(want: Want, have: Have) -> None:
-    """Errors: ConflictError that names both networks, or who listens on a port."""
+    """Errors: ConflictError that names both networks, or who listens on a port; what a firewall would refuse."""
+    for refusal in have.refusals:
+        raise refusal
     for netns in sorted({fact.netns for fact in want.facts if isinstance(fact, Ruleset)}):
         asked = {_key(fact): fact for fact in want.facts if isinstance(fact, Ruleset) and fact.netns == netns}
         gone = {_key(fact) for fact in want.absent if isinstance(fact, Ruleset)}

@@ -10,6 +10,7 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass, field
 
+from ..errors import EgressError
 from ..ledger import EMPTY, Ledger
 from ..model import HOST, Address, Fact, Identity, Limit, Link, Namespace, Route, Setting, Vlans
 from .step import Step
@@ -30,6 +31,7 @@ class Have:
     obstacles: what stands in the way of a namespace, by the path that is to be attached or by the name.
     unsettable: settings that exist nowhere here or can only be read, with the reason and what to do.
     listeners: who listens on ports that shall be published, in words, by (netns, family, protocol, port).
+    refusals: why firewalls would not take the rules that are to go there.
     """
 
     facts: t.Mapping[Identity, Fact] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class Have:
     obstacles: t.Mapping[str, str] = field(default_factory=dict)
     unsettable: t.Mapping[Identity, tuple[str, str]] = field(default_factory=dict)
     listeners: t.Mapping[tuple[str, int, str, int], str] = field(default_factory=dict)
+    refusals: t.Sequence[EgressError] = ()
 
 
 Facts = dict[Identity, Fact]
