@@ -1,0 +1,362 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the kernel and the files hold of everything that a want names, read by name."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .errors import EgressError
+from .kernel import (
+    addresses,
+    conntrack,
+    files,
+    limits,
+    listeners,
+    management,
+    routes,
+    rulesets,
+    sysctls,
+    vlans,
+)
+from .kernel.links import Links
+from .kernel.namespaces import Namespaces, obstacle_to_attach, obstacle_to_name
+from .ledger import Ledger
+from .model import (
+    HOST,
+    Address,
+    Claim,
+    Fact,
+    File,
+    Flows,
+    Identity,
+    Limit,
+    Link,
+    Namespace,
+    PortPlace,
+    Route,
+    Rules,
+    Ruleset,
+    Setting,
+    Vlans,
+    Want,
+    places_of,
+)
+from .planning.state import FORWARD4, FORWARD6, Have, ends, interface_of
+from .planning.sysctl_file import SYSCTL_FILE
+from .spec.values import family
+
+
+class Observation:
+    """One look at all that a want names."""
+
+    def __init__(self, namespaces: Namespaces, want: Want, ledger: Ledger) -> None:
+        self.namespaces = namespaces
+        self.links = Links(namespaces)
+        self.want = want
+        self.asked: tuple[Fact, ...] = (*want.facts, *want.absent)
+        self.facts: dict[Identity, Fact] = {}
+        self.ledger = ledger
+
+    def have(self) -> Have:
+        self._namespaces()
+        self._links()
+        self.located = self._locate()
+        self._addresses()
+        self._limits()
+        self._vlans()
+        self._routes()
+        self._settings()
+        self._rulesets()
+        self._files()
+        self._flows()
+        touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
+        protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
+        return Have(
+            self.facts,
+            self.ledger,
+            self._ports(),
+            protected,
+            self._inhabitants(),
+            self._obstacles(),
+            self._unsettable(),
+            self._listeners(),
+            self._refusals(),
+        )
+
+    def _namespaces(self) -> None:
+        named = {fact.name for fact in self.asked if isinstance(fact, Namespace)}
+        for fact in self.asked:
+            named.update(end.netns for end in ends(fact)) if isinstance(fact, Link) else None
+            named.add(getattr(fact, "netns", HOST))
+        named.update(self._released_places())
+        for name in sorted(named - {HOST}):
+            if self.namespaces.exists(name):
+                loopback = self.links.get(name, index=1)
+                self.facts["namespace", name] = Namespace(
+                    name, alias=loopback.alias if loopback else None, loopback=bool(loopback and loopback.up)
+                )
+
+    def _released_places(self) -> set[str]:
+        """Namespaces in which claims on settings may end."""
+        return {netns for _user, netns, *_start in (*self.want.released, *self.want.exclusive_claims)}
+
+    def _links(self) -> None:
+        for fact in self.asked:
+            if isinstance(fact, Link):
+                self._link(fact)
+        for place in sorted(self._referred_links()):
+            if ("link", *place) not in self.facts:
+                found = self.links.get(*place)
+                if found:
+                    self.facts["link", place[0], place[1]] = self.links.fact(place[0], found)
+        removed = {_place(fact) for fact in self.want.absent if isinstance(fact, Link) and fact.kind == "bridge"}
+        for netns, bridge in sorted(self.want.exclusive_ports | removed):
+            for port in self.links.ports(netns, bridge):
+                self.facts.setdefault(("link", netns, port.name), self.links.fact(netns, port))
+
+    def _link(self, fact: Link) -> None:
+        found = self.links.find(fact)
+        if found:
+            self.facts[fact.identity] = found
+        if fact.peer and not (found and found.peer and _place(found.peer) == _place(fact.peer)):
+            # Somebody else's link may sit where the other end shall be.
+            there = self.links.get(fact.peer.netns, fact.peer.name)
+            if there:
+                self.facts.setdefault(fact.peer.identity, self.links.fact(fact.peer.netns, there))
+
+    def _referred_links(self) -> set[tuple[str, str]]:
+        referred = set()
+        for fact in self.asked:
+            if isinstance(fact, (Address, Limit, Vlans)):
+                referred.add((fact.netns, fact.link))
+            elif isinstance(fact, Route) and fact.device:
+                referred.add((fact.netns, fact.device))
+            elif isinstance(fact, Link):
+                referred.update((end.netns, end.master) for end in ends(fact) if end.master)
+        # The other end of a pair is known through the pair.
+        known = {_place(end) for fact in self.facts.values() if isinstance(fact, Link) for end in ends(fact)}
+        made = {_place(end) for fact in self.want.facts if isinstance(fact, Link) for end in ends(fact)}
+        return referred - known - made
+
+    def _locate(self) -> dict[tuple[str, str], Link]:
+        """Where each link that is asked for by its wanted place really is."""
+        pairs = {fact.identity: fact for fact in self.asked if isinstance(fact, Link) and fact.peer}
+        located: dict[tuple[str, str], Link] = {}
+        for identity, fact in self.facts.items():
+            if isinstance(fact, Link):
+                located[identity[1], identity[2]] = fact
+                if fact.peer:
+                    wanted = pairs.get(identity)
+                    located[_place(wanted.peer if wanted and wanted.peer else fact.peer)] = fact.peer
+        return located
+
+    def _addresses(self) -> None:
+        places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Address)}
+        places |= self.want.exclusive_addresses | self._moving()
+        asked = {fact.identity for fact in self.asked}
+        for place in sorted(places):
+            link = self.located.get(place)
+            if link and link.index:
+                replies = addresses.read(self.namespaces.socket(link.netns), link.index)
+                cidrs = {reply.cidr for reply in replies if ("address", *place, reply.cidr) in asked}
+                for fact in addresses.facts(replies, *place, cidrs):
+                    self.facts[fact.identity] = fact
+
+    def _limits(self) -> None:
+        places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Limit)} | self._moving()
+        asked: dict[tuple[str, str], dict[int, str]] = {}
+        for netns, name in sorted(places):
+            link = self.located.get((netns, name))
+            if link and link.index and link.qdisc not in (None, "", *limits.NONE):
+                asked.setdefault((link.netns, netns), {})[link.index] = name
+        for (there, netns), links in asked.items():
+            for fact in limits.read(self.namespaces.socket(there), netns, links):
+                self.facts[fact.identity] = fact
+
+    def _vlans(self) -> None:
+        asked: dict[tuple[str, str], dict[int, str]] = {}
+        for fact in self.asked:
+            link = self.located.get((fact.netns, fact.link)) if isinstance(fact, Vlans) else None
+            if isinstance(fact, Vlans) and link and link.index and (link.master or link.kind == "bridge"):
+                asked.setdefault((link.netns, fact.netns), {})[link.index] = fact.link
+        for (there, netns), links in asked.items():
+            for found in vlans.read(self.namespaces.socket(there), netns, links):
+                self.facts[found.identity] = found
+
+    def _moving(self) -> set[tuple[str, str]]:
+        """Places of links that were found elsewhere or that shall go: what is on them goes along."""
+        places: set[tuple[str, str]] = set()
+        for fact in self.asked:
+            have = self.facts.get(fact.identity)
+            if isinstance(fact, Link) and isinstance(have, Link):
+                if fact in self.want.absent:
+                    places.update(_place(end) for end in ends(have))
+                else:
+                    pairs = zip(ends(fact), ends(have))
+                    places.update(_place(want) for want, there in pairs if _place(want) != _place(there))
+        return places
+
+    def _routes(self) -> None:
+        for netns, name in sorted(self._moving() | self._losing_addresses()):
+            link = self.located.get((netns, name))
+            if link and link.index and link.up:
+                self._routes_of(link, netns, name)
+        tables = {(f.netns, family(f.destination), f.table) for f in self.asked if isinstance(f, Route)}
+        wanted = {fact.identity for fact in self.asked if isinstance(fact, Route)}
+        for netns, version, table in sorted(tables):
+            if self.namespaces.exists(netns):
+                for reply in routes.read(self.namespaces.socket(netns), version, table, netns=netns):
+                    if reply.fact.identity in wanted and reply.fact.identity not in self.facts:
+                        self._add_route(reply, netns)
+
+    def _losing_addresses(self) -> set[tuple[str, str]]:
+        """Places of addresses that shall go: the last one takes the routes of its link along."""
+        wanted = {fact.identity for fact in self.want.facts}
+        gone = {fact.identity for fact in self.want.absent}
+        return {
+            (fact.netns, fact.link)
+            for fact in self.facts.values()
+            if isinstance(fact, Address)
+            and fact.identity not in wanted
+            and (fact.identity in gone or (fact.netns, fact.link) in self.want.exclusive_addresses)
+        }
+
+    def _routes_of(self, link: Link, netns: str, name: str) -> None:
+        """Routes on a link, filed under the place where it shall be."""
+        for version in (4, 6):
+            for reply in routes.read(self.namespaces.socket(link.netns), version, device=link.index or 0, netns=netns):
+                if reply.fact.protocol != routes.RTPROT_KERNEL:
+                    fact = dataclasses.replace(reply.fact, device=name)
+                    self.facts.setdefault(fact.identity, fact)
+
+    def _add_route(self, reply: routes.RouteReply, netns: str) -> None:
+        link = self.links.get(netns, index=reply.device) if reply.device else None
+        device = link.name if link and reply.fact.type == "unicast" else None
+        self.facts[reply.fact.identity] = dataclasses.replace(reply.fact, device=device)
+
+    def _settings(self) -> None:
+        keys: dict[str, set[str]] = {}
+        for fact in self.asked:
+            if isinstance(fact, Setting):
+                keys.setdefault(fact.netns, set()).update(_with_defaults(fact.key))
+        for netns in self._released_places():
+            known = [f for f in self.ledger.originals.values() if isinstance(f, Setting) and f.netns == netns]
+            keys.setdefault(netns, set()).update(fact.key for fact in known)
+        for netns, wanted in sorted(keys.items()):
+            for key, value in self._values(netns, wanted).items():
+                self.facts["setting", netns, key] = Setting(netns, key, value)
+        for claim in self.ledger.claims.values():
+            self.facts[claim.identity] = claim
+
+    def _values(self, netns: str, keys: set[str]) -> dict[str, str]:
+        if not self.namespaces.exists(netns):
+            return sysctls.read_in_new_namespace(keys)
+        found = sysctls.read(self.namespaces, netns, keys)
+        for switch, pattern in ((FORWARD4, "net/ipv4/conf/*/forwarding"), (FORWARD6, "net/ipv6/conf/*/forwarding")):
+            if switch in keys and self._will_change(netns, switch, found.get(switch)):
+                governed = sysctls.matching(self.namespaces, netns, pattern)
+                if switch == FORWARD4:
+                    governed.append("net/ipv4/conf/all/accept_redirects")
+                found.update(sysctls.read(self.namespaces, netns, set(governed) - keys))
+        return found
+
+    def _will_change(self, netns: str, switch: str, value: str | None) -> bool:
+        wanted = [fact.value for fact in self.want.facts if isinstance(fact, Setting) and fact.key == switch]
+        return any(value != other for other in wanted) or any(netns == ns for _user, ns, _start in self.want.released)
+
+    def _rulesets(self) -> None:
+        asked: dict[tuple[str, str], set[str]] = {}
+        for fact in self.asked:
+            if isinstance(fact, Ruleset):
+                asked.setdefault((fact.netns, fact.backend), set()).add(fact.purpose)
+        for (netns, backend), purposes in sorted(asked.items()):
+            if self.namespaces.exists(netns):
+                for (purpose, name), rules in rulesets.read(self.namespaces, netns, backend, purposes).items():
+                    found = Ruleset(netns, name, rules, backend, purpose)
+                    self.facts[found.identity] = found
+
+    def _refusals(self) -> list[EgressError]:
+        """Why firewalls would not take the rules that they do not have yet."""
+        asked: dict[tuple[str, str], list[tuple[Ruleset, Rules | None]]] = {}
+        for fact in self.want.facts:
+            if isinstance(fact, Ruleset) and self.namespaces.exists(fact.netns):
+                found = self.facts.get(fact.identity)
+                if not isinstance(found, Ruleset) or found.rules != fact.rules:
+                    asked.setdefault((fact.netns, fact.backend), []).append((fact, fact.rules))
+        refusals = (rulesets.refusal(self.namespaces, *place, changes) for place, changes in asked.items())
+        return [refusal for refusal in refusals if refusal]
+
+    def _files(self) -> None:
+        paths = {fact.path for fact in self.asked if isinstance(fact, File)}
+        if self.want.released or any(isinstance(fact, Claim) for fact in self.want.facts):
+            paths.add(SYSCTL_FILE)
+        for path in sorted(paths):
+            content = files.read(path)
+            if content is not None:
+                self.facts["file", path] = File(path, content, files.mode(path))
+
+    def _flows(self) -> None:
+        for fact in self.want.absent:
+            if isinstance(fact, Flows) and self.namespaces.exists(fact.netns):
+                count = conntrack.matching(self.namespaces, fact.netns, fact)
+                if count:
+                    self.facts[fact.identity] = dataclasses.replace(fact, count=count)
+
+    def _inhabitants(self) -> dict[str, list[tuple[int, str]]]:
+        leaving = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
+        return self.namespaces.inhabitants([name for name in leaving if self.namespaces.exists(name)])
+
+    def _obstacles(self) -> dict[str, str]:
+        wanted = [fact for fact in self.want.facts if isinstance(fact, Namespace)]
+        found = {fact.attach: obstacle_to_attach(fact.attach) for fact in wanted if fact.attach}
+        found.update({fact.name: obstacle_to_name(fact.name) for fact in wanted})
+        return {subject: obstacle for subject, obstacle in found.items() if obstacle}
+
+    def _unsettable(self) -> dict[Identity, tuple[str, str]]:
+        """Of an interface, or in a namespace, that is still to come, a setting may be still to come as well."""
+        found = {}
+        for fact in self.want.facts:
+            if isinstance(fact, Setting) and not interface_of(fact.key) and self.namespaces.exists(fact.netns):
+                obstacle = sysctls.obstacle(self.namespaces, fact.netns, fact.key)
+                if obstacle:
+                    found[fact.identity] = obstacle
+        return found
+
+    def _listeners(self) -> dict[tuple[str, int, str, int], str]:
+        """Who listens on the ports that shall be published."""
+        asked: dict[str, set[PortPlace]] = {}
+        for fact in self.want.facts:
+            if isinstance(fact, Ruleset) and self.namespaces.exists(fact.netns):
+                asked.setdefault(fact.netns, set()).update(places_of(fact.rules))
+        return {
+            (netns, *place): who
+            for netns, places in asked.items()
+            if places
+            for place, who in listeners.listening(self.namespaces, netns, places).items()
+        }
+
+    def _ports(self) -> dict[tuple[str, str], int]:
+        """How many ports each bridge has that gets more."""
+        bridges = set()
+        for fact in self.want.facts:
+            have = self.facts.get(fact.identity)
+            for end in ends(fact) if isinstance(fact, Link) else []:
+                if end.master and not (isinstance(have, Link) and have.master == end.master):
+                    bridges.add((end.netns, end.master))
+        return {
+            bridge: len(self.links.ports(*bridge)) for bridge in sorted(bridges) if self.namespaces.exists(bridge[0])
+        }
+
+
+def _place(link: Link) -> tuple[str, str]:
+    return (link.netns, link.name)
+
+
+def _with_defaults(key: str) -> list[str]:
+    """The key and, of an interface's, the one that a new interface inherits from."""
+    parts = key.split("/")
+    if len(parts) > 4 and parts[2] == "conf":
+        return [key, "/".join([*parts[:3], "default", *parts[4:]])]
+    return [key]
