@@ -125,14 +125,13 @@ def _prepared(namespaces: Namespaces, daemon: Firewalld, changes: Changes) -> _C
     wanted = {key: _wanted(daemon, key, rules) for key, rules in changes}
     before, runtime = ({key: _found(look, key) for key in wanted} for look in (daemon.permanent, daemon.runtime))
     _refuse_others(before)
-    obstacle = daemon.obstacle_to_reload(namespaces, {name for key in wanted for name in _names(key)})
+    obstacle, advice = daemon.obstacle_to_reload(namespaces, {name for key in wanted for name in _names(key)})
     missing = [key for key, new in wanted.items() if new.policy and not _is_changeable(runtime[key], new)]
     if missing and obstacle:
         raise ConflictError(
             f"add policy {name_of(missing[0])} to firewalld",
             f"that takes a reload, and {obstacle}",
-            "Keep what is in the runtime with firewall-cmd --runtime-to-permanent, or reload firewalld yourself when"
-            " it suits, and run this again; source NAT needs no firewalld with backend auto or nftables",
+            f"{advice}; source NAT needs no firewalld with backend auto or nftables",
         )
     removes = any(new.policy is None for new in wanted.values())
     return _Change(wanted, before, runtime, not obstacle and (bool(missing) or removes), not obstacle)

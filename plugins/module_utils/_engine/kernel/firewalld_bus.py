@@ -93,16 +93,20 @@ class Firewalld:
     def reload(self) -> None:
         self._call(_RUNTIME, "", "reload")
 
-    def obstacle_to_reload(self, namespaces: Namespaces, ours: t.Collection[str]) -> str:
-        """What a reload would take from somebody, in words; "" for nothing. ours: what does not count."""
+    def obstacle_to_reload(self, namespaces: Namespaces, ours: t.Collection[str]) -> tuple[str, str]:
+        """What a reload would take from somebody and what to do, or "" for nothing. ours: what does not count."""
         if self._call(_RUNTIME, "", "queryPanicMode"):
-            return "its panic mode is on"
+            return "its panic mode is on", "Switch it off with firewall-cmd --panic-off, and run this again"
         different = [*self._unlike_in("Zone", ours), *self._unlike_in("Policy", ours), *self._unlike_elsewhere()]
         if different:
-            return f"its runtime configuration is not the permanent one: {', '.join(different)}"
+            found = f"its runtime configuration is not the permanent one: {', '.join(different)}"
+            return found, "Keep it with firewall-cmd --runtime-to-permanent, or reload firewalld, and run this again"
         if self.numbers >= _KEEPS_IPTABLES and self._property(_PERMANENT, "config", "FirewallBackend") != "iptables":
-            return ""
-        return _rules_in_iptables(namespaces, self.version)
+            return "", ""
+        found = _rules_in_iptables(namespaces, self.version)
+        # It is needed once: what is there may be changed without.
+        advice = "Once, stop what has made them (Docker), run firewall-cmd --reload, run this, and start it again"
+        return found, advice if found else ""
 
     def _unlike_in(self, kind: str, ours: t.Collection[str]) -> t.Iterator[str]:
         """Zones or policies that are not the same in both configurations."""
