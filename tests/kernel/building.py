@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +15,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.run import 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
 
+from tests.kernel.settling import inside
 from tests.lab import probe
 from tests.lab.node import Node
-from tests.lab.snapshot import Snapshot
-from tests.lab.syscalls import CLONE_NEWNET, setns
 from tests.unit.asking import Options, all_of
 
 # In which the role runs the modules.
@@ -59,24 +55,6 @@ def build_at_once(networks: t.Sequence[Options], absent: bool = False, check: bo
         return path.wanted({"networks": list(networks), "state": state}, observer)
 
     return run(wanted, check=check).actions
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> t.Iterator[None]:
-    """The calling thread is in a named namespace while the block runs."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        handle = os.open(f"/run/netns/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(handle, CLONE_NEWNET)
-        finally:
-            os.close(handle)
-        try:
-            yield
-        finally:
-            setns(home, CLONE_NEWNET)
-    finally:
-        os.close(home)
 
 
 def families_of(*namespaces: str) -> list[str]:
@@ -118,21 +96,6 @@ def unreachable_from(
             return [f"{name} {family}" for (name, family), who in zip(asked, seen) if who != wanted[family]]
 
     return node.call(ask_all)
-
-
-def await_links(patience: float = 5.0) -> None:
-    """Wait until no IPv6 address of a node and its namespaces is being checked for duplicates any more."""
-    give_up = time.monotonic() + patience
-    places = [[], *(["-n", name] for name in (os.listdir("/run/netns") if os.path.isdir("/run/netns") else []))]
-    waiting = [["ip", *place, "-6", "-o", "address", "show", "tentative"] for place in places]
-    while waiting and time.monotonic() < give_up:
-        waiting = [ask for ask in waiting if subprocess.run(ask, capture_output=True, check=False).stdout]
-
-
-def settled(node: Node) -> Snapshot:
-    """The state of a node once nothing in it changes by itself."""
-    node.call(await_links)
-    return node.snapshot()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from tests.kernel.building import inside
+from tests.kernel.settling import inside
 from tests.lab import probe
 from tests.lab.node import Node
 

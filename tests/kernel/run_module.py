@@ -13,6 +13,7 @@ from ansible.module_utils.testing import patch_module_args
 # Imported ahead of the fork, so that not each run pays for it.
 from ansible_collections.netpath.egress.plugins.module_utils._engine import run as _run  # noqa: F401
 
+from tests.kernel.settling import settled
 from tests.lab import snapshot
 from tests.lab.node import Node
 
@@ -58,8 +59,8 @@ def predicted(node: Node, module: str, options: Options) -> list[str]:
 
 def refused(node: Node, module: str, options: Options) -> Result:
     """Run a module that must fail and change nothing. Returns what it says."""
-    before = node.snapshot()
+    before = settled(node)
     result = run(node, module, options)
     assert result.get("failed"), result
-    assert snapshot.difference(before, node.snapshot()) == ""
+    assert snapshot.difference(before, settled(node)) == ""
     return result

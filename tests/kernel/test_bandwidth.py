@@ -9,8 +9,9 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build_at_once, refusal, settled
+from tests.kernel.building import build_at_once, refusal
 from tests.kernel.run_module import Options, done, predicted, refused
+from tests.kernel.settling import settled
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
 from tests.lab.world import World

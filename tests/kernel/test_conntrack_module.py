@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.kernel.run_module import Options, done, predicted, refused, run
+from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
@@ -38,7 +39,7 @@ def value(node: Node, key: str = UDP) -> str:
 
 
 def test_timeouts_are_set_and_put_back(node: Node) -> None:
-    before = node.snapshot()
+    before = settled(node)
     was = value(node)
     expected = [
         "note that pods needs net.netfilter.nf_conntrack_udp_timeout = 20",
@@ -46,7 +47,7 @@ def test_timeouts_are_set_and_put_back(node: Node) -> None:
         f"set {UDP} to 20 (was {was})",
     ]
     assert [line for line in predicted(node, "conntrack", TIMEOUTS) if line in expected] == expected
-    assert difference(before, node.snapshot()) == ""
+    assert difference(before, settled(node)) == ""
     result = run(node, "conntrack", TIMEOUTS)
     assert (result["changed"], result["actions"][0]) == (True, expected[0])
     assert result["actions"][-1] == "write /etc/sysctl.d/90-netpath-egress.conf"
@@ -63,7 +64,7 @@ def test_timeouts_are_set_and_put_back(node: Node) -> None:
     assert done(node, "conntrack", TIMEOUTS) == [f"set {UDP} to 20 (was 33)"]
     assert f"set {UDP} to {was} (was 20)" in done(node, "conntrack", {"network": "pods", "state": "restored"})
     assert done(node, "conntrack", {"network": "pods", "state": "restored"}) == []
-    assert difference(before, node.snapshot()) == ""
+    assert difference(before, settled(node)) == ""
 
 
 def test_values_of_connection_tracking_alone_are_restored(node: Node) -> None:
@@ -107,14 +108,14 @@ def test_value_that_another_network_needs(node: Node) -> None:
 def test_what_this_host_cannot_set(
     node: Node, options: Options, asked: str, found: str, advice: str, check: bool
 ) -> None:
-    before = node.snapshot()
+    before = settled(node)
     result = run(node, "conntrack", {"timeouts": {"udp": 20}, **options}, check=check)
     assert result["failed"]
     assert result["asked"].startswith(asked)
     assert result["found"].startswith(found)
     assert advice in result["advice"]
     assert "rolled_back" not in result
-    assert difference(before, node.snapshot()) == ""
+    assert difference(before, settled(node)) == ""
 
 
 def test_value_that_is_there_needs_no_setting(node: Node) -> None:

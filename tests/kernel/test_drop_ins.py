@@ -17,8 +17,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.dr
     drop_in,
 )
 
-from tests.kernel.building import build, build_at_once, settled
+from tests.kernel.building import build, build_at_once
 from tests.kernel.run_module import Options
+from tests.kernel.settling import settled
 from tests.lab import privilege, snapshot
 from tests.lab.node import Node
 from tests.lab.world import World

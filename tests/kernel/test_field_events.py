@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.kernel.building import build, build_at_once, inside
+from tests.kernel.building import build, build_at_once
 from tests.kernel.publishing import answered, serving, who
+from tests.kernel.settling import inside
 from tests.lab import privilege, probe
 from tests.lab.world import Node, World, wire
 from tests.unit.asking import Options

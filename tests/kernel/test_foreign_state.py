@@ -6,7 +6,8 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import ask, build, build_at_once, refusal, settled, unreachable_from
+from tests.kernel.building import ask, build, build_at_once, refusal, unreachable_from
+from tests.kernel.settling import settled
 from tests.kernel.test_ownership import PODS4, new_node, script
 from tests.lab import privilege
 from tests.lab.node import Node

@@ -11,7 +11,8 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import SECTIONS, inventory
 
-from tests.kernel.building import build_at_once, settled
+from tests.kernel.building import build_at_once
+from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import difference

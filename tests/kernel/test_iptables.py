@@ -12,8 +12,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, ForwardRules, NatRules, Rules
 
-from tests.kernel.building import build, build_at_once, settled, unreachable_from
+from tests.kernel.building import build, build_at_once, unreachable_from
 from tests.kernel.run_module import done, run
+from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World

@@ -10,8 +10,9 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build, build_at_once, refusal, seen_from, settled
+from tests.kernel.building import build, build_at_once, refusal, seen_from
 from tests.kernel.run_module import Options, done, run
+from tests.kernel.settling import settled
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
 from tests.lab.world import GATEWAY6, World

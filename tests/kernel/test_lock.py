@@ -16,7 +16,8 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import ConflictError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import lock
 
-from tests.kernel.building import ask, build, build_at_once, refusal, settled, unreachable_from
+from tests.kernel.building import ask, build, build_at_once, refusal, unreachable_from
+from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import difference

@@ -11,6 +11,7 @@ import yaml
 
 from tests.kernel.path import BRIDGE, FORWARDING, LINES, NAMESPACES, NAT, PAIRS, PATH, build, gone, remove
 from tests.kernel.run_module import Options, done, predicted, run
+from tests.kernel.settling import settled
 from tests.lab import privilege, snapshot
 from tests.lab.node import Node
 from tests.lab.world import World
@@ -34,20 +35,20 @@ def node(world: World) -> t.Iterator[Node]:
 
 
 def test_path_is_predicted_built_kept_and_removed(world: World, node: Node) -> None:
-    before = node.snapshot()
+    before = settled(node)
     assert {module: predicted(node, module, options) for module, options in PATH} == LINES
-    assert snapshot.difference(before, node.snapshot()) == ""
+    assert snapshot.difference(before, settled(node)) == ""
     for module, options in PATH:
         assert predicted(node, module, options) == LINES[module]
         assert done(node, module, options) == LINES[module]
         assert done(node, module, options) == []
-    built = node.snapshot()
+    built = settled(node)
     assert {module: predicted(node, module, options) for module, options in PATH} == {module: [] for module in LINES}
     assert {module: bool(predicted(node, *gone((module, options)))) for module, options in PATH} == dict.fromkeys(
         LINES, True
     )
     assert build(node) == []
-    assert snapshot.difference(built, node.snapshot()) == ""
+    assert snapshot.difference(built, settled(node)) == ""
     seen_before = len(world.internet.seen())
     for netns in ("ns1", "ns2"):
         for target in ("198.51.100.80", "2001:db8:51::80"):
@@ -59,7 +60,7 @@ def test_path_is_predicted_built_kept_and_removed(world: World, node: Node) -> N
         assert expected
         assert done(node, *gone(request)) == expected
         assert done(node, *gone(request)) == []
-    assert snapshot.difference(before, node.snapshot()) == ""
+    assert snapshot.difference(before, settled(node)) == ""
 
 
 def test_one_object_is_given_at_the_top_level_or_in_config(node: Node) -> None:
@@ -155,7 +156,7 @@ def test_namespace_with_inhabitants(node: Node, force: bool) -> None:
 
 @pytest.mark.parametrize("form", ["{pid}", "/proc/{pid}/ns/net"])
 def test_namespace_of_a_program_gets_a_name_and_loses_it(node: Node, form: str) -> None:
-    before = node.snapshot()
+    before = settled(node)
     with node.popen(["unshare", "--net", "sh", "-c", "echo ready; exec cat"], stdin=-1, stdout=-1) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -171,21 +172,21 @@ def test_namespace_of_a_program_gets_a_name_and_loses_it(node: Node, form: str) 
         assert done(node, "netns", {"name": "app", "state": "absent"}) == ["delete namespace app"]
         assert process.poll() is None
         process.stdin.close()
-    assert snapshot.difference(before, node.snapshot()) == ""
+    assert snapshot.difference(before, settled(node)) == ""
 
 
 def test_a_network_keeps_what_another_one_still_needs(node: Node) -> None:
-    before = node.snapshot()
+    before = settled(node)
     done(node, "sysctl_forward", FORWARDING)
-    both = node.snapshot()["settings"]
+    both = settled(node)["settings"]
     lab = {**FORWARDING, "ipv6": None, "network": "lab"}
     assert done(node, "sysctl_forward", lab) == ["note that lab needs net.ipv4.ip_forward = 1"]
     assert done(node, "sysctl_forward", {"network": "lab", "state": "restored"}) == [
         "note that lab no longer needs net.ipv4.ip_forward"
     ]
-    assert node.snapshot()["settings"] == both
+    assert settled(node)["settings"] == both
     done(node, "sysctl_forward", {"network": "pods", "state": "restored"})
-    assert snapshot.difference(before, node.snapshot()) == ""
+    assert snapshot.difference(before, settled(node)) == ""
 
 
 def test_settings_come_back_exactly(node: Node) -> None:
@@ -197,19 +198,19 @@ def test_settings_come_back_exactly(node: Node) -> None:
             "echo 1 >/proc/sys/net/ipv4/conf/uplink0/forwarding; echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter",
         ]
     )
-    before = node.snapshot()
+    before = settled(node)
     options: Options = {**FORWARDING, "rp_filter": 2, "interfaces": ["uplink0"]}
     done(node, "sysctl_forward", options)
     assert done(node, "sysctl_forward", options) == []
-    assert node.snapshot()["settings"] != before["settings"]
+    assert settled(node)["settings"] != before["settings"]
     done(node, *gone(("sysctl_forward", options)))
-    assert snapshot.difference(before, node.snapshot()) == ""
+    assert snapshot.difference(before, settled(node)) == ""
 
 
 def test_translation_of_two_networks_is_independent(node: Node) -> None:
-    before = node.snapshot()
+    before = settled(node)
     done(node, "nat_masquerade", NAT)
-    alone = node.snapshot()
+    alone = settled(node)
     snat: Options = {
         "name": "lab",
         "sources": ["10.44.0.0/24"],
@@ -223,6 +224,6 @@ def test_translation_of_two_networks_is_independent(node: Node) -> None:
     assert done(node, "nat_masquerade", {"config": [NAT, snat]}) == []
     assert done(node, "nat_masquerade", {**snat, "ports": "2048-4095"}) == ["replace source NAT lab"]
     assert done(node, *gone(("nat_masquerade", snat))) == ["delete source NAT lab"]
-    assert snapshot.difference(alone, node.snapshot()) == ""
+    assert snapshot.difference(alone, settled(node)) == ""
     done(node, *gone(("nat_masquerade", NAT)))
-    assert snapshot.difference(before, node.snapshot()) == ""
+    assert snapshot.difference(before, settled(node)) == ""

@@ -12,8 +12,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, ClampRules
 
-from tests.kernel.building import build, build_at_once, seen_from, settled
+from tests.kernel.building import build, build_at_once, seen_from
 from tests.kernel.run_module import Options, done, predicted
+from tests.kernel.settling import settled
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
 from tests.lab.world import GATEWAY, GATEWAY6, World
@@ -143,11 +144,11 @@ DAMAGE = {
 def test_drift_is_put_right(node: Node, damage: str) -> None:
     assert done(node, "forward_accept", clamp("a")) == ["create clamp of the MSS for a"]
     done(node, "forward_accept", clamp("b", "br1"))
-    before = node.snapshot()
+    before = settled(node)
     node.run(["sh", "-c", damage])
     for options in (clamp("a"), clamp("b", "br1")):
         assert predicted(node, "forward_accept", options) == done(node, "forward_accept", options)
-    assert snapshot.difference(before, node.snapshot()) == ""
+    assert snapshot.difference(before, settled(node)) == ""
 
 
 def test_other_rules_in_the_table_stay(node: Node) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.kernel.building import ask, build, build_at_once, refusal, settled, unreachable_from
+from tests.kernel.building import ask, build, build_at_once, refusal, unreachable_from
+from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import difference

@@ -19,8 +19,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Ruleset,
 )
 
-from tests.kernel.building import build, build_at_once, refusal, settled, unreachable_from
+from tests.kernel.building import build, build_at_once, refusal, unreachable_from
 from tests.kernel.publishing import answered, serving, who
+from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World

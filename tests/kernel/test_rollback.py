@@ -12,15 +12,8 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import (
-    Refusal,
-    ask,
-    build,
-    build_at_once,
-    refusal,
-    settled,
-    unreachable_from,
-)
+from tests.kernel.building import Refusal, ask, build, build_at_once, refusal, unreachable_from
+from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import Snapshot, difference

@@ -8,8 +8,9 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build, build_at_once, refusal, seen_from, settled
+from tests.kernel.building import build, build_at_once, refusal, seen_from
 from tests.kernel.run_module import done, refused
+from tests.kernel.settling import settled
 from tests.lab import privilege, probe
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World

@@ -7,7 +7,8 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build, build_at_once, seen_from, settled
+from tests.kernel.building import build, build_at_once, seen_from
+from tests.kernel.settling import settled
 from tests.lab import privilege, probe
 from tests.lab.snapshot import difference
 from tests.lab.world import PUBLIC, Node, World, wire
