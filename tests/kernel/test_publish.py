@@ -73,8 +73,8 @@ def prefer(node: Node, backend: str) -> str:
         # The flavour that is in use is the one that is taken.
         for program in ("iptables-legacy", "ip6tables-legacy"):
             node.run([program, "-t", "nat", "-A", "POSTROUTING", "-o", "lo", "-j", "RETURN"])
-    for program in (backend, backend.replace("ip", "ip6", 1)) if backend != "nftables" else ():
-        # Base chains come with the first rule, and do not go with the last.
+    for program in ("iptables-legacy", "ip6tables-legacy") if backend == "iptables-legacy" else ():
+        # The kernel keeps a table, once it is in use.
         for table, chains in (("nat", ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")), ("filter", FILTERS)):
             for chain in chains:
                 node.run([program, "-t", table, "-P", chain, "ACCEPT"])

@@ -12,6 +12,7 @@ from . import ledger as ledgers
 from .inventory import read_sections
 from .kernel import (
     addresses,
+    base_chains,
     conntrack,
     features,
     files,
@@ -49,6 +50,7 @@ from .model import (
     Want,
     places_of,
 )
+from .planning import containers
 from .planning.state import FORWARD4, FORWARD6, Have, ends, interface_of
 from .planning.sysctl_file import SYSCTL_FILE
 from .spec.expansion import HostView
@@ -159,6 +161,7 @@ class _Observation:
             self._obstacles(),
             self._unsettable(),
             self._listeners(),
+            self._containers(),
         )
 
     def _namespaces(self) -> None:
@@ -401,6 +404,12 @@ class _Observation:
             if places
             for place, who in listeners.listening(self.namespaces, netns, places).items()
         }
+
+    def _containers(self) -> frozenset[Identity]:
+        rulesets_asked = [fact for fact in self.want.facts if isinstance(fact, Ruleset)]
+        places = {fact.netns for fact in rulesets_asked if fact.backend == containers.BACKEND}
+        there = (base_chains.present(self.namespaces, netns) for netns in places if self.namespaces.exists(netns))
+        return frozenset[Identity]().union(*there)
 
     def _ports(self) -> dict[tuple[str, str], int]:
         """How many ports each bridge has that gets more."""

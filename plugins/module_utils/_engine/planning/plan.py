@@ -32,7 +32,7 @@ from ..model import (
     is_ours,
     merged,
 )
-from . import conflicts, management_path, rule_conflicts
+from . import conflicts, containers, management_path, rule_conflicts
 from .drop_ins import manager_of
 from .ownership import owned, released_originals, restored_link, written_down
 from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
@@ -119,6 +119,8 @@ class _Planner:
         along = sorted((self.facts[identity] for identity in effects), key=_order)
         step = dataclasses.replace(step, along=tuple(along))
         self.ledger = written_down(self.ledger, self.facts, step, effects)
+        if isinstance(step.after, Ruleset):
+            self.ledger = containers.written_down(self.ledger, self.have.containers, step.after)
         lost = [fact for fact in along if effects[fact.identity] is None]
         self.steps.append(step)
         simulate(self.facts, step, effects)
@@ -276,6 +278,8 @@ class _Planner:
             there = self.facts.get(identity)
             if isinstance(original, Link) and isinstance(there, Link) and not differences(original, there):
                 self.ledger = self.ledger.forgotten(identity)
+        for identity in containers.unneeded(self.ledger, self.want, self.facts):
+            self.ledger = self.ledger.forgotten(identity)
 
     def write_sysctl_file(self) -> None:
         """Keep the file that makes settings last in step with the claims."""
