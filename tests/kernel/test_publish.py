@@ -270,6 +270,35 @@ def test_back_end_changes(world: World, node: Node) -> None:
             assert node.call(build_at_once, [{**PODS, "firewall": firewall}]) == []
 
 
+def _hairpin(node: Node, *names: str) -> list[str]:
+    return [node.run(["cat", f"/sys/class/net/np-{name}/brport/hairpin_mode"]).stdout.strip() for name in names]
+
+
+@pytest.mark.parametrize("way", [build, build_at_once])
+def test_hairpin_mode_goes_with_the_published_port(node: Node, way: t.Callable[..., list[str]]) -> None:
+    before = settled(node)
+    networks = [{**PODS, "subnets": ["10.22.33.0/24"], "publish": []}]
+    published = [{**networks[0], "publish": PODS["publish"]}]
+    node.call(way, networks)
+    node.run(["ip", "link", "set", "np-c2", "type", "bridge_slave", "hairpin", "on"])
+    without = settled(node)
+    node.call(way, published)
+    assert node.call(way, published) == []
+    assert _hairpin(node, "c1", "c2") == ["1", "1"]
+    assert "change veth np-c1: hairpin on -> off" in node.call(way, networks)
+    assert difference(without, settled(node)) == ""
+    assert node.call(way, networks) == []
+    # What is asked for by name stays.
+    node.call(way, published)
+    node.call(way, [{**published[0], "hairpin": True}])
+    node.call(way, networks)
+    assert _hairpin(node, "c1", "c2") == ["1", "1"]
+    node.call(way, published)
+    node.run(["ip", "netns", "del", "c1"])
+    node.call(way, networks, absent=True)
+    assert difference(before, settled(node)) == ""
+
+
 def test_ports_without_source_translation(world: World, node: Node) -> None:
     networks = [{**PODS, "nat": "none"}]
     actions = node.call(build_at_once, networks)

@@ -154,7 +154,7 @@ class _Observation:
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
         return Have(
             self.facts,
-            self.ledger,
+            self._living(self.ledger),
             self._ports(),
             protected,
             self._inhabitants(),
@@ -404,6 +404,13 @@ class _Observation:
             if places
             for place, who in listeners.listening(self.namespaces, netns, places).items()
         }
+
+    def _living(self, ledger: Ledger) -> Ledger:
+        """Without ports that are gone, which take what was changed of them along."""
+        for kind, *place in list(ledger.originals):
+            if kind == "hairpin" and not self.links.get(place[1], place[2]):
+                ledger = ledger.forgotten((kind, *place))
+        return ledger
 
     def _containers(self) -> frozenset[Identity]:
         rulesets_asked = [fact for fact in self.want.facts if isinstance(fact, Ruleset)]

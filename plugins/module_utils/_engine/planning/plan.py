@@ -34,7 +34,7 @@ from ..model import (
 )
 from . import conflicts, containers, management_path, rule_conflicts
 from .drop_ins import manager_of
-from .ownership import owned, released_originals, restored_link, written_down
+from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
 from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
@@ -184,6 +184,8 @@ class _Planner:
 
     def converge(self, fact: Fact) -> None:
         have = setting_now(self.facts, fact) if isinstance(fact, Setting) else self.facts.get(fact.identity)
+        if isinstance(fact, Link):
+            self.ledger, fact = hairpin_lent(self.ledger, fact, have)
         if have is None:
             self.add(Step(None, fact))
             return
@@ -220,6 +222,8 @@ class _Planner:
             self.add(Step(have, None))
         if isinstance(fact, Namespace):
             self.ledger = self.ledger.without_namespace(fact.name)
+        if isinstance(have, Link):
+            self.ledger = without_hairpin(self.ledger, have)
 
     def _goes_with_link(self, fact: Fact) -> bool:
         """An address on a link of ours that is to be removed itself."""

@@ -128,8 +128,6 @@ def _build_namespace(
     network: Network, namespace: NamespaceSpec, cidrs: tuple[str, ...], mtu: int | None, options: ModuleOptions
 ) -> None:
     options["netns"].append({"name": namespace.name, "network": network.name, "dns": namespace.dns})
-    # Where bridged packets pass the rules, what it sends to its own published port stays on the bridge.
-    hairpin = True if namespace.name in {entry.to for entry in network.publish} else network.hairpin
     options["veth"].append(
         {
             "name": namespace.host_end,
@@ -137,7 +135,8 @@ def _build_namespace(
             "master": network.bridge,
             "mtu": mtu,
             "isolated": network.isolated,
-            **({} if hairpin is None else {"hairpin": hairpin}),
+            **({} if network.hairpin is None else {"hairpin": network.hairpin}),
+            "published": namespace.name in {entry.to for entry in network.publish},
             "bandwidth": namespace.bandwidth,
             **namespace.vlans,
             "addresses": [],
