@@ -95,6 +95,7 @@ class Address:
     """An address on a link, with its prefix length.
 
     duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
+    network: for which it is wanted, so that one on somebody else's link goes with the network.
     """
 
     netns: str
@@ -102,6 +103,7 @@ class Address:
     cidr: str
     duplicate: bool = False
     secondary: bool = field(default=False, metadata=ASIDE)
+    network: str = field(default="", metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:

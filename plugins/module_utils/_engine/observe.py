@@ -8,8 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import ledger as ledgers
-from .inventory import read_sections
+from .inventory import read_ledger, read_sections
 from .kernel import (
     addresses,
     base_chains,
@@ -122,11 +121,6 @@ class Observer:
             if reply:
                 found[version] = reply.name
         return found
-
-
-def read_ledger() -> Ledger:
-    text = files.read(ledgers.PATH)
-    return ledgers.EMPTY if text is None else ledgers.from_json(text)
 
 
 class _Observation:
@@ -406,10 +400,11 @@ class _Observation:
         }
 
     def _living(self, ledger: Ledger) -> Ledger:
-        """Without ports that are gone, which take what was changed of them along."""
-        for kind, *place in list(ledger.originals):
-            if kind == "hairpin" and not self.links.get(place[1], place[2]):
-                ledger = ledger.forgotten((kind, *place))
+        """Without what was changed of ports, and addresses on links, that are gone."""
+        for identity in list(ledger.originals):
+            netns, link = {"hairpin": identity[2:4], "address": identity[1:3]}.get(identity[0], ("", ""))
+            if link and self.namespaces.exists(netns) and not self.links.get(netns, link):
+                ledger = ledger.forgotten(identity)
         return ledger
 
     def _containers(self) -> frozenset[Identity]:

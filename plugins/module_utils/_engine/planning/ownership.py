@@ -116,8 +116,15 @@ def _created(ledger: Ledger, facts: t.Mapping[Identity, Fact], step: Step) -> Le
     if isinstance(after, Address):
         link = facts.get(("link", after.netns, after.link))
         if isinstance(link, Link) and not is_ours(link.alias):
-            return ledger.recorded(step.identity, None)
+            ledger = ledger.recorded(step.identity, None)
+            return ledger.recorded((*step.identity, after.network), None) if after.network else ledger
     return ledger
+
+
+def lent_addresses(ledger: Ledger) -> list[tuple[str, str, str, str]]:
+    """(namespace, link, address, network) of those that networks added to links of others."""
+    notes = [identity[1:] for identity in ledger.originals if identity[0] == "address" and len(identity) == 5]
+    return [(netns, link, cidr, network) for netns, link, cidr, network in notes]
 
 
 def _setting_changed(
