@@ -105,12 +105,12 @@ class Observer:
         return packet_filter.nat_backend(self.namespaces, place, asked)
 
     def forward_backends(
-        self, netns: str, asked: str, bridge: str, families: t.Collection[int]
+        self, netns: str, asked: str, bridge: str, families: t.Collection[int], published: bool = False
     ) -> list[tuple[str, str, t.Collection[int]]]:
         """(backend, why, families) of each filter in a namespace that must let a bridge's packets through."""
         if not self.namespaces.exists(netns):
             return []
-        return packet_filter.forward_backends(self.namespaces, netns, asked, bridge, families)
+        return packet_filter.forward_backends(self.namespaces, netns, asked, bridge, families, published)
 
     def default_uplinks(self, netns: str) -> dict[int, str]:
         """{4 or 6: the link of the best default route} of a namespace."""

@@ -173,6 +173,8 @@ def _wanted(daemon: Firewalld, key: Key, rules: Rules | None) -> _Pair:
         raise TypeError(f"{rules} are nothing for firewalld")
     else:
         words = [f"bridge={rules.bridge}", f"uplinks={'/'.join(rules.uplinks)}"]
+        # firewalld itself accepts what was led on to another address.
+        words += ["published=yes"] if rules.published else []
         egress = _zones(daemon, rules.uplinks)
         rich = [f'rule family="ipv{family(source)}" source address="{source}" accept' for source in rules.sources]
         bound = daemon.zone_of(rules.bridge)
@@ -239,7 +241,8 @@ def _rules(purpose: str, found: Settings) -> Rules:
     networks = collapsed(ipaddress.ip_network(source) for source in sources)
     if purpose == "nat":
         return NatRules(networks, out_interface=words["out_interface"], not_out_interface=words["not_out_interface"])
-    return ForwardRules(words["bridge"], tuple(filter(None, words["uplinks"].split("/"))), networks)
+    uplinks = tuple(filter(None, words["uplinks"].split("/")))
+    return ForwardRules(words["bridge"], uplinks, networks, words.get("published") == "yes")
 
 
 def _key(name: str, description: str) -> Key | None:
