@@ -125,6 +125,10 @@ links:
       description: Its IPv6 link-local addresses.
       type: list
       elements: str
+    added:
+      description: Of a link that somebody else made, each C(address) that was added to it and for which C(network).
+      type: list
+      elements: dict
 bridges:
   description: Bridges with their C(ports) and options.
   returned: when gathered

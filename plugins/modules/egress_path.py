@@ -51,7 +51,9 @@ options:
         type: bool
         default: false
       hairpin:
-        description: Whether a namespace may reach itself by the bridge. Left out, it is left as it is.
+        description:
+          - Whether a namespace may reach itself by the bridge. Left out, it is on while a port is published to the
+            namespace, and is otherwise left as it is.
         type: bool
       vlan_filtering:
         description: Whether the bridge keeps VLANs apart. An error where the kernel cannot. Left out, it stays so.

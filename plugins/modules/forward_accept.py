@@ -21,7 +21,8 @@ description:
     policy takes a reload of firewalld. That is refused, and nothing is changed, where it would cost somebody
     something, which is where the runtime configuration is not the permanent one, and, before firewalld 2, where there
     are rules in iptables, all of which it would flush.
-  - Where ufw is active, the network gets route rules of ufw with our comment.
+  - Where ufw is active, the network gets route rules of ufw with our comment. These cannot tell what a published port
+    leads on, so with O(published) it gets a chain that is called from C(FORWARD) as well.
   - A chain of somebody else's in nftables that drops the packets cannot be overruled. It is named in a warning, and in
     RV(backends).
 extends_documentation_fragment:

@@ -36,6 +36,10 @@ options:
         both.
     type: list
     elements: str
+  former_addresses: &former_addresses
+    description: Addresses that are taken off again, of those that were added to the bridge of somebody else.
+    type: list
+    elements: str
   exclusive_addresses: &exclusive_addresses
     description: Removes permanent global addresses that are not listed. Link-local ones stay.
     type: bool
@@ -129,6 +133,7 @@ options:
         required: true
       netns: *netns
       addresses: *addresses
+      former_addresses: *former_addresses
       exclusive_addresses: *exclusive_addresses
       ports: *ports
       exclusive_ports: *exclusive_ports

@@ -58,6 +58,11 @@ options:
   hairpin: &hairpin
     description: Whether the bridge may send a frame back out of the port that it came in by. Needs O(master).
     type: bool
+  published: &published
+    description:
+      - Whether a port of the host leads to the other end. Then O(hairpin) is on, and with V(false) it goes back to what
+        it was before that, unless it is asked for.
+    type: bool
   bandwidth: &bandwidth
     description:
       - What each end may send in a second, so the limit of both directions, such as V(10mbit) or V(1.5gbit).
@@ -147,6 +152,7 @@ options:
       up: *up
       isolated: *isolated
       hairpin: *hairpin
+      published: *published
       bandwidth: *bandwidth
       arp_notify: *arp_notify
       rp_filter: *rp_filter

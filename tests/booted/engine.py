@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
+import sys
 import tarfile
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,17 @@ try:
 except EgressError as error:
     told = {{"error": str(error)}}
 print(json.dumps(told))
+"""
+
+_CONNECT = """
+import socket, sys, time
+give_up = time.monotonic() + 5
+while time.monotonic() < give_up:
+    try:
+        sys.exit(socket.create_connection((sys.argv[1], int(sys.argv[2])), 1).close())
+    except OSError:
+        time.sleep(0.05)  # it does not listen yet
+sys.exit(1)
 """
 
 
@@ -81,6 +94,18 @@ class Host:
         with ThreadPoolExecutor(len(asked)) as threads:
             seen = threads.map(lambda pair: self._seen(*pair), asked)
             return [f"{name} IPv{fam}: {who}" for (name, fam), who in zip(asked, seen) if who != wanted[fam]]
+
+    def is_reached(self, port: int, namespace: str, target: int) -> bool:
+        """Whether the internet gets a connection to a port that leads to a port of a namespace."""
+        self.sh(f"systemd-run -q --unit=listener ip netns exec {namespace} python3 -m http.server {target}")
+        descriptor = self.lab.network("internet")
+        try:
+            argv = ["nsenter", f"--net=/proc/self/fd/{descriptor}", sys.executable, "-c", _CONNECT]
+            argv += [self.lab.nodes[self.node].uplink_address, str(port)]
+            return subprocess.run(argv, pass_fds=[descriptor], check=False, timeout=_TIMEOUT).returncode == 0
+        finally:
+            os.close(descriptor)
+            self.sh("systemctl stop listener")
 
     def _seen(self, namespace: str, family: str) -> str:
         command = ["ip", "netns", "exec", namespace, "python3", "-c", _PROBE, "--json", "--family", family]

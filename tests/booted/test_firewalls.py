@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from tests.booted import foreign
 from tests.booted.engine import Host, RefusalError
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
@@ -27,17 +28,23 @@ PODS: Options = {
 LAB: Options = {"name": "a-network-of-a-long-name", "subnets": ["10.44.0.0/24"], "namespaces": ["c2"]}
 _STATE = """
 find /etc/firewalld /etc/ufw /etc/default/ufw /etc/sysctl.d -type f -exec sha256sum {} + | sort -k2
-nft --stateless list ruleset
-for program in iptables-legacy ip6tables-legacy; do
-    for table in filter nat; do
-        [ ! -e /proc/net/ip_tables_names ] || ! grep -q $table /proc/net/ip_tables_names || $program -t $table -S
+find /etc/firewalld /etc/ufw -printf '%M %u %g %p\\n' | sort -k4
+# firewalld makes its tables anew, and so behind others, when it reloads.
+nft list tables | sort | while read -r _ table; do nft --stateless list table $table; done
+for program in iptables ip6tables; do
+    $program-nft-save || true
+    for table in $(cat /proc/net/$(echo $program | sed s/tables/_tables_names/)); do
+        $program-legacy-save -t $table
     done
-done
+done | sed '/^#/d; s/ \\[[0-9]*:[0-9]*\\]$//'
 ip -br link | cut -d' ' -f1 | grep -v ^veth
 if systemctl is-active -q firewalld; then
     firewall-cmd --list-all-zones
     firewall-cmd --permanent --list-all-zones
-    firewall-cmd --get-policies
+    firewall-cmd --list-all-policies
+    firewall-cmd --permanent --list-all-policies
+    firewall-cmd --direct --get-all-rules
+    firewall-cmd --permanent --get-ipsets
 fi
 """
 
@@ -54,8 +61,8 @@ def host(lab: Lab, request: pytest.FixtureRequest) -> Host:
 
 
 def state(host: Host) -> list[str]:
-    """What is somebody else's in the node, in lines without what changes by itself."""
-    return [line for line in host.sh(_STATE).splitlines() if "counter" not in line]
+    """What is somebody else's in the node, in lines without counters."""
+    return host.sh(_STATE).splitlines()
 
 
 def difference(before: list[str], after: list[str]) -> str:
@@ -316,3 +323,31 @@ def rules_of_docker(host: Host) -> list[str]:
     """Without their order: at a reload of firewalld, Docker moves its own jump to the top."""
     saved = host.sh("iptables-save; ip6tables-save || true").splitlines()
     return sorted(line for line in saved if "DOCKER" in line or "docker0" in line)
+
+
+@pytest.fixture
+def as_it_was(host: Host) -> t.Iterator[None]:
+    """Whatever the test changes of firewalls is undone."""
+    host.sh("tar -C /etc -cf /root/walls.tar firewalld ufw default/ufw")
+    yield
+    host.build(PODS, absent=True)
+    host.sh(
+        "ufw --force disable; systemctl stop firewalld; rm -rf /etc/firewalld /etc/ufw;"
+        " tar -C /etc -xf /root/walls.tar; nft flush ruleset"
+    )
+
+
+@pytest.mark.usefixtures("as_it_was")
+@pytest.mark.parametrize(("choose", "seed"), [(foreign.in_firewalld, 3), (foreign.in_ufw, 0)], ids=["firewalld", "ufw"])
+def test_whatever_others_have_in_a_firewall_stays(
+    host: Host, choose: t.Callable[[str], foreign.Example], seed: int
+) -> None:
+    example = choose(f"{host.node} {seed}")
+    host.sh("\n".join(example.theirs))
+    before = state(host)
+    host.build(example.network)
+    assert host.unreachable("c1") == []
+    assert not example.network["publish"] or host.is_reached(8080, "c1", 80)
+    assert host.build(example.network).actions == []
+    host.build(example.network, absent=True)
+    assert difference(before, state(host)) == ""

@@ -178,3 +178,30 @@ def test_check_mode_sees_a_handle_that_is_gone_as_the_run_does(node: Node) -> No
         predicted = node.call(build_at_once, [PODS4], check=True)
         assert node.call(build_at_once, [PODS4]) == predicted
         process.kill()
+
+
+@WAYS
+def test_network_moves_from_a_bridge_of_somebody_elses(node: Node, way: Way) -> None:
+    script(
+        node,
+        "ip link add fb type bridge; ip link add own0 type veth peer name own1; ip link set own0 master fb",
+        "for link in fb own0 own1; do ip link set $link addrgenmode none; ip link set $link mtu 1400 up; done",
+        "ip address add 10.99.0.1/24 dev fb",
+    )
+    before = settled(node)
+    theirs = {**PODS4, "bridge": "fb"}
+    node.call(way, [theirs])
+    node.call(ask, "linux_bridge", {"name": "fb", "addresses": ["10.98.0.1/24"]})
+    actions = node.call(way, [PODS4])
+    assert "delete address 10.22.33.1/24 from fb" in actions
+    assert unreachable_from(node, "c1", "c2", families=["ipv4"]) == []
+    assert node.call(way, [PODS4]) == []
+    found = node.run(["ip", "-4", "-o", "address", "show", "dev", "fb"]).stdout
+    assert ["10.22.33.1/" in found, "10.98.0.1/" in found] == [False, True]
+    other = {**theirs, "subnets": ["10.22.34.0/24"]}
+    node.call(way, [theirs])
+    assert "delete address 10.22.33.1/24 from fb" in node.call(way, [other])
+    # Also where the network goes before it was moved.
+    node.call(way, [PODS4], absent=True)
+    node.call(ask, "linux_bridge", {"name": "fb", "addresses": ["10.98.0.1/24"], "state": "absent"})
+    assert difference(before, settled(node)) == ""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import typing as t
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tests.kernel import foreign
 from tests.kernel.building import ask, build, build_at_once, refusal, unreachable_from
 from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
-from tests.lab.snapshot import difference
+from tests.lab.snapshot import Snapshot, difference
 from tests.lab.world import World
 
 _OBSTACLE = privilege.obstacle()
@@ -54,117 +56,88 @@ def script(node: Node, *lines: str) -> None:
     node.run(["sh", "-ec", "\n".join(lines)])
 
 
-# Random foreign state: each element is lines of a script, and none depends on another.
-
-_BOOLEANS = st.sampled_from(["0", "1"])
-
-
-def _bridge(number: int) -> st.SearchStrategy[list[str]]:
-    name = f"fb{number}"
-    extras = [
-        f"ip address add 10.50.{number}.1/24 dev {name}; ip address add 10.50.{number}.2/24 dev {name}",
-        f"ip address add fd00:50:{number}::1/64 dev {name} nodad",
-        f"ip link set {name} type bridge stp_state 1 forward_delay 400 ageing_time 1000",
-        f"ip link set {name} mtu 1400 alias 'rack {number}'",
-        f"sysctl -qw net.ipv4.conf.{name}.forwarding=1 net.ipv4.conf.{name}.rp_filter=2",
-        f"sysctl -qw net.ipv6.conf.{name}.forwarding=1",
-        f"ip link set {name} up",
-    ]
-    made = f"ip link add {name} address 02:00:00:00:01:{number:02x} type bridge; ip link set {name} addrgenmode none"
-    return st.lists(st.sampled_from(extras), unique=True).map(lambda chosen: [made, *chosen])
-
-
-def _veth(number: int) -> st.SearchStrategy[list[str]]:
-    name = f"fv{number}"
-    extras = [
-        f"""ip address add 10.60.{number}.1/24 dev {name}; ip link set {name} up; ip link set {name}p up
-        ip route add 10.61.{number}.0/24 via 10.60.{number}.9 metric 7; ip route add 10.62.{number}.0/24 dev {name}""",
-        f"sysctl -qw net.ipv4.conf.{name}.forwarding=0 net.ipv6.conf.{name}.forwarding=1",
-        f"sysctl -qw net.ipv6.conf.{name}.accept_ra=2",
-        f"ip link set {name} alias netpaths:pods",
-    ]
-    quiet = f"for end in {name} {name}p; do ip link set $end addrgenmode none; done"
-    made = [f"ip link add {name} type veth peer name {name}p", quiet]
-    return st.lists(st.sampled_from(extras), unique=True).map(lambda chosen: [*made, *chosen])
-
-
-def _namespace(number: int) -> st.SearchStrategy[list[str]]:
-    name = f"fn{number}"
-    extras = [
-        f"ip -n {name} link set lo up",
-        f"ip netns exec {name} sysctl -qw net.ipv4.ip_forward=1",
-        f"mkdir -p /etc/netns/{name}; echo nameserver 198.51.100.{number} > /etc/netns/{name}/resolv.conf",
-        f"ip -n {name} link add eth0 type bridge; ip -n {name} address add 10.22.33.2/24 dev eth0",
-        f"ip netns exec {name} nft 'add table inet netpath_egress; add chain inet netpath_egress own'",
-    ]
-    return st.lists(st.sampled_from(extras), unique=True).map(lambda chosen: [f"ip netns add {name}", *chosen])
-
-
-def _table(number: int) -> st.SearchStrategy[list[str]]:
-    def lines(family: str, hook: str) -> list[str]:
-        table = f"{family} ft{number}"
-        chain = "{ type filter hook " + hook + f" priority {number}; policy accept; }}"
-        return [
-            f"nft 'add table {table}; add chain {table} own {chain}'",
-            f"nft 'add rule {table} own ct state established counter accept comment \"netpath:pods\"'",
-            f"nft 'add set {table} some {{ type ipv4_addr; flags interval; elements = {{ 10.0.0.0/8 }}; }}'",
-        ]
-
-    return st.builds(lines, st.sampled_from(["ip", "inet"]), st.sampled_from(["forward", "postrouting", "input"]))
-
-
-def _file(number: int) -> st.SearchStrategy[list[str]]:
-    return st.sampled_from(
-        [
-            [f"echo net.ipv4.ip_forward=0 > /etc/sysctl.d/{number + 88}-own.conf"],
-            [f"mkdir -p /etc/netns/own{number}; echo some > /etc/netns/own{number}/hosts"],
-            [f"mkdir -p /etc/netpath; echo own > /etc/netpath/{number}"],
-            [f"ip rule add from 10.70.{number}.0/24 table {number + 100}"],
-            [f"ip route add blackhole 10.71.{number}.0/24 table {number + 100} proto 250"],
-            [f"ip route add unreachable 10.72.{number}.0/24 metric 3"],
-        ]
-    )
-
-
-def _switches() -> st.SearchStrategy[list[str]]:
-    """Host-wide switches first: they rewrite those of each interface."""
-    keys = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.all.accept_redirects"]
-    keys += ["net.ipv4.conf.default.forwarding", "net.ipv4.conf.uplink0.forwarding", "net.ipv4.conf.lo.forwarding"]
-    keys += ["net.ipv6.conf.default.forwarding", "net.ipv6.conf.uplink0.forwarding", "net.ipv6.conf.uplink0.accept_ra"]
-    values = st.tuples(*(st.none() | _BOOLEANS for _key in keys))
-    return values.map(lambda chosen: [f"sysctl -qw {k}={v}" for k, v in zip(keys, chosen) if v is not None])
-
-
-def _several(element: t.Callable[[int], st.SearchStrategy[list[str]]]) -> st.SearchStrategy[list[str]]:
-    numbered: list[st.SearchStrategy[list[str]]] = [st.just([]) | element(number) for number in (1, 2)]
-    return st.tuples(*numbered).map(lambda found: [line for lines in found for line in lines])
-
-
-FOREIGN = st.tuples(*(_several(element) for element in (_bridge, _veth, _namespace, _table, _file)), _switches()).map(
-    lambda found: [line for lines in found for line in lines]
-)
+def chosen(node: Node, network: Options, choices: Options) -> Options:
+    """A network that is built as chosen."""
+    names = [entry if isinstance(entry, dict) else {"name": entry} for entry in network["namespaces"]]
+    families = {":" in subnet for subnet in network["subnets"]}
+    own = [address for address in (node.address, node.address6) if (":" in address) in families]
+    targets = {name["name"] for name in names}
+    return {
+        **network,
+        "firewall": choices["firewall"],
+        "nat": {"mode": "snat", "to_source": own} if choices["nat"] == "snat" else choices["nat"],
+        "publish": [entry for entry in choices["publish"] if entry["to"].partition(":")[0] in targets],
+        "mss_clamp": choices["mss_clamp"],
+        "namespaces": [{**name, "bandwidth": choices["bandwidth"]} for name in names],
+    }
 
 
 @settings(
-    max_examples=6,
+    max_examples=8,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     # A smaller example would take minutes to find.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
-@given(foreign=FOREIGN, one_by_one=st.booleans(), two=st.booleans())
-def test_host_is_what_it_was(world: World, foreign: list[str], one_by_one: bool, two: bool) -> None:
+@given(
+    objects=foreign.OBJECTS,
+    rules=foreign.RULES,
+    later=foreign.LATER,
+    pods=foreign.CHOICES,
+    apps=st.none() | foreign.CHOICES,
+    one_by_one=st.booleans(),
+)
+def test_host_is_what_it_was(
+    world: World,
+    objects: list[str],
+    rules: list[str],
+    later: list[str],
+    pods: Options,
+    apps: Options | None,
+    one_by_one: bool,
+) -> None:
     with new_node(world) as node:
-        script(node, *foreign)
+        script(node, *objects, *rules)
         before = settled(node)
-        networks = [PODS, APPS] if two else [PODS]
+        networks = [chosen(node, PODS, pods), *([chosen(node, APPS, apps)] if apps else [])]
         way = build if one_by_one else build_at_once
         node.call(way, networks)
-        assert unreachable_from(node, "c1", "c2") == []
+        assert pods["nat"] == "none" or unreachable_from(node, "c1", "c2") == []
         assert node.call(way, networks) == []
+        script(node, *later)
         node.call(way, networks, absent=True)
-        assert difference(before, node.snapshot()) == ""
+        after = node.snapshot()
+        if later:
+            before.update(rules_alone(world, objects, [*rules, *later]))
+            before, after = in_order(before), in_order(after)
+        assert difference(without_empty_tables(before), without_empty_tables(after)) == ""
         assert node.call(way, networks, absent=True) == []
+
+
+def rules_alone(world: World, objects: list[str], rules: list[str]) -> Snapshot:
+    """The rules of a host on which nothing else ever was."""
+    with new_node(world) as node:
+        script(node, *(line for line in objects if line.startswith("nft ")), *rules)
+        return {title: text for title, text in node.snapshot().items() if title.startswith(RULES_OF)}
+
+
+RULES_OF = ("nftables", "iptables", "ip6tables")
+
+
+def in_order(snapshot: Snapshot) -> Snapshot:
+    """With the tables of nftables, and what is in each, in the order of their names; rules stay in theirs."""
+    tables = [table.partition("\n") for table in re.split("^}\n?", snapshot["nftables"], flags=re.MULTILINE)]
+    ordered = sorted((title, *sorted(body.strip("\n").split("\n\n"))) for title, _newline, body in tables)
+    return {**snapshot, "nftables": "\n".join(line for table in ordered for line in table)}
+
+
+def without_empty_tables(snapshot: Snapshot) -> Snapshot:
+    """Without tables of iptables-legacy that hold nothing: the kernel keeps one, once it was in use."""
+    said = {
+        title: re.sub(r"^([*].*|:\S+ ACCEPT|COMMIT)$", "", text, flags=re.MULTILINE) for title, text in snapshot.items()
+    }
+    empty = {title for title, text in said.items() if "legacy" in title and not text.strip()}
+    return {title: text for title, text in snapshot.items() if title not in empty}
 
 
 def test_bridge_of_somebody_else_is_used_and_left_as_it_was(node: Node) -> None:

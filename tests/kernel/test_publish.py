@@ -74,8 +74,8 @@ def prefer(node: Node, backend: str) -> str:
         # The flavour that is in use is the one that is taken.
         for program in ("iptables-legacy", "ip6tables-legacy"):
             node.run([program, "-t", "nat", "-A", "POSTROUTING", "-o", "lo", "-j", "RETURN"])
-    for program in (backend, backend.replace("ip", "ip6", 1)) if backend != "nftables" else ():
-        # Base chains come with the first rule, and do not go with the last.
+    for program in ("iptables-legacy", "ip6tables-legacy") if backend == "iptables-legacy" else ():
+        # The kernel keeps a table, once it is in use.
         for table, chains in (("nat", ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")), ("filter", FILTERS)):
             for chain in chains:
                 node.run([program, "-t", table, "-P", chain, "ACCEPT"])
@@ -171,7 +171,8 @@ def test_other_flows_go_on(world: World, node: Node) -> None:
         assert answered(world.internet.call(who, node.address, 8080, "udp"))
         assert answered(world.internet.call(who, node.address, 7070))
         changed = {**PODS, "publish": [PODS["publish"][2], {"port": 8080, "protocol": "udp", "to": "c2:7070"}]}
-        assert node.call(build_at_once, [changed]) == ["replace published ports of pods"]
+        actions = ["change veth np-c1: hairpin on -> off", "replace published ports of pods"]
+        assert node.call(build_at_once, [changed]) == actions
         left = node.run(["conntrack", "-L"]).stdout
         assert "dport=7070" in left
         assert "dport=8080" not in left
@@ -269,6 +270,35 @@ def test_back_end_changes(world: World, node: Node) -> None:
             ]
             assert answered(world.internet.call(who, node.address, 8080))
             assert node.call(build_at_once, [{**PODS, "firewall": firewall}]) == []
+
+
+def _hairpin(node: Node, *names: str) -> list[str]:
+    return [node.run(["cat", f"/sys/class/net/np-{name}/brport/hairpin_mode"]).stdout.strip() for name in names]
+
+
+@pytest.mark.parametrize("way", [build, build_at_once])
+def test_hairpin_mode_goes_with_the_published_port(node: Node, way: t.Callable[..., list[str]]) -> None:
+    before = settled(node)
+    networks = [{**PODS, "subnets": ["10.22.33.0/24"], "publish": []}]
+    published = [{**networks[0], "publish": PODS["publish"]}]
+    node.call(way, networks)
+    node.run(["ip", "link", "set", "np-c2", "type", "bridge_slave", "hairpin", "on"])
+    without = settled(node)
+    node.call(way, published)
+    assert node.call(way, published) == []
+    assert _hairpin(node, "c1", "c2") == ["1", "1"]
+    assert "change veth np-c1: hairpin on -> off" in node.call(way, networks)
+    assert difference(without, settled(node)) == ""
+    assert node.call(way, networks) == []
+    # What is asked for by name stays.
+    node.call(way, published)
+    node.call(way, [{**published[0], "hairpin": True}])
+    node.call(way, networks)
+    assert _hairpin(node, "c1", "c2") == ["1", "1"]
+    node.call(way, published)
+    node.run(["ip", "netns", "del", "c1"])
+    node.call(way, networks, absent=True)
+    assert difference(before, settled(node)) == ""
 
 
 def test_ports_without_source_translation(world: World, node: Node) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import difflib
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -58,7 +59,7 @@ def collect(namespaces: bool = True) -> Snapshot:
     """Describe the namespace of the calling process and, if asked, its named namespaces."""
     snapshot = {title: _objects(command) for title, command in _COMMANDS.items()}
     snapshot["nftables"] = _ruleset()
-    snapshot.update(_legacy_rules())
+    snapshot.update(_rules_of_iptables(snapshot["nftables"]))
     snapshot["settings"] = "\n".join(f"{key} = {value}" for key, value in settings().items())
     if namespaces:
         snapshot["files"] = "\n".join(line for root in FILES for line in _tree(Path(root)))
@@ -128,20 +129,30 @@ def _ruleset() -> str:
     return _output(["nft", "--stateless", "list", "ruleset"])
 
 
-def _legacy_rules() -> Snapshot:
-    """Rules of the legacy back end, if any table is in use: to list would create the tables."""
+def _rules_of_iptables(ruleset: str) -> Snapshot:
+    """Rules in their order, by program and table, of the tables that are there: to list a legacy one would make it.
+
+    nft does not show all that iptables-nft keeps in its rules, such as comments.
+    """
     rules = {}
-    for program, known in (("iptables", "ip"), ("ip6tables", "ip6")):
-        try:
-            tables = Path(f"/proc/net/{known}_tables_names").read_text(encoding="ascii").split()
-        except OSError:
-            continue
-        for table in sorted(tables):
-            saved = _output([f"{program}-legacy-save", "-t", table])
-            lines = [line for line in saved.splitlines() if not line.startswith("#")]
-            # A chain's line ends with its counters.
-            rules[f"{program} {table}"] = "\n".join(line.split(" [")[0] for line in lines)
+    for program, family in (("iptables", "ip"), ("ip6tables", "ip6")):
+        in_nft = re.findall(f"^table {family} (filter|mangle|nat|raw|security) ", ruleset, re.MULTILINE)
+        for kind, tables in (("nft", in_nft), ("legacy", _legacy_tables(family))):
+            for table in sorted(tables):
+                saved = _output([f"{program}-{kind}-save", "-t", table])
+                lines = [line for line in saved.splitlines() if not line.startswith("#")]
+                # A chain's line ends with its counters.
+                rules[f"{program}-{kind} {table}"] = "\n".join(
+                    re.sub(r"^(:.*) \[\d+:\d+\]$", r"\1", line) for line in lines
+                )
     return rules
+
+
+def _legacy_tables(family: str) -> list[str]:
+    try:
+        return Path(f"/proc/net/{family}_tables_names").read_text(encoding="ascii").split()
+    except OSError:
+        return []
 
 
 def _tree(root: Path) -> list[str]:

@@ -53,6 +53,7 @@ def test_smallest_network() -> None:
                 "master": "br-pods",
                 "mtu": 9000,
                 "isolated": False,
+                "published": False,
                 "bandwidth": "none",
                 "addresses": [],
                 "peer": {"name": "eth0", "netns": "ns1", "addresses": ["10.0.0.2/24"]},

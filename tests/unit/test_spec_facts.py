@@ -173,7 +173,7 @@ LINKS: dict[str, Case] = {
                 ),
                 Link("ns1", "p1", master="br0"),
                 Link("ns1", "p2", master="br0"),
-                Address("ns1", "br0", "10.0.0.1/24"),
+                Address("ns1", "br0", "10.0.0.1/24", network="pods"),
             ),
             exclusive_addresses=frozenset([("ns1", "br0")]),
             exclusive_ports=frozenset([("ns1", "br0")]),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from . import ledger as ledgers
@@ -13,6 +14,7 @@ from .kernel import files
 from .kernel.executor import Executor, StepError
 from .ledger import Ledger
 from .model import Address, Link, Route
+from .planning.containers import dropped
 from .planning.plan import Plan
 from .planning.step import Step
 
@@ -37,12 +39,16 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
     except BaseException as error:
         left = roll_back(journal, executor, _lost(error))
         if not left:
-            write_ledger(ledgers.union(plan.ledger, ledger), ledger)
+            # What is left over stays in the ledger, for the next run.
+            with contextlib.suppress(EgressError, OSError):
+                executor.remove_containers(dropped(plan.ledger, ledger))
+                write_ledger(ledgers.union(plan.ledger, ledger), ledger)
         if isinstance(error, StepError):
             raise _failure(error.step.line, error.cause, left) from error.cause
         if isinstance(error, EgressError):
             raise _failure("verify what was built", error, left) from error
         raise
+    executor.remove_containers(dropped(ledger, plan.ledger))
     write_ledger(ledgers.union(plan.ledger, ledger), plan.ledger)
 
 

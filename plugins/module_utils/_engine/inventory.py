@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
+from . import ledger as ledgers
 from .errors import EgressError
-from .kernel import addresses, features, routes, rulesets, sysctls
+from .kernel import addresses, features, files, routes, rulesets, sysctls
 from .kernel.link_messages import LinkReply, get_links, parse_link
 from .kernel.links import Links
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
 from .kernel.processes import namespaces_of_processes
+from .ledger import Ledger
 from .model import HOST, MARK, NAT_BACKENDS, is_ours
+from .planning.ownership import lent_addresses
 from .planning.state import FORWARD4, FORWARD6
 
 SECTIONS = (
@@ -53,11 +57,27 @@ def label(alias: str | None) -> str | None:
     return alias[len(MARK) :] if alias is not None and is_ours(alias) else None
 
 
+def read_ledger() -> Ledger:
+    """The one on disk. Errors: EgressError where it is damaged."""
+    text = files.read(ledgers.PATH)
+    return ledgers.EMPTY if text is None else ledgers.from_json(text)
+
+
+def _added() -> dict[tuple[str, str], list[Data]]:
+    """Addresses that networks added to links of others, by namespace and link; none where nobody can tell."""
+    found: dict[tuple[str, str], list[Data]] = {}
+    with contextlib.suppress(EgressError):
+        for netns, link, cidr, network in lent_addresses(read_ledger()):
+            found.setdefault((netns, link), []).append({"address": cidr, "network": network})
+    return found
+
+
 class _Inventory:
     def __init__(self, namespaces: Namespaces, anonymous: bool) -> None:
         self.open = namespaces
         self.links_of = Links(namespaces)
         self.known = self._known_namespaces(anonymous)
+        self.added = _added()
         self.replies: dict[str, list[LinkReply]] = {place: self._read_links(place) for place in self.known}
 
     def sections(self, names: t.Sequence[str]) -> Data:
@@ -122,6 +142,7 @@ class _Inventory:
             "peer": {"netns": peer.netns, "name": peer.name, "index": peer.index} if peer else None,
             "addresses": [item.cidr for item in listed if not item.link_local],
             "link_local": [item.cidr for item in listed if item.link_local],
+            "added": self.added.get((place, reply.name), []),
         }
 
     def _bridges(self) -> list[Data]:

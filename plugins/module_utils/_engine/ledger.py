@@ -24,7 +24,10 @@ PATH = "/var/lib/netpath/ledger.json"
 
 @dataclass(frozen=True)
 class Ledger:
-    """originals: what an identity was before us, None for what did not exist. Never changed in place."""
+    """originals: what an identity was before us, None for what did not exist. Never changed in place.
+
+    An identity with another's words and one more is a note on that: the network that an address was added for.
+    """
 
     originals: t.Mapping[Identity, Fact | None] = field(default_factory=dict)
     claims: t.Mapping[Identity, Claim] = field(default_factory=dict)
@@ -39,7 +42,9 @@ class Ledger:
         return dataclasses.replace(self, originals={**self.originals, identity: original})
 
     def forgotten(self, identity: Identity) -> Ledger:
-        return dataclasses.replace(self, originals={key: v for key, v in self.originals.items() if key != identity})
+        """Without an original, and the notes on it."""
+        kept = {key: v for key, v in self.originals.items() if key[: len(identity)] != identity}
+        return dataclasses.replace(self, originals=kept)
 
     def claimed(self, claim: Claim) -> Ledger:
         return dataclasses.replace(self, claims={**self.claims, claim.identity: claim})

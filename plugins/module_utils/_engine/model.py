@@ -60,6 +60,7 @@ class Link:
     """A network interface; of a veth pair the end that names the pair, with the other end in peer.
 
     master "" means enslaved to nothing. forward_delay and ageing_time are in seconds.
+    published: hairpin mode is on for a port of the host that leads here, and for that alone; False ends that.
     """
 
     netns: str
@@ -82,6 +83,7 @@ class Link:
     peer: Link | None = None
     index: int | None = field(default=None, metadata=ASIDE)
     qdisc: str | None = field(default=None, metadata=ASIDE)
+    published: bool | None = field(default=None, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
@@ -93,6 +95,7 @@ class Address:
     """An address on a link, with its prefix length.
 
     duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
+    network: for which it is wanted, so that one on somebody else's link goes with the network.
     """
 
     netns: str
@@ -100,6 +103,7 @@ class Address:
     cidr: str
     duplicate: bool = False
     secondary: bool = field(default=False, metadata=ASIDE)
+    network: str = field(default="", metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:

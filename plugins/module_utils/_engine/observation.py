@@ -10,6 +10,7 @@ import dataclasses
 from .errors import EgressError
 from .kernel import (
     addresses,
+    base_chains,
     conntrack,
     files,
     limits,
@@ -43,6 +44,7 @@ from .model import (
     Want,
     places_of,
 )
+from .planning import containers
 from .planning.state import FORWARD4, FORWARD6, Have, ends, interface_of
 from .planning.sysctl_file import SYSCTL_FILE
 from .spec.values import family
@@ -75,13 +77,14 @@ class Observation:
         protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
         return Have(
             self.facts,
-            self.ledger,
+            self._living(self.ledger),
             self._ports(),
             protected,
             self._inhabitants(),
             self._obstacles(),
             self._unsettable(),
             self._listeners(),
+            self._containers(),
             self._refusals(),
         )
 
@@ -336,6 +339,20 @@ class Observation:
             if places
             for place, who in listeners.listening(self.namespaces, netns, places).items()
         }
+
+    def _living(self, ledger: Ledger) -> Ledger:
+        """Without what was changed of ports, and addresses on links, that are gone."""
+        for identity in list(ledger.originals):
+            netns, link = {"hairpin": identity[2:4], "address": identity[1:3]}.get(identity[0], ("", ""))
+            if link and self.namespaces.exists(netns) and not self.links.get(netns, link):
+                ledger = ledger.forgotten(identity)
+        return ledger
+
+    def _containers(self) -> frozenset[Identity]:
+        rulesets_asked = [fact for fact in self.want.facts if isinstance(fact, Ruleset)]
+        places = {fact.netns for fact in rulesets_asked if fact.backend == containers.BACKEND}
+        there = (base_chains.present(self.namespaces, netns) for netns in places if self.namespaces.exists(netns))
+        return frozenset[Identity]().union(*there)
 
     def _ports(self) -> dict[tuple[str, str], int]:
         """How many ports each bridge has that gets more."""

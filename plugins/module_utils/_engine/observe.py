@@ -8,11 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from . import ledger as ledgers
-from .inventory import read_sections
+from .inventory import read_ledger, read_sections
 from .kernel import (
     features,
-    files,
     managers,
     packet_filter,
     routes,
@@ -80,12 +78,12 @@ class Observer:
         return packet_filter.nat_backend(self.namespaces, place, asked)
 
     def forward_backends(
-        self, netns: str, asked: str, bridge: str, families: t.Collection[int]
+        self, netns: str, asked: str, bridge: str, families: t.Collection[int], published: bool = False
     ) -> list[tuple[str, str, t.Collection[int]]]:
         """(backend, why, families) of each filter in a namespace that must let a bridge's packets through."""
         if not self.namespaces.exists(netns):
             return []
-        return packet_filter.forward_backends(self.namespaces, netns, asked, bridge, families)
+        return packet_filter.forward_backends(self.namespaces, netns, asked, bridge, families, published)
 
     def default_uplinks(self, netns: str) -> dict[int, list[list[str]]]:
         """{4 or 6: for each default route of a namespace, best first, the links that it leads to}."""
@@ -95,8 +93,3 @@ class Observer:
                 replies = [self.links.get(netns, index=device) for device in route.devices]
                 found.setdefault(version, []).append([reply.name for reply in replies if reply])
         return found
-
-
-def read_ledger() -> Ledger:
-    text = files.read(ledgers.PATH)
-    return ledgers.EMPTY if text is None else ledgers.from_json(text)

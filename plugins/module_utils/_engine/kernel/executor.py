@@ -18,6 +18,7 @@ from ..model import (
     Fact,
     File,
     Flows,
+    Identity,
     Limit,
     Link,
     Namespace,
@@ -29,7 +30,7 @@ from ..model import (
 )
 from ..planning.drop_ins import manager_of
 from ..planning.step import Step
-from . import addresses, conntrack, files, limits, managers, routes, rulesets, sysctls, vlans
+from . import addresses, base_chains, conntrack, files, limits, managers, routes, rulesets, sysctls, vlans
 from .links import Links, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
@@ -80,6 +81,12 @@ class Executor:
         for step in batch:
             self._guarded(step, lambda step=step: _RUN[kind](self, step.before, step.after, step.line), done)  # type: ignore[misc]
             done.append(step)
+
+    def remove_containers(self, unneeded: t.Mapping[str, t.Collection[Identity]]) -> None:
+        """Remove those tables and base chains of iptables-nft in which nothing is, by namespace."""
+        for netns, identities in unneeded.items():
+            if self.namespaces.exists(netns):
+                base_chains.remove(self.namespaces, netns, identities)
 
     def _guarded(self, step: Step, action: t.Callable[[], None], done: t.Sequence[Step]) -> None:
         try:

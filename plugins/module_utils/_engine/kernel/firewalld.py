@@ -202,6 +202,8 @@ def _wanted(daemon: Firewalld, key: Key, rules: Rules | None) -> _Pair:
         raise TypeError(f"{rules} are nothing for firewalld")
     else:
         words = [f"bridge={rules.bridge}", f"uplinks={'/'.join(rules.uplinks)}"]
+        # firewalld itself accepts what was led on to another address.
+        words += ["published=yes"] if rules.published else []
         egress = _zones(daemon, rules.uplinks)
         rich = [f'rule family="ipv{family(source)}" source address="{source}" accept' for source in rules.sources]
         bound = daemon.zone_of(rules.bridge)
@@ -269,7 +271,8 @@ def _rules(purpose: str, found: Settings) -> Rules:
     if purpose == "nat":
         out = tuple(filter(None, words["out_interfaces"].split("/")))
         return NatRules(networks, out_interfaces=out, not_out_interface=words["not_out_interface"])
-    return ForwardRules(words["bridge"], tuple(filter(None, words["uplinks"].split("/"))), networks)
+    uplinks = tuple(filter(None, words["uplinks"].split("/")))
+    return ForwardRules(words["bridge"], uplinks, networks, words.get("published") == "yes")
 
 
 def _key(name: str, description: str) -> Key | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -25,8 +26,18 @@ TABLES = {"nat": "nat", "publish": "nat", "forward": "filter"}
 DOCKER_USER = "DOCKER-USER"
 # Network names have no capitals, so that two chains never become one.
 CHAINS = {"nat": ("netpath-",), "publish": ("netpath-IN-", "netpath-HP-"), "forward": ("netpath-",)}
+# The purpose of a rule that has our mark, and nothing else of ours, by its chain.
+_STRAY = {
+    "PREROUTING": {"publish"},
+    "OUTPUT": {"publish"},
+    "POSTROUTING": {"nat"},
+    "FORWARD": {"forward"},
+    DOCKER_USER: {"forward"},
+}
 PROTOCOLS = {name: str(number) for name, number in PORT_PROTOCOLS.items()}
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+
+NETWORK_MARK = re.compile(re.escape(MARK) + r"([a-z0-9-]{1,32})")
 
 Rule = tuple[str, ...]  # the words after "-A CHAIN"
 Jump = tuple[str, Rule]  # the base chain, and the rule in it
@@ -47,16 +58,16 @@ class Table:
         found = set()
         for chain, rules in self.rules.items():
             for rule in rules:
-                comment = comment_of(rule)
-                if comment.startswith(MARK) and purpose in purposes_of(chain, rule, comment[len(MARK) :]):
-                    found.add(comment[len(MARK) :])
+                mark = NETWORK_MARK.fullmatch(comment_of(rule))
+                if mark and purpose in purposes_of(chain, rule, mark[1]):
+                    found.add(mark[1])
         return found
 
 
 def purposes_of(chain: str, rule: Rule, name: str) -> set[str]:
-    """What a rule with the mark of a network is for; of those in one table."""
+    """What a rule with the mark of a network is for; nothing in a chain where we never write."""
     found = {purpose for purpose in CHAINS if {chain, target_of(rule)} & set(chains_of(purpose, name))}
-    return found or {"publish" if chain in ("PREROUTING", "OUTPUT") else "nat", "forward"}
+    return found or _STRAY.get(chain, set())
 
 
 def chains_of(purpose: str, name: str) -> list[str]:

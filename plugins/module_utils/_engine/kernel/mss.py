@@ -17,7 +17,7 @@ import typing as t
 from ..errors import KernelError, UnsupportedError
 from ..model import MARK, ClampRules
 from . import iptables
-from .iptables_rules import Rule, Table, comment_of
+from .iptables_rules import NETWORK_MARK, Rule, Table, comment_of
 from .nft import run
 from .nft_nat import escaped
 
@@ -103,8 +103,8 @@ def _comment(rule: Json) -> str:
 
 
 def _networks(table: Table) -> set[str]:
-    marks = map(comment_of, table.rules.get("FORWARD", []))
-    return {mark[len(MARK) :] for mark in marks if mark.startswith(MARK)}
+    marks = (NETWORK_MARK.fullmatch(comment_of(rule)) for rule in table.rules.get("FORWARD", []))
+    return {mark[1] for mark in marks if mark}
 
 
 def _of_network(table: Table, name: str) -> list[Rule]:

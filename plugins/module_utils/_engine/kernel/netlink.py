@@ -25,6 +25,7 @@ NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLM_F_DUMP_INTR, NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 NLMSGERR_ATTR_MSG = 1
+NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_BATCH_GENID = 0x10, 0x11, 1
 # Answers wait in the socket's buffer until the whole send was worked off, and that buffer is finite.
 BATCH = 40
 _HEADER = struct.Struct("=IHHII")
@@ -83,6 +84,22 @@ class NetlinkSocket:
             if not interrupted:
                 return list(answer.replies)
         raise KernelError("read by netlink", "the dump was interrupted ten times", errno.EINTR, "Try again")
+
+    def transaction(self, subsystem: int, messages: t.Sequence[Message], generation: int = 0) -> list[Answer]:
+        """The same of a subsystem of netfilter, all or nothing; ERESTART if rules are of a later generation."""
+        bounds = struct.pack(">BBH", 0, 0, subsystem)
+        expected = struct.pack("=HH", 8, NFNL_BATCH_GENID) + struct.pack(">I", generation) if generation else b""
+        begin = Message(NFNL_MSG_BATCH_BEGIN, 0, bounds + expected)
+        acknowledged = [Message(message.type, message.flags | NLM_F_ACK, message.body) for message in messages]
+        first = self._send([begin, *acknowledged, Message(NFNL_MSG_BATCH_END, 0, bounds)], ack=False)
+        answers: dict[int, Answer] = {}
+        while len(answers) < len(messages):
+            for kind, flags, sequence, data in self._receive():
+                if kind == NLMSG_ERROR and sequence == first:
+                    return [Answer(*_error(data, flags)) for _message in messages]
+                if kind == NLMSG_ERROR and first < sequence <= first + len(messages):
+                    answers[sequence] = Answer(*_error(data, flags))
+        return [answers[sequence] for sequence in sorted(answers)]
 
     def _exchange(self, messages: t.Sequence[Message]) -> list[Answer]:
         first = self._send(messages, ack=True)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from ..errors import KernelError, UnsupportedError
 from ..model import MARK, NatRules, Rules
 from . import nft_nat, nft_publish
+from .iptables_rules import NETWORK_MARK
 from .nft import BASES, COUNTER, HERE, TABLE, Json, code_in, failure, normal, part, run
 
 if t.TYPE_CHECKING:
@@ -35,7 +36,6 @@ _STRAY = {"postrouting": "nat"}
 _NAME = r"([a-z0-9_]{1,32})"
 _PARTS = {"chain": re.compile(f"({'|'.join(_CHAINS)})_{_NAME}"), "set": re.compile(f"({'|'.join(_SETS)})_{_NAME}")}
 _REFERENCE = re.compile(f'"(?:target": "({"|".join(_CHAINS)})|@({"|".join(_SETS)}))_{_NAME}"')
-_NETWORK_MARK = re.compile(re.escape(MARK) + r"([a-z0-9-]{1,32})")
 
 
 @dataclass
@@ -209,7 +209,7 @@ def _owners(rule: Json) -> set[Key]:
     for chain, set_name, name in _REFERENCE.findall(json.dumps(rule["expr"])):
         found.add(({**_CHAINS, **_SETS}[chain or set_name], name.replace("_", "-")))
     found.discard(("", ""))
-    mark = _NETWORK_MARK.fullmatch(str(rule.get("comment")))
+    mark = NETWORK_MARK.fullmatch(str(rule.get("comment")))
     if mark and mark[1] not in {name for _purpose, name in found}:
         found.add((_STRAY.get(rule["chain"], "publish"), mark[1]))
     return found or {("", "")}

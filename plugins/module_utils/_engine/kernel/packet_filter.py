@@ -54,10 +54,11 @@ def iptables_flavour(namespaces: Namespaces, netns: str) -> str:
 
 
 def forward_backends(
-    namespaces: Namespaces, netns: str, asked: str, bridge: str, families: t.Collection[int]
+    namespaces: Namespaces, netns: str, asked: str, bridge: str, families: t.Collection[int], published: bool = False
 ) -> list[Found]:
     """(backend, why, families) for each filter that must let forwarded packets through.
 
+    published: so must what a port of this host leads on.
     The backend is "" where only a person can do that. A filter that knows one family alone is told about that one.
     """
     found: list[Found] = []
@@ -68,7 +69,9 @@ def forward_backends(
         there = iptables.tables(namespaces, netns, flavour, "filter")
         with_ufw = {version for version, table in there.items() if ufw.is_active(table, version)}
         for version in sorted(families):
-            told = _filters(flavour, version, there[version], with_ufw, daemon is not None)
+            told = list(_filters(flavour, version, there[version], with_ufw, daemon is not None))
+            if published and "ufw" in dict(told):
+                told.append((flavour, f"ufw has no words for what a published port leads on (IPv{version})"))
             found += [(backend, why, [version]) for backend, why in told]
     if asked == "iptables" and not any(backend in iptables.FLAVOURS for backend, _reason, _families in found):
         found.append((iptables_flavour(namespaces, netns), "asked for", families))

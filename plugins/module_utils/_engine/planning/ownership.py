@@ -83,6 +83,28 @@ def written_down(
     return ledger.recorded(step.identity, before)
 
 
+def hairpin_lent(ledger: Ledger, fact: Link, have: Fact | None) -> tuple[Ledger, Link]:
+    """The ledger, and what is wanted of a port: hairpin mode goes off again if it was on for published ports alone."""
+    identity = ("hairpin", fact.peer.netns if fact.peer else fact.netns, fact.netns, fact.name)
+    if fact.published and not (isinstance(have, Link) and have.hairpin):
+        return ledger.recorded(identity, None), fact
+    if fact.published or identity not in ledger.originals:
+        return ledger, fact
+    if fact.hairpin is not None:
+        return ledger.forgotten(identity), fact
+    if fact.published is False:
+        return ledger.forgotten(identity), dataclasses.replace(fact, hairpin=False)
+    return ledger, fact
+
+
+def without_hairpin(ledger: Ledger, link: Link) -> Ledger:
+    """The ledger when a link is gone."""
+    for identity in list(ledger.originals):
+        if identity[0] == "hairpin" and identity[2:] == (link.netns, link.name):
+            ledger = ledger.forgotten(identity)
+    return ledger
+
+
 def _without_place(fields: dict[str, t.Any]) -> dict[str, t.Any]:
     return {key: value for key, value in fields.items() if key not in ("netns", "name")}
 
@@ -94,8 +116,15 @@ def _created(ledger: Ledger, facts: t.Mapping[Identity, Fact], step: Step) -> Le
     if isinstance(after, Address):
         link = facts.get(("link", after.netns, after.link))
         if isinstance(link, Link) and not is_ours(link.alias):
-            return ledger.recorded(step.identity, None)
+            ledger = ledger.recorded(step.identity, None)
+            return ledger.recorded((*step.identity, after.network), None) if after.network else ledger
     return ledger
+
+
+def lent_addresses(ledger: Ledger) -> list[tuple[str, str, str, str]]:
+    """(namespace, link, address, network) of those that networks added to links of others."""
+    notes = [identity[1:] for identity in ledger.originals if identity[0] == "address" and len(identity) == 5]
+    return [(netns, link, cidr, network) for netns, link, cidr, network in notes]
 
 
 def _setting_changed(

@@ -32,9 +32,9 @@ from ..model import (
     is_ours,
     merged,
 )
-from . import conflicts, management_path, rule_conflicts
+from . import conflicts, containers, management_path, rule_conflicts
 from .drop_ins import manager_of
-from .ownership import owned, released_originals, restored_link, written_down
+from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
 from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
@@ -119,6 +119,8 @@ class _Planner:
         along = sorted((self.facts[identity] for identity in effects), key=_order)
         step = dataclasses.replace(step, along=tuple(along))
         self.ledger = written_down(self.ledger, self.facts, step, effects)
+        if isinstance(step.after, Ruleset):
+            self.ledger = containers.written_down(self.ledger, self.have.containers, step.after)
         lost = [fact for fact in along if effects[fact.identity] is None]
         self.steps.append(step)
         simulate(self.facts, step, effects)
@@ -182,6 +184,8 @@ class _Planner:
 
     def converge(self, fact: Fact) -> None:
         have = setting_now(self.facts, fact) if isinstance(fact, Setting) else self.facts.get(fact.identity)
+        if isinstance(fact, Link):
+            self.ledger, fact = hairpin_lent(self.ledger, fact, have)
         if have is None:
             self.add(Step(None, fact))
             return
@@ -218,6 +222,8 @@ class _Planner:
             self.add(Step(have, None))
         if isinstance(fact, Namespace):
             self.ledger = self.ledger.without_namespace(fact.name)
+        if isinstance(have, Link):
+            self.ledger = without_hairpin(self.ledger, have)
 
     def _goes_with_link(self, fact: Fact) -> bool:
         """An address on a link of ours that is to be removed itself."""
@@ -276,6 +282,8 @@ class _Planner:
             there = self.facts.get(identity)
             if isinstance(original, Link) and isinstance(there, Link) and not differences(original, there):
                 self.ledger = self.ledger.forgotten(identity)
+        for identity in containers.unneeded(self.ledger, self.want, self.facts):
+            self.ledger = self.ledger.forgotten(identity)
 
     def write_sysctl_file(self) -> None:
         """Keep the file that makes settings last in step with the claims."""

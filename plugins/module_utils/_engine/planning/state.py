@@ -31,6 +31,7 @@ class Have:
     obstacles: what stands in the way of a namespace, by the path that is to be attached or by the name.
     unsettable: settings that exist nowhere here or can only be read, with the reason and what to do.
     listeners: who listens on ports that shall be published, in words, by (netns, family, protocol, port).
+    containers: tables and base chains that are there, where rules shall be in iptables-nft.
     refusals: why firewalls would not take the rules that are to go there.
     """
 
@@ -42,6 +43,7 @@ class Have:
     obstacles: t.Mapping[str, str] = field(default_factory=dict)
     unsettable: t.Mapping[Identity, tuple[str, str]] = field(default_factory=dict)
     listeners: t.Mapping[tuple[str, int, str, int], str] = field(default_factory=dict)
+    containers: frozenset[Identity] = frozenset()
     refusals: t.Sequence[EgressError] = ()
 
 

@@ -26,6 +26,7 @@ class HostView:
     peers: {veth: (namespace, name) of its other end}. routes: {destination: device} of others in the main table.
     namespaces: {name: network that made it, None for somebody else}.
     assigned: {namespace: addresses in it}.
+    lent: {link that somebody else made: {address that was added to it: for which network}}.
     """
 
     uplinks: t.Mapping[int, t.Sequence[t.Sequence[str]]] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class HostView:
     routes: t.Mapping[str, str] = field(default_factory=dict)
     namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
     assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    lent: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
 
     @classmethod
     def from_info(cls, info: t.Mapping[str, t.Any]) -> HostView:
@@ -59,6 +61,10 @@ class HostView:
             peers={link["name"]: (link["peer"]["netns"], link["peer"]["name"]) for link in host_links if link["peer"]},
             namespaces={ns["name"]: ns["network"] for ns in info["namespaces"] if ns["name"]},
             assigned=assigned,
+            lent={
+                link["name"]: {item["address"]: item["network"] for item in link.get("added", [])}
+                for link in host_links
+            },
         )
 
 
@@ -81,6 +87,8 @@ def module_options(data: t.Any, host: HostView, key: str = "egress_networks", ab
             _check_against_host(network, host, listed)
             _build(network, host, options)
             _remove_strays(network, host, options, claimed)
+    for network in networks:
+        _take_back(network, host, options["linux_bridge"], absent or network.absent)
     return options
 
 
@@ -129,8 +137,6 @@ def _build_namespace(
     network: Network, namespace: NamespaceSpec, cidrs: tuple[str, ...], mtu: int | None, options: ModuleOptions
 ) -> None:
     options["netns"].append({"name": namespace.name, "network": network.name, "dns": namespace.dns})
-    # Where bridged packets pass the rules, what it sends to its own published port stays on the bridge.
-    hairpin = True if namespace.name in {entry.to for entry in network.publish} else network.hairpin
     options["veth"].append(
         {
             "name": namespace.host_end,
@@ -138,7 +144,8 @@ def _build_namespace(
             "master": network.bridge,
             "mtu": mtu,
             "isolated": network.isolated,
-            **({} if hairpin is None else {"hairpin": hairpin}),
+            **({} if network.hairpin is None else {"hairpin": network.hairpin}),
+            "published": namespace.name in {entry.to for entry in network.publish},
             "bandwidth": namespace.bandwidth,
             **namespace.vlans,
             "addresses": [],
@@ -241,6 +248,19 @@ def _remove_links(
             done.add(name)
 
 
+def _take_back(network: Network, host: HostView, bridges: list[dict[str, t.Any]], absent: bool) -> None:
+    """Addresses that were added for the network to bridges of others, and that are no longer in it."""
+    for link, added in host.lent.items():
+        kept = network.gateways if link == network.bridge and not absent else ()
+        stale = [cidr for cidr, owner in added.items() if owner == network.name and cidr not in kept]
+        item = next((item for item in bridges if item["name"] == link), None)
+        if stale and item is None:
+            bridges.append({"name": link, "state": "absent", "addresses": stale})
+        elif item is not None:
+            key = "addresses" if item.get("state") == "absent" else "former_addresses"
+            item[key] = list(dict.fromkeys([*item.get(key, []), *stale]))
+
+
 def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
     """Everything of a network; of what others made, only what was added to it."""
     gone = {name for name, owner in host.namespaces.items() if owner == network.name}
@@ -275,11 +295,13 @@ def _check_against_host(network: Network, host: HostView, listed: t.Collection[s
         if uplink in ("lo", network.bridge):
             found = "the loopback" if uplink == "lo" else "the network's own bridge"
             raise SpecError(f"{network.key}.uplink", found, "give the interface that leads out")
+    given_back = {(link, cidr) for link, added in host.lent.items() for cidr, owner in added.items() if owner in listed}
     used = [
         (cidr, f"{cidr} on {link}" + (f" of network {host.owners[link]}" if host.owners.get(link) else ""))
         for link, cidrs in host.addresses.items()
         if link != network.bridge and host.owners.get(link) not in listed
         for cidr in cidrs
+        if (link, cidr) not in given_back
     ]
     for subnet in network.subnets:
         _refuse_overlap(network, subnet, used, host.routes)

@@ -30,7 +30,7 @@ class Filters(t.Protocol):
     """What filters forwarded packets in a namespace, and by which interfaces they leave it."""
 
     def forward_backends(
-        self, netns: str, asked: str, bridge: str, families: t.Collection[int]
+        self, netns: str, asked: str, bridge: str, families: t.Collection[int], published: bool = False
     ) -> t.Sequence[tuple[str, str, t.Collection[int]]]: ...
 
     def nat_backend(self, netns: str, asked: str) -> tuple[str, str]: ...
@@ -47,8 +47,10 @@ def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want
         return Want(absent=(*rulesets.values(), *_clamps(netns, name, "").absent))
     rules = _rules(options, netns, host, key)
     families = {values.family(source) for source in rules.sources}
-    found = host.forward_backends(netns, options["backend"], rules.bridge, families)
+    found = host.forward_backends(netns, options["backend"], rules.bridge, families, rules.published)
     chosen = {backend: _of_families(rules, versions) for backend, _reason, versions in found if backend}
+    if "ufw" in chosen:
+        chosen["ufw"] = dataclasses.replace(chosen["ufw"], published=False)
     return Want(
         tuple(Ruleset(netns, name, chosen[backend], backend, "forward") for backend in chosen),
         tuple(ruleset for backend, ruleset in rulesets.items() if backend not in chosen),

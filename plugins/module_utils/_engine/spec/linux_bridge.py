@@ -20,6 +20,7 @@ OPTIONS: Options = {
     "netns": {"type": "str"},
     "addresses": {"type": "list", "elements": "str"},
     "exclusive_addresses": {"type": "bool", "default": False},
+    "former_addresses": {"type": "list", "elements": "str"},
     "ports": {"type": "list", "elements": "str"},
     "exclusive_ports": {"type": "bool", "default": False},
     "mtu": {"type": "int"},
@@ -52,7 +53,7 @@ def wanted(options: t.Mapping[str, t.Any], host: Managed, key: str = "") -> Want
     name = values.new_interface_name(options["name"], f"{key}name")
     cidrs = [values.interface_address(v, f"{key}addresses[{i}]") for i, v in enumerate(options["addresses"] or [])]
     values.no_duplicates(cidrs, f"{key}addresses")
-    addresses = tuple(Address(netns, name, cidr) for cidr in cidrs)
+    addresses = tuple(Address(netns, name, cidr, network=options["network"] or "") for cidr in cidrs)
     if options["state"] == "absent":
         drop_ins = [File(drop_in(manager, name).path) for manager in MANAGERS] if netns == HOST else []
         return Want(absent=(Link(netns, name, kind="bridge"), *addresses, *drop_ins))
@@ -77,9 +78,18 @@ def wanted(options: t.Mapping[str, t.Any], host: Managed, key: str = "") -> Want
     facts += (*vlans.vlans(options, bridge, key), *_drop_ins(options, netns, name, host, key))
     return Want(
         facts,
+        _former(options, netns, name, cidrs, key),
         exclusive_addresses=frozenset([(netns, name)] if options["exclusive_addresses"] else []),
         exclusive_ports=frozenset([(netns, name)] if options["exclusive_ports"] else []),
     )
+
+
+def _former(
+    options: t.Mapping[str, t.Any], netns: str, name: str, kept: t.Container[str], key: str
+) -> tuple[Address, ...]:
+    given = enumerate(options["former_addresses"] or [])
+    cidrs = [values.interface_address(v, f"{key}former_addresses[{i}]") for i, v in given]
+    return tuple(Address(netns, name, cidr) for cidr in cidrs if cidr not in kept)
 
 
 def _drop_ins(options: t.Mapping[str, t.Any], netns: str, bridge: str, host: Managed, key: str) -> tuple[File, ...]:

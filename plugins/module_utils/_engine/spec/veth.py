@@ -26,6 +26,7 @@ OPTIONS: Options = {
     "up": {"type": "bool", "default": True},
     "isolated": {"type": "bool"},
     "hairpin": {"type": "bool"},
+    "published": {"type": "bool"},
     "bandwidth": {"type": "str"},
     **link_settings.OPTIONS,
     **vlans.OPTIONS,
@@ -66,12 +67,14 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
             **_fields(link),
             "master": master if not master else values.interface_name(master, f"{key}master"),
             "isolated": options["isolated"],
-            "hairpin": options["hairpin"],
+            # Where bridged packets pass the rules, what it sends to its own published port stays on the bridge.
+            "hairpin": True if options["published"] else options["hairpin"],
+            "published": None if options["hairpin"] else options["published"],
             "peer": peer,
         }
     )
-    if not master and (options["isolated"] is not None or options["hairpin"] is not None):
-        raise SpecError(f"{key}isolated", "the pair is on no bridge", "isolated and hairpin need master")
+    if not master and any(options[name] is not None for name in ("isolated", "hairpin", "published")):
+        raise SpecError(f"{key}isolated", "the pair is on no bridge", "isolated, hairpin and published need master")
     addresses = _addresses(options, link, key) + _addresses(options["peer"], peer, f"{key}peer.")
     settings = (*link_settings.settings(options, link), *link_settings.settings(options["peer"], peer))
     port = vlans.vlans(options, link, key)

@@ -1,0 +1,128 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables and base chains that iptables-nft makes for the first rule in them, and leaves behind empty.
+
+They are read and removed by netlink: iptables-nft-save lists all base chains of a table, whether they are there or
+not, and the program nft removes a table with whatever is in it. See linux/netfilter/nf_tables.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import typing as t
+
+from ..errors import KernelError
+from ..model import Identity
+from .conntrack import NETLINK_NETFILTER
+from .netlink import Answer, Message, NetlinkSocket
+
+if t.TYPE_CHECKING:
+    from .namespaces import Namespaces
+
+FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
+_SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
+_GETTABLE, _DELTABLE, _GETCHAIN, _DELCHAIN, _GETGEN = 1, 2, 4, 5, 16  # NFT_MSG_*
+_NONREC = 0x100  # NLM_F_NONREC: refused with EBUSY while something is in it
+_TABLE_NAME, _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _GEN_ID = 1, 1, 3, 4, 5, 1  # NFTA_*
+_ACCEPT = 1
+_ATTRIBUTE = struct.Struct("=HH")
+_BODY = 20  # after nlmsghdr and nfgenmsg
+_ATTEMPTS = 5
+
+
+def present(namespaces: Namespaces, netns: str) -> frozenset[Identity]:
+    """Identities of all tables and base chains of IPv4 and IPv6 in a namespace."""
+    opened = _socket(namespaces, netns)
+    try:
+        found: set[Identity] = set()
+        for family, number in FAMILIES.items():
+            for table in opened.dump(_message(_GETTABLE, number, b"")):
+                found.add(("table", netns, family, _text(_attributes(table)[_TABLE_NAME])))
+            for table_name, chain, _policy in _base_chains(opened, number):
+                found.add(("chain", netns, family, table_name, chain))
+        return frozenset(found)
+    finally:
+        opened.close()
+
+
+def remove(namespaces: Namespaces, netns: str, identities: t.Collection[Identity]) -> None:
+    """Remove those of the tables and base chains that nobody uses: without rules, and with the policy ACCEPT."""
+    opened = _socket(namespaces, netns)
+    try:
+        for family, number in FAMILIES.items():
+            chains = {identity[3:] for identity in identities if identity[0] == "chain" and identity[2] == family}
+            _remove_chains(opened, number, chains)
+            for identity in identities:
+                if identity[0] == "table" and identity[2] == family:
+                    name = _encoded(_TABLE_NAME, identity[3])
+                    opened.transaction(_SUBSYSTEM, [_message(_DELTABLE, number, name, _NONREC)])
+    finally:
+        opened.close()
+
+
+def _remove_chains(opened: NetlinkSocket, number: int, chains: t.Collection[tuple[str, ...]]) -> None:
+    for _attempt in range(_ATTEMPTS if chains else 0):
+        generation = _generation(opened)
+        free = [
+            (table, chain)
+            for table, chain, policy in _base_chains(opened, number)
+            if policy == _ACCEPT and (table, chain) in chains
+        ]
+        # Each alone, so that one that is in use keeps no other.
+        answers: list[Answer] = []
+        for table, chain in free:
+            body = _encoded(_CHAIN_TABLE, table) + _encoded(_CHAIN_NAME, chain)
+            message = _message(_DELCHAIN, number, body, _NONREC)
+            answers += opened.transaction(_SUBSYSTEM, [message], generation)
+            generation = generation + 1 if not answers[-1].errno else generation
+        if not any(answer.errno == errno.ERESTART for answer in answers):
+            return
+
+
+def _generation(opened: NetlinkSocket) -> int:
+    """The number of the last change of any rules: a change that names an older one is refused with ERESTART."""
+    (answer,) = opened.request([_message(_GETGEN, socket.AF_UNSPEC, b"")])
+    if answer.errno or not answer.replies:
+        raise KernelError("look at the tables of iptables-nft", "the kernel tells no generation", answer.errno)
+    return int.from_bytes(_attributes(answer.replies[0])[_GEN_ID], "big")
+
+
+def _base_chains(opened: NetlinkSocket, number: int) -> t.Iterator[tuple[str, str, int]]:
+    """(table, chain, policy)."""
+    for reply in opened.dump(_message(_GETCHAIN, number, b"")):
+        found = _attributes(reply)
+        if _CHAIN_HOOK in found:
+            policy = int.from_bytes(found.get(_CHAIN_POLICY, b""), "big")
+            yield _text(found[_CHAIN_TABLE]), _text(found[_CHAIN_NAME]), policy
+
+
+def _socket(namespaces: Namespaces, netns: str) -> NetlinkSocket:
+    with namespaces.entered(netns):
+        return NetlinkSocket(NETLINK_NETFILTER)
+
+
+def _message(kind: int, number: int, body: bytes, flags: int = 0) -> Message:
+    return Message(_SUBSYSTEM << 8 | kind, flags, struct.pack("=BBH", number, 0, 0) + body)
+
+
+def _encoded(kind: int, text: str) -> bytes:
+    data = text.encode() + b"\0"
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), kind) + data + b"\0" * (-len(data) % 4)
+
+
+def _attributes(reply: bytes) -> dict[int, bytes]:
+    found, offset = {}, _BODY
+    while offset + _ATTRIBUTE.size <= len(reply):
+        length, kind = _ATTRIBUTE.unpack_from(reply, offset)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & 0x3FFF] = reply[offset + _ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def _text(data: bytes) -> str:
+    return data.split(b"\0")[0].decode(errors="surrogateescape")
