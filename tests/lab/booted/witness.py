@@ -60,9 +60,20 @@ def _wrong(namespace: str, protocol: str, expected: str) -> str:
 def _published(options: argparse.Namespace) -> list[str]:
     """Ask a port over TCP; whoever serves there has to see the address that is given."""
     asked = f"port {options.port} of {options.target}"
-    ask = functools.partial(probe.tcp, options.target, port=options.port)
-    problem = _seen_otherwise(options.namespace, asked, options.seen_as, ask)
+    problem = _seen_otherwise(options.namespace, asked, options.seen_as, lambda: _of_port(options))
     return [problem] if problem else []
+
+
+def _of_port(options: argparse.Namespace) -> probe.Reply:
+    """Ask until somebody serves, who may have been started just now."""
+    deadline = time.monotonic() + options.patience
+    while True:
+        try:
+            return probe.tcp(options.target, port=options.port)
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _seen_otherwise(namespace: str, asked: str, expected: str, ask: t.Callable[[], probe.Reply]) -> str:
@@ -274,6 +285,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     publishing = add("published", _published, "check that a port is served, and whom its service sees")
     publishing.add_argument("--as", dest="seen_as", required=True, metavar="ADDRESS")
     publishing.add_argument("--namespace", default=_OWN, help="where to ask from, by default that of the caller")
+    publishing.add_argument("--patience", type=float, default=5.0, help="seconds for its start, default %(default)s")
     publishing.add_argument("target", metavar="address")
     publishing.add_argument("port", type=int)
 
