@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import struct
 import time
 import typing as t
 
@@ -13,6 +11,7 @@ import pytest
 from tests.kernel.building import build, build_at_once, refusal, seen_from, settled
 from tests.kernel.run_module import Options, done, run
 from tests.lab import privilege, probe, snapshot
+from tests.lab.advertisement import advertise
 from tests.lab.node import Node
 from tests.lab.world import GATEWAY6, World
 
@@ -89,14 +88,6 @@ def test_link_local_gateway_is_that_of_all_ipv6_subnets(node: Node) -> None:
             assert "dev br0 proto 250" in node.run(["ip", "-6", "route", "show", subnet]).stdout
 
     built_and_removed(node, build_at_once, asked, look)
-
-
-def advertise(lifetime: int) -> None:
-    """Send a router advertisement (RFC 4861, section 4.2) to all nodes of the segment."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
-        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        index = socket.if_nametoindex("uplink0")
-        raw.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, lifetime, 0, 0), ("ff02::1", 0, 0, index))
 
 
 def learned(node: Node) -> bool:
