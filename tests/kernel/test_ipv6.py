@@ -133,6 +133,21 @@ def test_learned_default_route_stays_when_forwarding_starts(
     assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "0\n1\n"
 
 
+@both_ways
+def test_route_that_a_program_learned_stays_and_is_left_to_it(node: Node, builder: Builder) -> None:
+    """systemd-networkd and NetworkManager listen themselves, and switch off the kernel's own listening."""
+    node.run(["sh", "-c", f"echo 0 >{ACCEPT_RA}"])
+    node.run(["ip", "-6", "route", "del", "default"])
+    node.run(["ip", "-6", "route", "add", "default", "via", GATEWAY6, "dev", "uplink0", "proto", "ra"])
+
+    def look() -> None:
+        assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "1\n0\n"
+        assert learned(node)
+        assert node.call(seen_from, "ns1", TARGET) == node.address6
+
+    built_and_removed(node, builder, network(), look)
+
+
 def test_without_keep_the_learned_route_is_lost(advertised_node: Node) -> None:
     """What accept_ra keep is for."""
     done(advertised_node, "sysctl_forward", {"ipv6": True, "accept_ra": "ignore"})
