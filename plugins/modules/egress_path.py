@@ -190,6 +190,28 @@ diff:
     after:
       description: What is there now.
       type: str
+backends:
+  description: What the rules are written for.
+  returned: when there are any
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The network.
+      type: str
+      sample: pods
+    purpose:
+      description: What the rules do, V(nat) or V(forward).
+      type: str
+      sample: forward
+    backend:
+      description: What the rules are written for. Empty where only the owner of the filter can let the packets through.
+      type: str
+      sample: iptables-nft
+    reason:
+      description: Why.
+      type: str
+      sample: the policy of FORWARD is DROP (IPv4)
 asked:
   description: What was asked for, or the option that is wrong.
   returned: failure

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import struct
 import time
 import typing as t
 
@@ -14,6 +12,7 @@ from tests.kernel.building import build, build_at_once, refusal, seen_from
 from tests.kernel.run_module import Options, done, run
 from tests.kernel.settling import settled
 from tests.lab import privilege, probe, snapshot
+from tests.lab.advertisement import advertise
 from tests.lab.node import Node
 from tests.lab.world import GATEWAY6, World
 
@@ -92,14 +91,6 @@ def test_link_local_gateway_is_that_of_all_ipv6_subnets(node: Node) -> None:
     built_and_removed(node, build_at_once, asked, look)
 
 
-def advertise(lifetime: int) -> None:
-    """Send a router advertisement (RFC 4861, section 4.2) to all nodes of the segment."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as raw:
-        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        index = socket.if_nametoindex("uplink0")
-        raw.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, lifetime, 0, 0), ("ff02::1", 0, 0, index))
-
-
 def learned(node: Node) -> bool:
     """Whether there is a default route from an advertisement."""
     return bool(node.run(["ip", "-6", "route", "show", "default", "proto", "ra"]).stdout)
@@ -141,6 +132,21 @@ def test_learned_default_route_stays_when_forwarding_starts(
 
     built_and_removed(node, builder, network(), look)
     assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "0\n1\n"
+
+
+@both_ways
+def test_route_that_a_program_learned_stays_and_is_left_to_it(node: Node, builder: Builder) -> None:
+    """systemd-networkd and NetworkManager listen themselves, and switch off the kernel's own listening."""
+    node.run(["sh", "-c", f"echo 0 >{ACCEPT_RA}"])
+    node.run(["ip", "-6", "route", "del", "default"])
+    node.run(["ip", "-6", "route", "add", "default", "via", GATEWAY6, "dev", "uplink0", "proto", "ra"])
+
+    def look() -> None:
+        assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "1\n0\n"
+        assert learned(node)
+        assert node.call(seen_from, "ns1", TARGET) == node.address6
+
+    built_and_removed(node, builder, network(), look)
 
 
 def test_without_keep_the_learned_route_is_lost(advertised_node: Node) -> None:

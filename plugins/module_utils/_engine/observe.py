@@ -56,13 +56,18 @@ class Observer:
         return found
 
     def ra_uplinks(self, netns: str) -> list[str]:
-        """Links whose IPv6 default route was learned from a router advertisement."""
+        """Links whose IPv6 default route the kernel learned from a router advertisement.
+
+        Programs that listen themselves, such as systemd-networkd, set accept_ra to 0 and keep the routes they learn.
+        """
         if not self.namespaces.exists(netns):
             return []
         found = routes.default_uplinks(self.namespaces.socket(netns), 6)
         learned = {device for reply in found if reply.fact.protocol == routes.RTPROT_RA for device in reply.devices}
         replies = [self.links.get(netns, index=index) for index in sorted(learned)]
-        return [reply.name for reply in replies if reply]
+        keys = {f"net/ipv6/conf/{reply.name}/accept_ra": reply.name for reply in replies if reply}
+        listening = sysctls.read(self.namespaces, netns, keys)
+        return [link for key, link in keys.items() if listening.get(key) != "0"]
 
     def managers(self) -> t.Collection[str]:
         """Programs that manage links of the host, of those that planning/drop_ins.py knows."""

@@ -30,7 +30,7 @@ BRIDGE_NF_CALL = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-ca
 class Settings(t.Protocol):
     """What the settings of a namespace depend on.
 
-    ra_uplinks: who learned the IPv6 default route from a router advertisement.
+    ra_uplinks: where the kernel learned the IPv6 default route from a router advertisement.
     bridge_netfilter: whether br_netfilter is loaded.
     """
 
