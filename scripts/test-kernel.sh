@@ -14,7 +14,9 @@ fetch() {
 }
 
 run() {
-    PYROUTE2_VERSION=$1 scripts/pytest.sh --private tests/kernel -o "cache_dir=build/.pytest_cache-$1" "${@:2}" 2>&1 |
+    # Each file has worlds of its own.
+    PYROUTE2_VERSION=$1 scripts/pytest.sh --private tests/kernel -n 2 --dist loadfile \
+        -o "cache_dir=build/.pytest_cache-$1" "${@:2}" 2>&1 |
         sed -u "s/^/$1: /"
 }
 
