@@ -226,6 +226,27 @@ def test_docker_that_comes_later(host: Host) -> None:
     host.sh("systemctl stop docker docker.socket containerd; ip link delete docker0; nft flush ruleset")
 
 
+_CONTAINER = """
+sysctl -qw net.ipv4.ip_forward=0
+systemctl start docker
+tar -C / -ch bin/sleep lib64/ld-linux-x86-64.so.2 lib/x86_64-linux-gnu/libc.so.6 | docker import - theirs
+docker run -d --restart always --stop-timeout 0 -p 8080:80 --name theirs theirs /bin/sleep 6000
+# Docker itself makes some chains anew when it starts.
+systemctl restart docker
+"""
+
+
+@pytest.fixture
+def docker(host: Host) -> t.Iterator[None]:
+    host.sh(_CONTAINER)
+    yield
+    host.build(PODS, absent=True)
+    host.sh(
+        "docker rm -f theirs; systemctl stop docker docker.socket containerd; ip link delete docker0;"
+        " iptables -P FORWARD ACCEPT; nft flush ruleset; sysctl -qw net.ipv4.ip_forward=0"
+    )
+
+
 @pytest.mark.usefixtures("firewalld", "docker")
 def test_docker_beside_firewalld(host: Host) -> None:
     """Before firewalld 2 a reload would take rules of Docker's, so it is for the first run that Docker is stopped."""

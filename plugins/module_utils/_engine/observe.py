@@ -14,6 +14,7 @@ from .kernel import (
     managers,
     packet_filter,
     routes,
+    sysctls,
 )
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces
