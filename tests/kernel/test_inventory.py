@@ -66,8 +66,24 @@ def links_of(node: Node) -> list[Data]:
 
 def orphans_of(node: Node) -> list[Data]:
     """Those of this node: other worlds of this machine have processes in namespaces of their own."""
-    orphans: list[Data] = node.call(inventory, ("orphans",))["orphans"]
-    return [orphan for orphan in orphans if "pods" in str(orphan) or "left" in str(orphan)]
+
+    def look() -> list[Data]:
+        own = os.readlink("/proc/self/ns/mnt")
+        orphans: list[Data] = inventory(("orphans",))["orphans"]
+        return [orphan for orphan in orphans if _mounts_of(orphan["name"]) in ("", own)]
+
+    found: list[Data] = node.call(look)
+    return found
+
+
+def _mounts_of(name: str) -> str:
+    """The mount namespace of the process that holds a namespace without a name; "" for what has one."""
+    if not name.startswith("/proc/"):
+        return ""
+    try:
+        return os.readlink(name.replace("/ns/net", "/ns/mnt"))
+    except OSError:
+        return "gone"
 
 
 def test_it_changes_nothing(node: Node) -> None:
