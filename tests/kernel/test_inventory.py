@@ -45,6 +45,10 @@ def script(node: Node, *lines: str) -> str:
     return node.run(["sh", "-ec", "\n".join(lines)]).stdout
 
 
+# Another run of the same tests may be under way on this machine.
+LEFT = f"left-{os.getpid()}"
+
+
 def one(items: t.Iterable[Data], **fields: t.Any) -> Data:
     """The only item with these fields."""
     found = [item for item in items if fields.items() <= item.items()]
@@ -70,7 +74,7 @@ def orphans_of(node: Node) -> list[Data]:
     def look() -> list[Data]:
         own = os.readlink("/proc/self/ns/mnt")
         orphans: list[Data] = inventory(("orphans",))["orphans"]
-        return [item for item in orphans if "left" in str(item) or _mounts_of(item["name"]) in ("", own)]
+        return [item for item in orphans if LEFT in item["evidence"] or _mounts_of(item["name"]) in ("", own)]
 
     found: list[Data] = node.call(look)
     return found
@@ -243,7 +247,7 @@ def test_stale_handle(node: Node) -> None:
 
 def test_leaked_namespace(node: Node) -> None:
     """A name is gone while a process holds the namespace: the pair lives on, and its other end is still known."""
-    script(node, "ip netns add left; ip -n left link set lo alias netpath:left")
+    script(node, f"ip netns add left; ip -n left link set lo alias netpath:{LEFT}")
     script(node, "ip link add left0 type veth peer name eth0 netns left; ip link set left0 alias netpath:pods")
     with node.popen(["ip", "netns", "exec", "left", "sleep", "100"]) as process:
         while "sleep" not in script(node, f"cat /proc/{process.pid}/comm"):
