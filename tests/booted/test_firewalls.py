@@ -196,13 +196,25 @@ def test_ufw_puts_right_what_was_edited(host: Host) -> None:
 
 
 @pytest.mark.usefixtures("ufw")
-def test_ufw_rule_of_somebody_elses_stays(host: Host) -> None:
-    host.sh("ufw route allow in on br0 out on uplink0 from 10.22.33.0/24 comment theirs")
+@pytest.mark.parametrize("action", ["allow", "deny", "limit"])
+def test_ufw_rule_of_somebody_elses_stays(host: Host, action: str) -> None:
+    """To ufw it is the same rule, whatever it does."""
+    host.sh(f"ufw route {action} in on br0 out on uplink0 from 10.22.33.0/24 comment theirs")
     before = state(host)
     for check in (True, False):
         with pytest.raises(RefusalError, match="somebody else's") as caught:
             host.build(PODS, check=check)
         assert "restored" not in str(caught.value)
+    assert difference(before, state(host)) == ""
+
+
+@pytest.mark.usefixtures("ufw")
+def test_ufw_rule_to_one_destination_is_another(host: Host) -> None:
+    host.sh("ufw route deny in on br0 out on uplink0 from 10.22.33.0/24 to 10.5.0.0/16 comment theirs")
+    before = state(host)
+    host.build(PODS)
+    assert host.unreachable("c1") == []
+    host.build(PODS, absent=True)
     assert difference(before, state(host)) == ""
 
 

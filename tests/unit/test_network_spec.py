@@ -181,6 +181,45 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.uplink",
         "['auto', 'eth1']. allowed are auto alone, and names of interfaces",
     ),
+    "uplink that is none": ([network(uplink=["eth1", None])], f"{KEY}.uplink[1]", "missing. it is required"),
+    "bridge that nft takes for a set": ([network(bridge="@br")], f"{KEY}.bridge", "takes for the name of a set"),
+    "bridge in no encoding": ([network(bridge="\udcff")], f"{KEY}.bridge", "is no interface name"),
+    "gateway with an interface": (
+        [network(subnets=["fd00::/64"], gateway="fe80::1%eth0")],
+        f"{KEY}.gateway[0]",
+        "names an interface",
+    ),
+    "address with an interface": (
+        [with_namespace(addresses=["10.0.0.2%x/24"])],
+        f"{KEY}.namespaces[0].addresses[0]",
+        "names an interface",
+    ),
+    "resolver with another line": (
+        [with_namespace(dns={"servers": ["fe80::1%x\nnameserver 198.51.100.66"]})],
+        f"{KEY}.namespaces[0].dns.servers[0]",
+        "is no interface name",
+    ),
+    "port led to a range": (
+        [network(namespaces=["ns1"], publish=[{"port": 8080, "to": "ns1:80-90"}])],
+        f"{KEY}.publish[0].to",
+        "leads to a range of ports",
+    ),
+    "port led to the gateway": (
+        [network(publish=[{"port": 8080, "to": "10.0.0.1:80"}])],
+        f"{KEY}.publish[0].to",
+        "10.0.0.1 is the gateway",
+    ),
+    "port led to the broadcast address": (
+        [network(publish=[{"port": 8080, "to": "10.0.0.255:80"}])],
+        f"{KEY}.publish[0].to",
+        "is the broadcast address of",
+    ),
+    "port led to an address with an interface": (
+        [network(publish=[{"port": 8080, "to": "[fe80::2%eth0]:80"}])],
+        f"{KEY}.publish[0].to",
+        "names an interface",
+    ),
+    "clamp without rules": ([network(firewall="none", mss_clamp=True)], f"{KEY}.mss_clamp", "given with firewall none"),
     "no uplink": ([network(uplink=[])], f"{KEY}.uplink", "[]. allowed are auto alone"),
     "uplink is the bridge": ([network(uplink="eth1", bridge="eth1")], f"{KEY}.uplink", "the network's own bridge"),
     "nat of another kind": (

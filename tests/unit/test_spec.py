@@ -165,6 +165,13 @@ TRANSLATION: list[Case] = [
         ("in out_interface too",),
     ),
     ("nat_masquerade", {**NAT, "to_source": ["198.51.100.7"]}, "to_source", ("with mode masquerade",)),
+    *(
+        ("nat_masquerade", {**SNAT, "to_source": [address]}, "to_source[0]", ("is not an address of a single host",))
+        for address in ("0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", "::", "::1", "ff02::1")
+    ),
+    ("nat_masquerade", {**SNAT, "to_source": ["fd00::5%up0"]}, "to_source[0]", ("names an interface",)),
+    ("nat_masquerade", {**NAT, "out_interface": [""]}, "out_interface[0]", ("is no interface name",)),
+    ("nat_masquerade", {**NAT, "out_interface": [None]}, "out_interface[0]", ("missing",)),
     ("nat_masquerade", SNAT, "to_source", ("no IPv4 address for 10.22.33.0/24",)),
     ("nat_masquerade", {**SNAT, "to_source": ["2001:db8::7"]}, "to_source[0]", ("no source is IPv6",)),
     ("nat_masquerade", {**NAT, "sources": ["0.0.0.0/0"]}, "sources", ("everything is a source",)),

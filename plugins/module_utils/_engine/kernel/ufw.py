@@ -29,9 +29,10 @@ _FOLDERS = ("/etc/ufw", "/lib/ufw")
 _FILES = {4: "user.rules", 6: "user6.rules"}
 # ### tuple ### route:allow any any TO-ADDRESS any FROM-ADDRESS in_IF!out_IF comment=HEX
 _TUPLE = re.compile(
-    r"### tuple ### route:allow any any \S+ any (?P<source>\S+) in_(?P<into>\S+)!out_(?P<out>\S+)"
+    r"### tuple ### route:(?P<action>\S+) any any (?P<to>\S+) any (?P<source>\S+) in_(?P<into>\S+)!out_(?P<out>\S+)"
     r"(?: comment=(?P<comment>[0-9a-f]*))?$"
 )
+_ANYWHERE = ("0.0.0.0/0", "::/0")
 
 Changes = t.Sequence[tuple[str, t.Optional[Rules]]]
 
@@ -81,17 +82,17 @@ def check(netns: str, changes: Changes) -> None:
     if any(rules for _name, rules in changes) and (netns != HOST or not _there()):
         raise UnsupportedError("use ufw", "it is not there", "Install it, or choose another back end")
     _marked, others = _listed()
-    for name, rules in changes:
-        _refuse_others(name, rules_of(rules) if isinstance(rules, ForwardRules) else [], others)
+    for _name, rules in changes:
+        _refuse_others(rules_of(rules) if isinstance(rules, ForwardRules) else [], others)
 
 
-def _refuse_others(name: str, wanted: t.Iterable[Rule], others: t.Container[Rule]) -> None:
+def _refuse_others(wanted: t.Iterable[Rule], others: t.Container[Rule]) -> None:
     for rule in wanted:
         if rule in others:
             raise ConflictError(
                 f"let {rule.source} through ufw",
-                f"it has the rule {' '.join(_words(rule))} of somebody else's, and ufw keeps no rule twice",
-                f"Give it the comment {MARK}{name}, or delete it",
+                f"it has a rule {' '.join(_words(rule)[1:])} of somebody else's, which ours would take the place of",
+                "Delete it, if it is not needed: ufw keeps one rule for the same packets",
             )
 
 
@@ -106,7 +107,7 @@ def rules_of(rules: ForwardRules) -> list[Rule]:
 def _replace(name: str, wanted: list[Rule], live: set[Rule], undo: list[tuple[str, Rule, str]]) -> None:
     marked, others = _listed()
     there = marked.get(name, [])
-    _refuse_others(name, wanted, others)
+    _refuse_others(wanted, others)
     for rule in there:
         if rule not in wanted or rule not in live:
             _run("delete", rule, name)
@@ -128,16 +129,16 @@ def _parsed(found: list[Rule], live: set[Rule]) -> ForwardRules | None:
 
 
 def _listed() -> tuple[dict[str, list[Rule]], set[Rule]]:
-    """({network: rules with our mark}, rules of others)."""
+    """({network: rules with our mark}, rules of others, whatever they do with the same packets)."""
     marked: dict[str, list[Rule]] = {}
     others = set()
     for file in _FILES.values():
         for line in _lines(file):
             found = _TUPLE.match(line)
-            if found:
+            if found and found["to"] in _ANYWHERE:
                 rule = Rule(_network(found["source"]), found["into"], found["out"])
                 comment = bytes.fromhex(found["comment"] or "").decode("utf-8", errors="replace")
-                if comment.startswith(MARK):
+                if comment.startswith(MARK) and found["action"] == "allow":
                     marked.setdefault(comment[len(MARK) :], []).append(rule)
                 else:
                     others.add(rule)

@@ -137,15 +137,11 @@ def _check_for_firewalld(rules: NatRules, key: str) -> None:
 
 
 def _interfaces(given: t.Sequence[str] | None, key: str) -> tuple[str, ...]:
-    return tuple(sorted({_interface(value, f"{key}[{i}]") for i, value in enumerate(given or [])}))
+    return tuple(sorted({values.interface_in_rules(value, f"{key}[{i}]") for i, value in enumerate(given or [])}))
 
 
 def _interface(value: str | None, key: str) -> str:
-    if value and value.startswith("@"):
-        raise SpecError(
-            key, f"{value!r} starts with '@', which nft takes for the name of a set", "rename the interface"
-        )
-    return values.interface_name(value, key) if value else ""
+    return values.interface_in_rules(value, key) if value else ""
 
 
 def _to_source(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: str) -> tuple[str, str]:
@@ -178,7 +174,7 @@ def _to_source(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: st
 
 
 def _source_range(value: t.Any, key: str) -> str:
-    ends = [values.address(end.strip(), key) for end in str(value).split("-")]
+    ends = [values.host_address(end.strip(), key) for end in str(value).split("-")]
     if len(ends) > 2:
         raise SpecError(key, f"{value!r} is no range", "allowed is the form 198.51.100.1-198.51.100.9")
     if len(ends) == 2:

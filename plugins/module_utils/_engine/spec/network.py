@@ -145,7 +145,7 @@ def _network(entry: t.Any, key: str) -> Network:
     bridge = data["bridge"] or derived_name("br-", name)
     network = Network(
         name=name,
-        bridge=values.new_interface_name(bridge, f"{key}.bridge"),
+        bridge=values.interface_in_rules(values.new_interface_name(bridge, f"{key}.bridge"), f"{key}.bridge"),
         subnets=subnets,
         gateways=_gateways(data["gateway"], subnets, f"{key}.gateway"),
         mtu=_mtu(data["mtu"], f"{key}.mtu"),
@@ -173,7 +173,7 @@ def _uplinks(given: t.Sequence[str], key: str) -> tuple[str, ...]:
         return ()
     if not given or "auto" in given:
         raise SpecError(key, f"{list(given)!r}", "allowed are auto alone, and names of interfaces")
-    names = (values.interface_name(name.strip(), f"{key}[{i}]") for i, name in enumerate(given))
+    names = (values.interface_in_rules(name.strip(), f"{key}[{i}]") for i, name in enumerate(given))
     return tuple(dict.fromkeys(names))
 
 
@@ -361,16 +361,17 @@ def _check_published(network: Network) -> None:
     names = [namespace.name for namespace in network.namespaces]
     for entry in network.publish:
         if publish.is_address(entry.to):
-            publish.in_networks(entry.to, network.subnets, f"{entry.key}.to")
+            address = publish.in_networks(entry.to, network.subnets, f"{entry.key}.to")
+            if address in (gateway.split("/")[0] for gateway in network.gateways):
+                raise SpecError(f"{entry.key}.to", f"{address} is the gateway", "give the address of a namespace")
         elif entry.to not in names:
             known = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") if names else "none"
             raise SpecError(
                 f"{entry.key}.to", f"{entry.to!r} is no namespace of {network.name}", f"its namespaces are {known}"
             )
-    if network.publish and network.firewall == "none":
-        raise SpecError(
-            f"{network.key}.publish", "given with firewall none", "ports are published by rules; allow some"
-        )
+    for option, given in (("publish", network.publish), ("mss_clamp", network.mss_clamp)):
+        if given and network.firewall == "none":
+            raise SpecError(f"{network.key}.{option}", "given with firewall none", "that takes rules; allow some")
 
 
 def _distinct(entries: t.Iterable[tuple[str, str, str]]) -> None:

@@ -72,11 +72,16 @@ def _target(text: str, key: str) -> tuple[str, int]:
     to = found[1] or found[2] or found[4] or ""
     if not to:
         raise SpecError(key, f"{text!r} names nothing", "give a namespace of the network, or an address")
-    port = 0 if found[3] is None else port_range(found[3], key)[0]
+    port = 0
+    if found[3] is not None:
+        port, last = port_range(found[3], key)
+        if last > port:
+            raise SpecError(key, f"{text!r} leads to a range of ports", "leave the ports out: each keeps its number")
     return (str(ipaddress.ip_address(to)) if is_address(to) else to), port
 
 
 def is_address(text: str) -> bool:
+    """Also one that names its interface, which is then refused as an address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -85,11 +90,14 @@ def is_address(text: str) -> bool:
 
 
 def in_networks(address: str, networks: t.Sequence[str], key: str) -> str:
-    """The address, which must be of one of the networks."""
-    found = ipaddress.ip_address(address)
-    if not any(found in ipaddress.ip_network(network) for network in networks):
+    """The address, which must be that of a host of one of the networks."""
+    found = ipaddress.ip_address(values.address(address, key))
+    homes = [network for network in map(values.network, networks) if found in network]
+    if not homes:
         raise SpecError(key, f"{address} is in none of {', '.join(networks)}", "give an address of the network")
-    return address
+    for home in homes:
+        values.interface_address(f"{found}/{home.prefixlen}", key)
+    return str(found)
 
 
 def publications(given: t.Any, sources: t.Sequence[str], key: str) -> tuple[Publication, ...]:

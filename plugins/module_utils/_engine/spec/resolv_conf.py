@@ -20,7 +20,7 @@ def resolv_conf_path(namespace: str) -> str:
 
 def resolv_conf(dns: t.Mapping[str, t.Any], network: str, key: str) -> str:
     """The file's text. Its first line is our mark."""
-    servers = [values.address(server, f"{key}.servers[{i}]") for i, server in enumerate(dns["servers"])]
+    servers = [values.scoped_address(server, f"{key}.servers[{i}]") for i, server in enumerate(dns["servers"])]
     if not 1 <= len(servers) <= 3:
         raise SpecError(f"{key}.servers", f"{len(servers)} servers", "the resolver reads 1 to 3")
     search = list(dns.get("search") or [])

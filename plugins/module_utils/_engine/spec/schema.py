@@ -62,5 +62,7 @@ def _value(value: t.Any, option: Option, key: str) -> t.Any:
         element = {"type": option.get("elements", "raw"), "options": option.get("options")}
         if element["options"] is None:
             del element["options"]
+        if element["type"] != "raw":
+            element["required"] = True
         return [_value(item, element, f"{key}[{i}]") for i, item in enumerate(value)]
     return value

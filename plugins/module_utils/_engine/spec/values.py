@@ -28,16 +28,26 @@ IpAddress = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 def interface_name(value: t.Any, key: str) -> str:
     """1 to 15 bytes without "/", white space or a colon (dev_valid_name in the kernel's net/core/dev.c)."""
     allowed = f"allowed are 1 to {MAX_INTERFACE_NAME} bytes without '/', ':', '%', control characters or white space"
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not value.isprintable():
         raise SpecError(key, f"{value!r} is no interface name", allowed)
     if len(value.encode()) > MAX_INTERFACE_NAME:
         raise SpecError(key, f"{value!r} has {len(value.encode())} bytes", allowed)
     # The kernel puts a number in the place of "%d".
-    if value in (".", "..") or not value.isprintable() or re.search(r"[/:%\s\"'\\]", value):
+    if value in (".", "..") or re.search(r"[/:%\s\"'\\]", value):
         raise SpecError(key, f"{value!r} is no interface name", allowed)
     if value in ("all", "default"):
         raise SpecError(key, f"{value!r} stands for other interfaces among the sysctls", "choose another name")
     return value
+
+
+def interface_in_rules(value: t.Any, key: str) -> str:
+    """The name of an interface that rules can name."""
+    name = interface_name(value, key)
+    if name.startswith("@"):
+        raise SpecError(
+            key, f"{value!r} starts with '@', which nft takes for the name of a set", "rename the interface"
+        )
+    return name
 
 
 def new_interface_name(value: t.Any, key: str) -> str:
@@ -100,7 +110,8 @@ def bandwidth(value: t.Any, key: str) -> int:
 
 
 def address(value: t.Any, key: str) -> str:
-    """A bare address in canonical form."""
+    """A bare address in canonical form, without the interface that may follow a link-local one."""
+    _no_scope(value, key)
     try:
         return str(ipaddress.ip_address(str(value)))
     except ValueError:
@@ -109,8 +120,28 @@ def address(value: t.Any, key: str) -> str:
         ) from None
 
 
+def scoped_address(value: t.Any, key: str) -> str:
+    """An address that may name its interface: fe80::1%eth0."""
+    text, percent, interface = str(value).partition("%")
+    return address(text, key) + (percent + interface_name(interface, key) if percent else "")
+
+
+def host_address(value: t.Any, key: str) -> str:
+    """An address that one host can have."""
+    found = ipaddress.ip_address(address(value, key))
+    if found.is_multicast or found.is_unspecified or found.is_loopback or str(found) == "255.255.255.255":
+        raise SpecError(key, f"{value!r} is not an address of a single host", "choose another one")
+    return str(found)
+
+
+def _no_scope(value: t.Any, key: str) -> None:
+    if "%" in str(value):
+        raise SpecError(key, f"{value!r} names an interface", "leave out '%' and what follows")
+
+
 def interface_address(value: t.Any, key: str) -> str:
     """A host's address with its prefix length ("10.0.0.2/24"), usable on an interface."""
+    _no_scope(value, key)
     if "/" not in str(value):
         raise SpecError(key, f"{value!r} has no prefix length", "allowed is the form 10.0.0.2/24 or fd00::2/64")
     try:
@@ -138,8 +169,7 @@ def network(text: str) -> IpNetwork:
 
 def subnet(value: t.Any, key: str) -> str:
     """A network without host bits, in canonical form. A bare address is a network of one."""
-    if "%" in str(value):
-        raise SpecError(key, f"{value!r} names an interface", "leave out '%' and what follows")
+    _no_scope(value, key)
     try:
         return str(network(str(value)))
     except ValueError as error:
