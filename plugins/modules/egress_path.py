@@ -201,7 +201,7 @@ backends:
       type: str
       sample: pods
     purpose:
-      description: What the rules do, V(nat) or V(forward).
+      description: What the rules do, V(nat), V(forward) or V(mss).
       type: str
       sample: forward
     backend:
@@ -242,7 +242,7 @@ def main() -> None:
     run_request(
         module,
         lambda host: path.wanted(module.params, host),
-        check=lambda: network.parse_networks(networks, "networks"),
+        check=lambda: network.parse_networks(networks, "networks", module.params["state"] == "absent"),
     )
 
 

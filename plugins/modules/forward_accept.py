@@ -150,7 +150,7 @@ backends:
       type: str
       sample: pods
     purpose:
-      description: What the rules do. Here always V(forward).
+      description: What the rules do, V(forward) or V(mss).
       type: str
       sample: forward
     backend:

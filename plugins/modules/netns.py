@@ -181,7 +181,7 @@ advice:
   description: What to do about it.
   returned: failure
   type: str
-  sample: End them first, or set force
+  sample: End them first. The option force of the module netns takes away its name alone
 rolled_back:
   description: Whether the state before the run was restored after a step failed.
   returned: when a step failed

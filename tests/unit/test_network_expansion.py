@@ -190,10 +190,24 @@ def test_links_that_the_network_no_longer_has() -> None:
     assert options["veth"][1:] == [{"name": "out", "state": "absent"}]
 
 
-def test_namespace_that_moves_to_another_network_is_not_removed() -> None:
+def test_namespace_moves_to_another_network_in_two_runs() -> None:
     host = HostView(namespaces={"a": "pods"})
     networks = [network(), {"name": "apps", "subnets": ["10.1.0.0/24"], "namespaces": ["a"]}]
-    assert module_options(networks, host)["netns"] == [{"name": "a", "network": "apps", "dns": None}]
+    with pytest.raises(SpecError) as caught:
+        module_options(networks, host)
+    assert caught.value.asked == "egress_networks[1].namespaces[0]"
+    assert caught.value.found == "namespace a is one of network pods"
+    assert caught.value.advice == "take it out of pods in a run of its own first"
+
+
+def test_text_of_templates_is_converted() -> None:
+    texts = network(mtu="1400", isolated="yes", prefix="n", count="2", namespaces=[{"prefix": "m", "count": "1"}])
+    kinds = network(mtu=1400, isolated=True, prefix="n", count=2, namespaces=[{"prefix": "m", "count": 1}])
+    assert expanded(texts) == expanded(kinds)
+
+
+def test_teardown_needs_names_alone() -> None:
+    assert expanded({"name": "pods"}, absent=True) == expanded({"name": "pods", "state": "absent"})
 
 
 @pytest.mark.parametrize(

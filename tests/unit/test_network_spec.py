@@ -24,7 +24,7 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
     "no name": ([{"subnets": ["10.0.0.0/24"]}], f"{KEY}.name", "missing. it is required"),
     "name too long": ([network(name="p" * 33)], f"{KEY}.name", "is no network name. allowed are 1 to 32"),
     "name in upper case": ([network(name="Pods")], f"{KEY}.name", "'Pods' is no network name"),
-    "name is a number": ([network(name=5)], f"{KEY}.name", "5 is of the wrong type. it must be of type str"),
+    "name is a list": ([network(name=["a"])], f"{KEY}.name", "['a'] is of the wrong type. it must be of type str"),
     "names are equal": ([network(), network(subnets=["10.1.0.0/24"])], "egress_networks[1].name", "is already that of"),
     "bridge over 15 bytes": ([network(bridge="b" * 16)], f"{KEY}.bridge", "has 16 bytes. allowed are 1 to 15 bytes"),
     "bridge over 15 bytes, not letters": ([network(bridge="b" * 14 + "é")], f"{KEY}.bridge", "has 16 bytes"),
@@ -135,7 +135,12 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.namespaces[0].name",
         "give name, or prefix and count",
     ),
-    "count without prefix": ([network(count=3)], f"{KEY}.name", "give name, or prefix and count"),
+    "count without prefix": ([network(count=3)], f"{KEY}.prefix", "missing. count needs it"),
+    "fixed source without rules": (
+        [network(firewall="none", nat={"mode": "snat", "to_source": ["198.18.0.5"]})],
+        f"{KEY}.nat",
+        "given with firewall none",
+    ),
     "count together with name": ([with_namespace(count=3)], f"{KEY}.namespaces[0].count", "given together with name"),
     "count is negative": ([network(prefix="n", count=-1)], f"{KEY}.count", "-1 is out of range. allowed are 0 to 1023"),
     "addresses for many": (

@@ -231,3 +231,15 @@ def test_router_advertisements_are_kept_before_forwarding_begins(options: Option
     assert isinstance(facts[1], Setting)
     assert facts[1].key == first
     assert (facts[1].value == "2") == first.endswith("accept_ra")
+
+
+@pytest.mark.parametrize(("uplink", "told"), [(None, 1), (["eth9"], 0)])
+def test_family_without_a_default_route_is_told(uplink: list[str] | None, told: int) -> None:
+    class Isolated(Host):
+        def default_uplinks(self, _netns: str) -> dict[int, list[list[str]]]:
+            return {4: [["uplink0"]]}
+
+    options = {"name": "pods", "bridge": "br0", "sources": ["10.0.0.0/24", "fd00::/64"], "uplink": uplink}
+    choices = want("forward_accept", options, host=Isolated()).choices
+    reason = "no default route of the main table leads IPv6 out of this host; name the way as uplink"
+    assert choices == (Choice("pods", "forward", "", reason),) * told

@@ -58,9 +58,13 @@ def check_file(there: File) -> None:
         raise ConflictError(f"write {there.path}", "somebody else wrote the one that is there", "Move it away")
 
 
-def refuse_to_remove(fact: Fact) -> t.NoReturn:
-    """Somebody else's object was asked to be removed."""
+def refuse_to_remove(fact: Fact, protected: t.Mapping[str, str]) -> t.NoReturn:
+    """Somebody else's object was asked to be removed. protected: links of the host that carry the way to it."""
     what, hand_over = _describe(fact)
+    if isinstance(fact, Link) and fact.netns == HOST and fact.name in protected:
+        raise ConflictError(
+            f"remove {what}", f"it carries {protected[fact.name]}", "Use another interface; this one is left alone"
+        )
     raise ConflictError(
         f"remove {what}",
         "it does not carry our mark, so somebody else made it, and it is left alone",
@@ -218,7 +222,7 @@ class _Check:
             raise ConflictError(
                 f"delete namespace {fact.name}",
                 f"processes live in it: {listed}{more}",
-                "End them first, or set force to take away its name alone",
+                "End them first. The option force of the module netns takes away its name alone",
             )
 
     def _address(self, fact: Address) -> None:

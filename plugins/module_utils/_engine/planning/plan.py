@@ -208,7 +208,7 @@ class _Planner:
         elif owned(self.facts, have):
             self._delete(fact, have)
         elif not isinstance(fact, (Address, Limit, File)) and not self._only_lent(fact):
-            conflicts.refuse_to_remove(have)
+            conflicts.refuse_to_remove(have, self.have.protected)
 
     def _only_lent(self, fact: Fact) -> bool:
         """A link of somebody else's that only had addresses added to it: these go, and it stays."""

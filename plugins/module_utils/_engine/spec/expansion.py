@@ -73,7 +73,7 @@ def module_options(data: t.Any, host: HostView, key: str = "egress_networks", ab
 
     absent: every network is to be removed. Errors: SpecError with the offending key.
     """
-    networks = parse_networks(data, key)
+    networks = parse_networks(data, key, absent)
     claimed = {ns.name for network in networks if not (absent or network.absent) for ns in network.namespaces}
     listed = {network.name for network in networks}
     options: ModuleOptions = {
@@ -290,7 +290,8 @@ def _uplinks(network: Network, host: HostView, families: t.Collection[int]) -> l
 def _check_against_host(network: Network, host: HostView, listed: t.Collection[str]) -> None:
     for uplink in network.uplinks:
         if uplink not in host.mtus:
-            known = ", ".join(sorted(host.mtus))
+            # The ends of pairs of ours lead nowhere.
+            known = ", ".join(sorted(name for name in host.mtus if name != "lo" and host.owners.get(name) is None))
             raise SpecError(f"{network.key}.uplink", f"this host has no interface {uplink!r}", f"it has {known}")
         if uplink in ("lo", network.bridge):
             found = "the loopback" if uplink == "lo" else "the network's own bridge"
@@ -305,6 +306,14 @@ def _check_against_host(network: Network, host: HostView, listed: t.Collection[s
     ]
     for subnet in network.subnets:
         _refuse_overlap(network, subnet, used, host.routes)
+    for namespace in network.namespaces:
+        owner = host.namespaces.get(namespace.name)
+        if owner in listed and owner != network.name:
+            raise SpecError(
+                namespace.key,
+                f"namespace {namespace.name} is one of network {owner}",
+                f"take it out of {owner} in a run of its own first",
+            )
 
 
 def _refuse_overlap(

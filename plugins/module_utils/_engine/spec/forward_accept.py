@@ -54,8 +54,19 @@ def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want
     return Want(
         tuple(Ruleset(netns, name, chosen[backend], backend, "forward") for backend in chosen),
         tuple(ruleset for backend, ruleset in rulesets.items() if backend not in chosen),
-        choices=tuple(Choice(name, "forward", backend, reason) for backend, reason, _versions in found),
+        choices=(
+            *(Choice(name, "forward", backend, reason) for backend, reason, _versions in found),
+            *(() if options["uplink"] else _without_a_way(name, families, host.default_uplinks(netns))),
+        ),
     ) + _clamps(netns, name, rules.bridge if options["mss_clamp"] else "", host, options["backend"])
+
+
+def _without_a_way(name: str, families: t.Iterable[int], uplinks: t.Mapping[int, t.Any]) -> t.Iterator[Choice]:
+    """What a person is told of families without a default route, of which nobody knows the way out."""
+    for family in sorted(families):
+        if not uplinks.get(family):
+            reason = f"no default route of the main table leads IPv{family} out of this host; name the way as uplink"
+            yield Choice(name, "forward", "", reason)
 
 
 def _clamps(netns: str, name: str, bridge: str, host: Filters | None = None, asked: str = "auto") -> Want:

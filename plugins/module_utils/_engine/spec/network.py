@@ -124,9 +124,9 @@ def derived_name(prefix: str, name: str) -> str:
     return f"{full[: values.MAX_INTERFACE_NAME - 7]}-{digest}"
 
 
-def parse_networks(data: t.Any, key: str = "egress_networks") -> list[Network]:
-    """The list of entries. Errors: SpecError with the offending key, the value and what is allowed."""
-    networks = [_network(entry, f"{key}[{i}]") for i, entry in enumerate(values.as_list(data, key))]
+def parse_networks(data: t.Any, key: str = "egress_networks", absent: bool = False) -> list[Network]:
+    """The list of entries; absent: all of them are. Errors: SpecError with the key, the value and what is allowed."""
+    networks = [_network(entry, f"{key}[{i}]", absent) for i, entry in enumerate(values.as_list(data, key))]
     _distinct((network.key, "name", network.name) for network in networks)
     _distinct((network.key, "bridge", network.bridge) for network in networks)
     _distinct((ns.key, "name", ns.name) for network in networks for ns in network.namespaces)
@@ -135,10 +135,10 @@ def parse_networks(data: t.Any, key: str = "egress_networks") -> list[Network]:
     return networks
 
 
-def _network(entry: t.Any, key: str) -> Network:
+def _network(entry: t.Any, key: str, absent: bool) -> Network:
     data = checked(entry, OPTIONS, key)
     name = values.network_name(data["name"], f"{key}.name")
-    absent = data["state"] == "absent"
+    absent = absent or data["state"] == "absent"
     subnets = _subnets(data["subnets"], key)
     if not subnets and not absent:
         raise SpecError(f"{key}.subnets", "missing", "give at least one, such as 10.22.33.0/24")
@@ -178,7 +178,7 @@ def _uplinks(given: t.Sequence[str], key: str) -> tuple[str, ...]:
 
 
 def _mtu(given: t.Any, key: str) -> int:
-    if isinstance(given, str) and given != "auto":
+    if isinstance(given, str) and given != "auto" and not given.isdigit():
         raise SpecError(key, f"{given!r} is no MTU", "allowed are auto and a number")
     return 0 if given == "auto" else values.mtu(given, key)
 
@@ -314,7 +314,10 @@ def _names(options: t.Mapping[str, t.Any], key: str) -> list[str]:
         if options["count"] is not None or options["prefix"] is not None:
             raise SpecError(f"{key}.count", "given together with name", "give name, or prefix and count")
         return [options["name"]]
-    if options["count"] is None or options["prefix"] is None:
+    for one, other in (("prefix", "count"), ("count", "prefix")):
+        if options[one] is None and options[other] is not None:
+            raise SpecError(f"{key}.{one}", "missing", f"{other} needs it")
+    if options["count"] is None:
         raise SpecError(f"{key}.name", "missing", "give name, or prefix and count")
     if options["addresses"] != "auto":
         raise SpecError(f"{key}.addresses", "given for many namespaces", "leave it out together with prefix and count")
@@ -369,7 +372,8 @@ def _check_published(network: Network) -> None:
             raise SpecError(
                 f"{entry.key}.to", f"{entry.to!r} is no namespace of {network.name}", f"its namespaces are {known}"
             )
-    for option, given in (("publish", network.publish), ("mss_clamp", network.mss_clamp)):
+    asked = {"publish": network.publish, "mss_clamp": network.mss_clamp, "nat": network.nat["mode"] == "snat"}
+    for option, given in asked.items():
         if given and network.firewall == "none":
             raise SpecError(f"{network.key}.{option}", "given with firewall none", "that takes rules; allow some")
 

@@ -19,6 +19,10 @@ Options = dict[str, Option]
 NETWORK: Option = {"type": "str"}
 STATE: Option = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 
+_WORDS = {
+    **dict.fromkeys(("yes", "on", "true", "y", "t", "1", "1.0"), True),
+    **dict.fromkeys(("no", "off", "false", "n", "f", "0", "0.0"), False),
+}
 _TYPES: dict[str, tuple[type[t.Any], ...]] = {
     "str": (str,),
     "int": (int,),
@@ -43,14 +47,24 @@ def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
 
 
+def _converted(value: t.Any, kind: str) -> t.Any:
+    """As Ansible converts arguments: what comes from a template or a command line is text."""
+    if kind == "list" and isinstance(value, str):
+        return value.split(",")
+    if kind == "bool" and str(value).lower() in _WORDS:
+        return _WORDS[str(value).lower()]
+    if kind == "int" and isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    return str(value) if kind == "str" and isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
 def _value(value: t.Any, option: Option, key: str) -> t.Any:
     if value is None:
         if option.get("required"):
             raise SpecError(key, "missing", "it is required")
         return option.get("default")
     kind = option.get("type", "str")
-    if kind == "list" and isinstance(value, str):
-        value = value.split(",")
+    value = _converted(value, kind)
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
         raise SpecError(key, f"{value!r} is of the wrong type", f"it must be of type {kind}")
     if "choices" in option and value not in option["choices"]:

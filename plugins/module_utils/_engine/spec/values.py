@@ -95,6 +95,8 @@ def mtu(value: t.Any, key: str) -> int:
 
 
 def number(value: t.Any, key: str, least: int, most: int) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise SpecError(key, f"{value!r} is out of range", f"allowed are {least} to {most}")
     return int(value)
@@ -172,8 +174,8 @@ def subnet(value: t.Any, key: str) -> str:
     _no_scope(value, key)
     try:
         return str(network(str(value)))
-    except ValueError as error:
-        advice = str(error)
+    except ValueError:
+        advice = "allowed is the form 10.22.33.0/24 or fd00:22:33::/64"
         with contextlib.suppress(ValueError):
             advice = f"did you mean {ipaddress.ip_network(str(value), strict=False)}?"
         raise SpecError(key, f"{value!r} is no network", advice) from None
