@@ -115,7 +115,7 @@ options:
   flush_conntrack: &flush_conntrack
     description:
       - Ends the tracked flows that a change affects, since a flow keeps the translation that it began with. Other
-        flows go on.
+        flows go on, also where the rules move to another back end or name other interfaces.
     type: bool
     default: true
   state: &state

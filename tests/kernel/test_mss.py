@@ -131,8 +131,37 @@ def test_rules_read_back(node: Node, backend: str) -> None:
     assert node.call(written, backend, ("b-c", None), ("never", None)) == {}
 
 
+FOREIGN = """
+add set inet netpath_egress_mss own { type ipv4_addr; elements = { 192.0.2.1 }; }
+add chain inet netpath_egress_mss own { type filter hook forward priority -140; policy accept; }
+add rule inet netpath_egress_mss own ip saddr @own drop
+add rule inet netpath_egress_mss forward ip saddr @own accept
+"""
+
+
+def test_what_others_put_in_the_table_stays(node: Node) -> None:
+    one, other = ClampRules("br0"), ClampRules("br1")
+    node.call(written, "nftables", ("a", one))
+    node.run(["nft", "-f", "-"], input=FOREIGN)
+
+    def parts() -> list[str]:
+        listed = node.run(["nft", "list", "table", "inet", "netpath_egress_mss"]).stdout.splitlines()
+        return [line.strip() for line in listed if "netpath:" not in line and line.strip() != "}"]
+
+    before = parts()
+    assert sum("@own" in line for line in before) == 2
+    assert node.call(written, "nftables", ("b", other)) == {"a": one, "b": other}
+    assert parts() == before
+    assert node.call(written, "nftables", ("a", None)) == {"b": other}
+    assert parts() == before
+    # With the last of ours, only what is somebody else's stays.
+    assert node.call(written, "nftables", ("b", None)) == {}
+    assert parts() == before
+
+
 DAMAGE = {
-    "a rule deleted": "nft delete rule inet netpath_egress_mss forward handle 2",
+    "a rule deleted": "nft -a list table inet netpath_egress_mss | sed -n 's/.*:a\" # //p' | head -n 1 |"
+    " xargs nft delete rule inet netpath_egress_mss forward",
     "table flushed": "nft flush table inet netpath_egress_mss",
     "table deleted": "nft delete table inet netpath_egress_mss",
     "table dormant": "nft add table inet netpath_egress_mss '{ flags dormant; }'",

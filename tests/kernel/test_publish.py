@@ -272,6 +272,24 @@ def test_back_end_changes(world: World, node: Node) -> None:
             assert node.call(build_at_once, [{**PODS, "firewall": firewall}]) == []
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_family_of_two(world: World, node: Node, backend: str) -> None:
+    """An address, or a namespace that has only one: the other family's subnet has no part in it."""
+    network = {**PODS, "firewall": prefer(node, backend)}
+    c1 = {"name": "c1", "addresses": [f"{C1[0]}/24"]}
+    ports = [{"port": 8080, "to": "c1:7070"}, {"port": 8081, "to": f"{C1[0]}:7070"}]
+    networks = [{**network, "namespaces": [c1, "c2"], "publish": ports}]
+    before = settled(node)
+    node.call(build_at_once, networks)
+    assert node.call(build_at_once, networks) == []
+    with serving(node, "c1", C1[0]):
+        for port in (8080, 8081):
+            assert answered(world.internet.call(who, node.address, port))
+    node.call(build_at_once, [{**network, "publish": [{"port": 8080, "to": f"[{C1[1]}]:7070"}]}])
+    node.call(build_at_once, [PODS], absent=True)
+    assert difference(before, settled(node)) == ""
+
+
 def _hairpin(node: Node, *names: str) -> list[str]:
     return [node.run(["cat", f"/sys/class/net/np-{name}/brport/hairpin_mode"]).stdout.strip() for name in names]
 

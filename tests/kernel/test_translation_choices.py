@@ -88,6 +88,14 @@ def test_private_ranges_and_the_cluster_range_are_left_alone(world: World, node:
         assert all(f"dst={source} " in line for line in lines)
 
 
+@pytest.mark.parametrize("firewall", ["nftables", "iptables"])
+def test_exclusions_of_a_family_without_sources_change_nothing(node: Node, firewall: str) -> None:
+    network = {**PODS, "subnets": ["10.22.33.0/24"], "firewall": firewall}
+    node.call(build_at_once, [{**network, "nat": {"exclude": ["10.0.0.0/8", "fd00::/8"]}}])
+    assert node.call(seen_from, "c1", TARGETS[0]) == node.address
+    assert node.call(build_at_once, [{**network, "nat": {"exclude": ["10.0.0.0/8"]}}]) == []
+
+
 def test_sources_of_another_network_on_the_host(node: Node) -> None:
     node.call(build_at_once, [PODS])
     before = settled(node)

@@ -104,6 +104,11 @@ TRANSLATION: dict[str, Case] = {
             )
         ),
     ),
+    "a family without sources": (
+        "nat_masquerade",
+        {"name": "a", "sources": ["10.0.0.0/24"], "exclude": ["fd00::/8", "10.0.0.0/8"]},
+        translated(Ruleset("", "a", NatRules(("10.0.0.0/24",), ("10.0.0.0/8",)))),
+    ),
     "a range of one": (
         "nat_masquerade",
         {

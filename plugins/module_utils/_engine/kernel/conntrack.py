@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import os
 import socket
 import struct
@@ -41,15 +40,20 @@ _BODY = 20  # after nlmsghdr and nfgenmsg
 Spans = dict[int, tuple[int, int]]
 
 
-def flush_changed(namespaces: Namespaces, netns: str, old: Rules | None, new: Rules | None) -> int:
+def flush_changed(
+    namespaces: Namespaces, netns: str, old: Rules | None, new: Rules | None, unread: bool = False
+) -> int:
     """Delete the flows that the change from old to new rules (None for no rules) leaves stale; how many they were.
 
-    Errors: UnsupportedError where there are flows but the kernel has no way to delete them.
+    unread: there were rules that nobody can tell. Errors: UnsupportedError where there are flows but the kernel has no
+    way to delete them.
     """
-    if old == new:
+    if old == new and not unread:
         return 0
-    local = _local_addresses(namespaces, netns)
-    judges = {version: judge(old, new, version, local) for version in (4, 6)}
+    from .ways import host_of  # it imports pyroute2
+
+    host = host_of(namespaces, netns)
+    judges = {version: judge(old, new, version, host, unread) for version in (4, 6)}
     return _visit(namespaces, netns, judges, delete=True)
 
 
@@ -99,13 +103,6 @@ def _visit(namespaces: Namespaces, netns: str, judges: t.Mapping[int, Judge | No
     return 0
 
 
-def _local_addresses(namespaces: Namespaces, netns: str) -> frozenset[bytes]:
-    from . import addresses  # it imports pyroute2
-
-    replies = addresses.read(namespaces.socket(netns))
-    return frozenset(ipaddress.ip_interface(reply.cidr).ip.packed for reply in replies)
-
-
 def _check_missing(code: int) -> None:
     """Without ctnetlink: nothing to do where connections are not tracked, or none is there."""
     try:
@@ -136,14 +133,14 @@ def _of_family(opened: NetlinkSocket, version: int, is_it: Judge, delete: bool) 
 
 
 def _is_chosen(data: bytes, is_it: Judge) -> bool:
-    tuples = _attributes(data, _BODY, len(data), until=CTA_TUPLE_REPLY)
+    tuples = attributes(data, _BODY, len(data), until=CTA_TUPLE_REPLY)
     try:
         return is_it(_ends(data, *tuples[CTA_TUPLE_ORIG]), lambda: _ends(data, *tuples[CTA_TUPLE_REPLY]))
     except KeyError:
         return False
 
 
-def _attributes(data: bytes, start: int, end: int, until: int = -1) -> Spans:
+def attributes(data: bytes, start: int, end: int, until: int = -1) -> Spans:
     """Start and end of each attribute's value, by type; up to a type after which nothing is of interest."""
     found = {}
     while start + 4 <= end:
@@ -165,10 +162,10 @@ def _ends(data: bytes, start: int, end: int) -> Ends:
         if (head, between, after, last) == layout.headers:
             ports = (int.from_bytes(first[4:6], "big"), int.from_bytes(port, "big"))
             return Ends(source, destination, number, *ports)
-    parts = _attributes(data, start, end)
-    addresses = _attributes(data, *parts[CTA_TUPLE_IP])
+    parts = attributes(data, start, end)
+    addresses = attributes(data, *parts[CTA_TUPLE_IP])
     kind = CTA_IP_V4_SRC if CTA_IP_V4_SRC in addresses else CTA_IP_V6_SRC
-    protocol = _attributes(data, *parts[CTA_TUPLE_PROTO])
+    protocol = attributes(data, *parts[CTA_TUPLE_PROTO])
     number = data[protocol[CTA_PROTO_NUM][0]]
     found = [
         data[slice(*protocol[kind])] if kind in protocol else b"" for kind in (CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT)
@@ -193,10 +190,10 @@ _LAYOUTS = {layout.fields.size: layout for layout in (_Layout(4, CTA_IP_V4_SRC),
 
 def _key(data: bytes) -> bytes:
     """What names an entry, as the kernel sent it. Without its tuple a request would delete all entries."""
-    attributes = _attributes(data, _BODY, len(data))
+    spans = attributes(data, _BODY, len(data))
     parts = []
     for kind in (CTA_TUPLE_ORIG, CTA_ZONE, CTA_ID):
-        if kind in attributes or kind == CTA_TUPLE_ORIG:
-            start, end = attributes[kind]
+        if kind in spans or kind == CTA_TUPLE_ORIG:
+            start, end = spans[kind]
             parts.append(data[start - 4 : end] + b"\0" * (-(end - start) % 4))
     return b"".join(parts)

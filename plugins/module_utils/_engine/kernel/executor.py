@@ -23,7 +23,6 @@ from ..model import (
     Link,
     Namespace,
     Route,
-    Rules,
     Ruleset,
     Setting,
     Vlans,
@@ -63,9 +62,13 @@ class Executor:
     def __init__(self, namespaces: Namespaces) -> None:
         self.namespaces = namespaces
         self.links = Links(namespaces)
+        # What goes elsewhere of the rulesets that come: by these flows began, and by these they go on after a way back.
+        self.elsewhere: dict[Identity, Ruleset] = {}
 
     def batches(self, steps: t.Sequence[Step]) -> list[list[Step]]:
-        """Neighbouring steps that go in one request or one transaction."""
+        """Neighbouring steps that go in one request or one transaction. steps: all of a plan."""
+        gone = [step.before for step in steps if step.after is None and isinstance(step.before, Ruleset)]
+        self.elsewhere = {ruleset.identity[:4]: ruleset for ruleset in gone}
         return [list(group) for _key, group in itertools.groupby(steps, key=_batch_key)]
 
     def run(self, batch: t.Sequence[Step]) -> None:
@@ -199,19 +202,27 @@ class Executor:
     def _rulesets(self, batch: t.Sequence[Step]) -> None:
         first = t.cast(Ruleset, batch[0].fact)
         place = (self.namespaces, first.netns, first.backend)
-        changes = [(t.cast(Ruleset, step.fact), _rules(step.before), _rules(step.after)) for step in batch]
-        rulesets.write(*place, [(ruleset, new) for ruleset, _old, new in changes])
+        changes = [(t.cast(Ruleset, step.fact), _ruleset(step.before), _ruleset(step.after)) for step in batch]
+        rulesets.write(*place, [(ruleset, new.rules if new else None) for ruleset, _old, new in changes])
         try:
             for ruleset, old, new in changes:
                 if ruleset.flush:
-                    conntrack.flush_changed(self.namespaces, first.netns, old, new)
+                    self._flush_changed(ruleset, old, new)
         except BaseException:
-            rulesets.write(*place, [(ruleset, old) for ruleset, old, _new in changes])
+            rulesets.write(*place, [(ruleset, old.rules if old else None) for ruleset, old, _new in changes])
             raise
 
+    def _flush_changed(self, ruleset: Ruleset, old: Ruleset | None, new: Ruleset | None) -> None:
+        other = self.elsewhere.get(ruleset.identity[:4])
+        if other and other.backend != ruleset.backend:
+            old, new = old or other, new or other
+        was, is_now = (found.rules if found else None for found in (old, new))
+        unread = old is not None and was is None
+        conntrack.flush_changed(self.namespaces, ruleset.netns, was, is_now, unread)
 
-def _rules(fact: Fact | None) -> Rules | None:
-    return fact.rules if isinstance(fact, Ruleset) else None
+
+def _ruleset(fact: Fact | None) -> Ruleset | None:
+    return fact if isinstance(fact, Ruleset) else None
 
 
 _RUN: dict[type[t.Any], t.Callable[..., None]] = {

@@ -175,22 +175,32 @@ def _is_sound(listed: t.Sequence[Json]) -> bool:
 
 
 def transaction(listed: t.Sequence[Json], changes: Changes) -> list[Json]:
-    """The commands that make the table anew, with what stays in it; it goes with the last network."""
+    """The commands that lead to the changes; the table goes with the last of what is in it."""
     changed = dict(changes)
     rules = [item["rule"] for item in listed if "rule" in item]
-    stay = [rule for rule in rules if _comment(rule)[len(MARK) :] not in changed]
+    chains = {item["chain"]["name"]: item["chain"] for item in listed if "chain" in item}
+    stay = [rule for rule in rules if _network(rule) not in changed]
     added = [rule for name, wanted in changed.items() if wanted for rule in nft_rules(name, wanted)]
-    removal: list[Json] = [{"add": {"table": _TABLE}}, {"delete": {"table": _TABLE}}] if listed else []
-    if not stay and not added:
-        return removal[1:]
-    chains = {rule["chain"] for rule in stay} - {CHAIN}
-    return [
-        *removal,
-        {"add": {"table": _TABLE}},
-        {"add": {"chain": {**_HERE, "name": CHAIN, **_BASE}}},
-        *({"add": {"chain": {**_HERE, "name": name}}} for name in sorted(chains)),
-        *(
-            {"add": {"rule": {key: v for key, v in rule.items() if key != "handle"}}}
-            for rule in sorted([*stay, *added], key=_comment)
-        ),
+    others = [item for item in listed if not {"metainfo", "table", "chain", "rule"} & set(item)]
+    if not stay and not added and not others and set(chains) <= {CHAIN}:
+        return [{"delete": {"table": _TABLE}}] if listed else []
+    here = {"chain": {**_HERE, "name": CHAIN}}
+    again = [rule for rule in stay if rule["chain"] == CHAIN]
+    # Adding a table that is there wakes it where it is dormant.
+    commands: list[Json] = [{"add": {"table": _TABLE}}, *([{"flush": here}] if CHAIN in chains else [])]
+    strays = [rule for rule in rules if _network(rule) in changed and rule["chain"] != CHAIN]
+    commands += [{"delete": {"rule": {**_HERE, "chain": rule["chain"], "handle": rule["handle"]}}} for rule in strays]
+    if CHAIN in chains and (not _BASE.items() <= chains[CHAIN].items() or not [*again, *added]):
+        commands.append({"delete": here})
+    if again or added:
+        commands.append({"add": {"chain": {**_HERE, "name": CHAIN, **_BASE}}})
+    return commands + [
+        {"add": {"rule": {key: v for key, v in rule.items() if key != "handle"}}}
+        for rule in sorted([*again, *added], key=_comment)
     ]
+
+
+def _network(rule: Json) -> str:
+    """Whose rule it is, "" for nobody's of ours."""
+    comment = _comment(rule)
+    return comment[len(MARK) :] if comment.startswith(MARK) else ""

@@ -60,16 +60,26 @@ def rules_of(name: str, rules: PublishRules) -> dict[str, list[list[Json]]]:
 
 def candidate(elements: t.Mapping[str, list[t.Any]], _there: t.Iterable[list[Json]]) -> PublishRules:
     """Rules that a listing may stand for, from the elements of each set and map."""
-    found = []
+    found: list[Publication] = []
     for version in (4, 6):
         ports = {_place(key): number for key, number in elements[f"port{version}"]}
-        for key, target in elements[f"to{version}"]:
-            protocol, port = _place(key)
-            found.append(Publication(protocol, port, port, target, ports[protocol, port]))
-        if set(ports) != {_place(key) for key, _target in elements[f"to{version}"]}:
+        targets = {_place(key): target for key, target in elements[f"to{version}"]}
+        if set(ports) != set(targets):
             raise ValueError("the maps have other ports")
+        found += _runs(sorted((*place, targets[place], number) for place, number in ports.items()))
     own = [net for version in (4, 6) for item in elements[f"hairpin{version}"] for net in networks_in(item)]
     return PublishRules(joined(found), collapsed(own))
+
+
+def _runs(leads: t.Iterable[tuple[str, int, str, int]]) -> list[Publication]:
+    """In order, of many ports in a row one item: to make one of each port takes ten times as long."""
+    found: list[list[t.Any]] = []
+    for protocol, port, target, number in leads:
+        if found and number == port and found[-1] == [protocol, found[-1][1], port - 1, target, found[-1][1]]:
+            found[-1][2] = port
+        else:
+            found.append([protocol, port, port, target, number])
+    return [Publication(*item) for item in found]
 
 
 def _by_family(rules: PublishRules) -> dict[int, list[Publication]]:

@@ -100,10 +100,12 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
 
 
 def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
-    done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
+    # Without -p nft reads /etc/protocols again for each published port.
+    arguments = ["-p", "list", "table", "inet", TABLE]
+    done = run(namespaces, netns, asked, arguments)
     if done.returncode < 0:
         # nft 1.0.6 crashes at times when others change rules while it lists them.
-        done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
+        done = run(namespaces, netns, asked, arguments)
     if done.returncode:
         if code_in(done.stderr) == errno.ENOENT:
             return Table()

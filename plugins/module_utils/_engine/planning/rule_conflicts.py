@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import ConflictError
-from ..model import NatRules, PortPlace, PublishRules, Ruleset, Want, places_of
+from ..model import NatRules, PortPlace, PublishRules, Rules, Ruleset, Want, places_of
 from ..spec import values
 from .state import Have
 from .step import place
@@ -24,6 +24,7 @@ def check(want: Want, have: Have) -> None:
         there = [fact for fact in have.facts.values() if isinstance(fact, Ruleset) and fact.netns == netns]
         # What a request replaces or removes is in nobody's way.
         others = {_key(fact): fact for fact in there if _key(fact) not in gone}
+        _unread(asked, there, gone)
         _sources(asked, {**others, **asked})
         _published(asked, {**others, **asked})
         before = [fact for fact in there if fact.purpose == "publish"]
@@ -35,6 +36,30 @@ def _key(fact: Ruleset) -> tuple[str, str]:
 
 
 _Rulesets = t.Mapping[tuple[str, str], Ruleset]
+
+
+def _unread(asked: _Rulesets, there: t.Sequence[Ruleset], gone: t.Collection[tuple[str, str]]) -> None:
+    """Nobody can tell what rules that were edited by hand are for: it may be what a request takes anew."""
+    edited = {fact.purpose: fact for fact in there if fact.rules is None and _key(fact) not in {*asked, *gone}}
+    for key, ruleset in asked.items():
+        other = edited.get(ruleset.purpose)
+        before = [fact.rules for fact in there if _key(fact) == key]
+        had = {item for rules in before for item in _taken(rules)}
+        # Who mends edited rules of its own is not held up by those of others.
+        if other is None or None in before or _taken(ruleset.rules) <= had:
+            continue
+        kind = "sources" if ruleset.purpose == "nat" else "ports"
+        what = "translate more sources" if ruleset.purpose == "nat" else "publish more ports"
+        raise ConflictError(
+            f"{what} for {ruleset.name}{place(ruleset.netns)}",
+            f"rules of {other.name} were edited by hand, so that nobody can tell whether they have the same {kind}",
+            f"Ask for {other.name} first, or in the same request: that puts its rules right",
+        )
+
+
+def _taken(rules: Rules | None) -> set[t.Any]:
+    """What of one network no other may have: sources, or ports of this host."""
+    return set(rules.sources) if isinstance(rules, NatRules) else set(places_of(rules))
 
 
 def _sources(asked: _Rulesets, everything: _Rulesets) -> None:

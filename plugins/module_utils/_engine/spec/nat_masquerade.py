@@ -68,7 +68,14 @@ def wanted(options: t.Mapping[str, t.Any], host: Translators, key: str = "") -> 
 def published(options: t.Mapping[str, t.Any], key: str = "") -> PublishRules:
     """Which ports of the host lead into the network."""
     sources = _sources(options, key)
-    return PublishRules(publish.publications(options["publish"], sources, f"{key}publish"), sources)
+    publications = publish.publications(options["publish"], sources, f"{key}publish")
+    return PublishRules(publications, _of_families(sources, [publication.target for publication in publications]))
+
+
+def _of_families(networks: tuple[str, ...], others: t.Iterable[str]) -> tuple[str, ...]:
+    """Those of the families that others have: no back end has a place for what no rule could ever use."""
+    families = set(map(values.family, others))
+    return tuple(network for network in networks if values.family(network) in families)
 
 
 def _sources(options: t.Mapping[str, t.Any], key: str) -> tuple[str, ...]:
@@ -101,7 +108,7 @@ def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
         found = dataclasses.replace(found, not_out_interface="")
     if options["backend"] == "firewalld":
         _check_for_firewalld(found, key)
-    return found
+    return dataclasses.replace(found, exclude=_of_families(found.exclude, sources))
 
 
 def _exclude(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: str) -> tuple[str, ...]:
