@@ -114,7 +114,9 @@ def _exclude(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: str)
                 f"{everything} leaves no destination for which {', '.join(swallowed)} would be translated",
                 "leave these out of sources, or use mode none",
             )
-    return found
+    # What no source is of is without effect.
+    families = {values.family(source) for source in sources}
+    return tuple(network for network in found if values.family(network) in families)
 
 
 def _check_for_firewalld(rules: NatRules, key: str) -> None:
