@@ -51,10 +51,11 @@ def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want
     chosen = {backend: _of_families(rules, versions) for backend, _reason, versions in found if backend}
     if "ufw" in chosen:
         chosen["ufw"] = dataclasses.replace(chosen["ufw"], published=False)
+    nowhere = "" if rules.uplinks else "; no default route leads out, so that nothing is let out"
     return Want(
         tuple(Ruleset(netns, name, chosen[backend], backend, "forward") for backend in chosen),
         tuple(ruleset for backend, ruleset in rulesets.items() if backend not in chosen),
-        choices=tuple(Choice(name, "forward", backend, reason) for backend, reason, _versions in found),
+        choices=tuple(Choice(name, "forward", backend, reason + nowhere) for backend, reason, _versions in found),
     ) + _clamps(netns, name, rules.bridge if options["mss_clamp"] else "", host, options["backend"])
 
 
