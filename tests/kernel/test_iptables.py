@@ -111,7 +111,7 @@ def test_edited_rules_are_seen_and_replaced(node: Node, flavour: str) -> None:
         "-t nat -F netpath-pods",
         "-t nat -I netpath-pods -j RETURN",
         "-t nat -F POSTROUTING",
-        "-t nat -A POSTROUTING -j netpath-pods",
+        "-t nat -A POSTROUTING -m comment --comment netpath:pods -j netpath-pods",
     ):
         node.call(write, flavour, [(key, rules)])
         node.run([program, *edit.split()])

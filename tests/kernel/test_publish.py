@@ -237,7 +237,7 @@ IPTABLES_EDITS = (
     "-t nat -D netpath-HP-pods 1",
     "-t nat -F PREROUTING",
     "-t nat -F OUTPUT",
-    "-t nat -A PREROUTING -j netpath-IN-pods",
+    "-t nat -A PREROUTING -m comment --comment netpath:pods -j netpath-IN-pods",
     "-t nat -A OUTPUT -m comment --comment netpath:pods -j RETURN",
 )
 

@@ -271,23 +271,27 @@ class Observation:
 
     def _rulesets(self) -> None:
         asked: dict[tuple[str, str], set[str]] = {}
+        named = {fact.name for fact in self.asked if isinstance(fact, Ruleset)}
         for fact in self.asked:
             if isinstance(fact, Ruleset):
                 asked.setdefault((fact.netns, fact.backend), set()).add(fact.purpose)
         for (netns, backend), purposes in sorted(asked.items()):
             if self.namespaces.exists(netns):
-                for (purpose, name), rules in rulesets.read(self.namespaces, netns, backend, purposes).items():
+                for (purpose, name), rules in rulesets.read(self.namespaces, netns, backend, purposes, named).items():
                     found = Ruleset(netns, name, rules, backend, purpose)
                     self.facts[found.identity] = found
 
     def _refusals(self) -> list[EgressError]:
-        """Why firewalls would not take the rules that they do not have yet."""
+        """Why firewalls would not take the rules that they do not have yet, or let go of those that they have."""
         asked: dict[tuple[str, str], list[tuple[Ruleset, Rules | None]]] = {}
         for fact in self.want.facts:
             if isinstance(fact, Ruleset) and self.namespaces.exists(fact.netns):
                 found = self.facts.get(fact.identity)
                 if not isinstance(found, Ruleset) or found.rules != fact.rules:
                     asked.setdefault((fact.netns, fact.backend), []).append((fact, fact.rules))
+        for fact in self.want.absent:
+            if isinstance(fact, Ruleset) and fact.identity in self.facts:
+                asked.setdefault((fact.netns, fact.backend), []).append((fact, None))
         refusals = (rulesets.refusal(self.namespaces, *place, changes) for place, changes in asked.items())
         return [refusal for refusal in refusals if refusal]
 

@@ -9,38 +9,59 @@ kernel, and a packet passes both. See iptables(8), iptables-restore(8).
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import typing as t
 
-from ..errors import KernelError, UnsupportedError
+from ..errors import ConflictError, KernelError, UnsupportedError
 from ..model import MARK, Rules
+from . import nft
 from .iptables_rules import (
+    CHAINS,
     DOCKER_USER,
     TABLES,
     Rule,
     Table,
+    called_by,
     candidate,
     chains_of,
     comment_of,
+    forward_entry,
     jumps_of,
     normal,
     purposes_of,
     rules_of,
-    target_of,
 )
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
-__all__ = ["DOCKER_USER", "FLAVOURS", "TABLES", "Changes", "Key", "Rule", "Table", "read", "tables", "write"]
+__all__ = [
+    "DOCKER_USER",
+    "FLAVOURS",
+    "TABLES",
+    "Changes",
+    "Key",
+    "Rule",
+    "Table",
+    "check",
+    "forward_entry",
+    "read",
+    "refuse_wildcards",
+    "tables",
+    "write",
+]
 
 FLAVOURS = ("iptables-nft", "iptables-legacy")
 LOCK_PATIENCE = "10"  # seconds
 _PROGRAMS = {4: "iptables", 6: "ip6tables"}
 _LEGACY_TABLES = {4: "/proc/thread-self/net/ip_tables_names", 6: "/proc/thread-self/net/ip6_tables_names"}
+_NFT_FAMILIES = {4: "ip", 6: "ip6"}
+_UNREADABLE = "is incompatible, use 'nft' tool"
+_INTERFACE_FIELDS = ("bridge", "uplinks", "out_interfaces", "not_out_interface")
 _QUOTING = re.compile(r"""["'\\]""")
 _PLAIN = re.compile(r"[A-Za-z0-9!./,:\[\]_-]+")
 
@@ -53,14 +74,20 @@ def tables(namespaces: Namespaces, netns: str, flavour: str, name: str) -> dict[
     return {version: _table(namespaces, netns, flavour, version, name) for version in _PROGRAMS}
 
 
-def read(namespaces: Namespaces, netns: str, flavour: str, purposes: t.Iterable[str]) -> dict[Key, Rules | None]:
-    """What our chains hold for each network; None for what is not exactly as write would leave it."""
+def read(
+    namespaces: Namespaces, netns: str, flavour: str, purposes: t.Iterable[str], names: t.Collection[str] = ()
+) -> dict[Key, Rules | None]:
+    """What our chains hold for each network; None for what is not exactly as write would leave it.
+
+    names: networks to look for by their chains, whose names do not say a long one, in tables that are unreadable.
+    """
     found: dict[Key, Rules | None] = {}
     purposes = list(purposes)
     for table_name in dict.fromkeys(TABLES[purpose] for purpose in purposes):
         there = tables(namespaces, netns, flavour, table_name)
         for purpose in (purpose for purpose in purposes if TABLES[purpose] == table_name):
-            for name in sorted(set().union(*(table.networks(purpose) for table in there.values()))):
+            by_chain = {n for n in names for table in there.values() if table.unreadable and _holds(table, purpose, n)}
+            for name in sorted(by_chain.union(*(table.networks(purpose) for table in there.values()))):
                 found[purpose, name] = parsed(purpose, name, there)
     return found
 
@@ -72,6 +99,7 @@ def write(namespaces: Namespaces, netns: str, flavour: str, changes: Changes) ->
     """
     done: list[tuple[int, str]] = []
     there = {name: tables(namespaces, netns, flavour, name) for name in dict.fromkeys(TABLES.values())}
+    _refuse_unreadable(there, changes)
     for version in _PROGRAMS:
         before = {name: both[version] for name, both in there.items()}
         document = transaction(version, before, changes)
@@ -86,8 +114,68 @@ def write(namespaces: Namespaces, netns: str, flavour: str, changes: Changes) ->
         done.append((version, _going_back(version, before, changes)))
 
 
+def check(namespaces: Namespaces, netns: str, flavour: str, changes: Changes) -> None:
+    """Errors: EgressError, where write would refuse the changes, or could not make them."""
+    named = dict.fromkeys(TABLES[purpose] for (purpose, _name), _rules in changes)
+    there = {name: tables(namespaces, netns, flavour, name) for name in named}
+    _refuse_unreadable(there, changes)
+    _refuse_same_chains(there, changes)
+    for key, rules in changes:
+        for table in there[TABLES[key[0]]].values() if rules is None else ():
+            for chain, rule in _callers(table, key):
+                raise ConflictError(
+                    f"remove the chain {called_by(rule)} of {flavour}",
+                    f"a rule of somebody else's calls it: -A {chain} {_line(rule)}",
+                    "Delete that rule first",
+                )
+
+
+def refuse_wildcards(changes: t.Iterable[tuple[Key, Rules]]) -> None:
+    """Errors: UnsupportedError, where a name of an interface would stand for others as well."""
+    for (_purpose, name), rules in changes:
+        used = [value for key, value in vars(rules).items() if key in _INTERFACE_FIELDS]
+        named = [link for value in used for link in ([value] if isinstance(value, str) else value)]
+        for link in (link for link in named if link.endswith("+")):
+            found = f"{link!r} ends in '+', and so stands for all names that begin like it"
+            raise UnsupportedError(f"name {link} in rules of iptables for {name}", found, "Rename the interface")
+
+
+def _refuse_same_chains(there: t.Mapping[str, t.Mapping[int, Table]], changes: Changes) -> None:
+    """The names of long networks are cut, so that a chain may be another one's already."""
+    gone = {key for key, rules in changes if rules is None}
+    readable = [(name, table) for name, both in there.items() for table in both.values() if not table.unreadable]
+    before = [(p, n) for p in CHAINS for place, table in readable if place == TABLES[p] for n in table.networks(p)]
+    owners: dict[tuple[str, str], str] = {}
+    for purpose, name in [*(key for key in before if key not in gone), *(key for key, rules in changes if rules)]:
+        chain = chains_of(purpose, name)[0]
+        other = owners.setdefault((TABLES[purpose], chain), name)
+        if other != name:
+            asked, found = f"make the chain {chain} for {name}", f"it is that of {other}"
+            raise ConflictError(asked, found, "Give one of these networks another name")
+
+
+def _refuse_unreadable(there: t.Mapping[str, t.Mapping[int, Table]], changes: Changes) -> None:
+    """Errors: UnsupportedError, where a change is for a table that iptables cannot list, and so cannot change."""
+    for (purpose, name), rules in changes:
+        for version, table in there[TABLES[purpose]].items():
+            held = _holds(table, purpose, name)
+            if table.unreadable and (held or (rules and rules_of(name, rules, version))):
+                title = f"table {TABLES[purpose]} of IPv{version}"
+                raise UnsupportedError(
+                    f"change the rules of {name} in iptables-nft",
+                    f"iptables cannot read {title}: rules of nft in it" + (" beside ours" if held else ""),
+                    f"Move them to a table of their own: nft -a list table {_NFT_FAMILIES[version]} {TABLES[purpose]}",
+                )
+
+
+def _holds(table: Table, purpose: str, name: str) -> bool:
+    return not set(chains_of(purpose, name)).isdisjoint(table.policies)
+
+
 def parsed(purpose: str, name: str, there: t.Mapping[int, Table]) -> Rules | None:
     """The rules of a network's chains in both families; None where write would not have left them so."""
+    if any(table.unreadable for table in there.values()):
+        return None
     try:
         found = candidate(purpose, name, there)
     except (IndexError, ValueError):
@@ -100,7 +188,9 @@ def parsed(purpose: str, name: str, there: t.Mapping[int, Table]) -> Rules | Non
         for chain in chains:
             if list(map(normal, table.of(chain))) != list(map(normal, wanted.get(chain, []))):
                 return None
-        if sorted(jumps) != sorted(expected):
+        # Behind a rule that drops everything, or accepts it, no packet comes to ours.
+        reached = purpose != "forward" or set(jumps) <= set(table.met())
+        if sorted(jumps) != sorted(expected) or not reached:
             return None
     return found
 
@@ -139,8 +229,20 @@ def _ours(table: Table, key: Key) -> t.Iterator[tuple[str, int, Rule]]:
     for base, there in table.rules.items():
         for number, rule in enumerate(there, 1):
             marked = comment_of(rule) == MARK + name and purpose in purposes_of(base, rule, name)
-            if base not in chains and (target_of(rule) in chains or marked):
+            if base not in chains and marked:
                 yield base, number, rule
+
+
+def _callers(table: Table, key: Key) -> list[tuple[str, Rule]]:
+    """(chain, rule) of somebody else's that calls a chain of ours."""
+    purpose, name = key
+    chains = chains_of(purpose, name)
+    return [
+        (base, rule)
+        for base, there in table.rules.items()
+        for rule in there
+        if called_by(rule) in chains and comment_of(rule) != MARK + name
+    ]
 
 
 def _replacement(table: Table, key: Key, version: int, rules: Rules | None) -> list[str]:
@@ -152,8 +254,10 @@ def _replacement(table: Table, key: Key, version: int, rules: Rules | None) -> l
     if rules and wanted:
         jumps = jumps_of(name, rules, version, table)
         return lines + [_line([*(["-A", b] if purpose != "forward" else ["-I", b, "1"]), *rule]) for b, rule in jumps]
+    kept = {called_by(rule) for _base, rule in _callers(table, key)}
     for chain in chains_of(purpose, name):
-        lines += [f"-F {chain}", f"-X {chain}"] if chain in table.policies else []
+        lines += [f"-F {chain}"] if chain in table.policies else []
+        lines += [f"-X {chain}"] if chain in table.policies and chain not in kept else []
     return lines
 
 
@@ -188,7 +292,19 @@ def _table(namespaces: Namespaces, netns: str, flavour: str, version: int, name:
         return Table()
     if done.returncode:
         raise _failure(f"list table {name} of {flavour}", done)
+    if _UNREADABLE in done.stdout:
+        return _chains_alone(namespaces, netns, version, name)
     return listed(done.stdout)
+
+
+def _chains_alone(namespaces: Namespaces, netns: str, version: int, name: str) -> Table:
+    """What nft knows of a table that iptables cannot list: not the marks, which are in the data of iptables."""
+    asked = f"list table {name} of IPv{version}"
+    done = nft.run(namespaces, netns, asked, ["list", "table", _NFT_FAMILIES[version], name])
+    if done.returncode:
+        raise KernelError(asked, f"nft says {done.stderr.strip()}", 0)
+    chains = [item["chain"] for item in json.loads(done.stdout)["nftables"] if "chain" in item]
+    return Table({chain["name"]: chain.get("policy", "-").upper() for chain in chains}, unreadable=True)
 
 
 def _legacy_tables(version: int) -> list[str]:

@@ -24,6 +24,7 @@ from .nft_publish import LOOPBACK
 MAX_CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN in linux/netfilter/x_tables.h, less the NUL
 TABLES = {"nat": "nat", "publish": "nat", "forward": "filter"}
 DOCKER_USER = "DOCKER-USER"
+FINAL = ("ACCEPT", "DROP", "REJECT")
 # Network names have no capitals, so that two chains never become one.
 CHAINS = {"nat": ("netpath-",), "publish": ("netpath-IN-", "netpath-HP-"), "forward": ("netpath-",)}
 # The purpose of a rule that has our mark, and nothing else of ours, by its chain.
@@ -45,23 +46,63 @@ Jump = tuple[str, Rule]  # the base chain, and the rule in it
 
 @dataclass(frozen=True)
 class Table:
-    """One table of one family: policies of its base chains ("-" for other chains), and the rules of each chain."""
+    """One table of one family: policies of its base chains ("-" for other chains), and the rules of each chain.
+
+    unreadable: rules that only nft has words for are in it, so that no rules are known.
+    """
 
     policies: t.Mapping[str, str] = field(default_factory=dict)
     rules: t.Mapping[str, t.Sequence[Rule]] = field(default_factory=dict)
+    unreadable: bool = False
 
     def of(self, chain: str) -> t.Sequence[Rule]:
         return self.rules.get(chain, [])
 
     def networks(self, purpose: str) -> set[str]:
         """Networks that any rule here carries the mark of, as far as they are for a purpose."""
-        found = set()
+        found = set(self._names(purpose)) if self.unreadable else set()
         for chain, rules in self.rules.items():
             for rule in rules:
                 mark = NETWORK_MARK.fullmatch(comment_of(rule))
                 if mark and purpose in purposes_of(chain, rule, mark[1]):
                     found.add(mark[1])
         return found
+
+    def _names(self, purpose: str) -> t.Iterator[str]:
+        """What the names of chains tell, where marks cannot be read."""
+        for chain in self.policies:
+            for prefix in CHAINS[purpose]:
+                if chain.startswith(prefix) and NETWORK_MARK.fullmatch(MARK + chain[len(prefix) :]):
+                    yield chain[len(prefix) :]
+
+    def met(self, chain: str = "FORWARD") -> t.Iterator[tuple[str, Rule]]:
+        """(chain, rule) in the order in which a packet meets them that no condition matches, to the end of its way."""
+        for rule in self.of(chain):
+            yield chain, rule
+            called = called_by(rule)
+            if not is_unconditional(rule):
+                continue
+            last: Rule = ()
+            for place, inner in self.met(called):
+                yield place, inner
+                last = inner
+            if called in (*FINAL, "RETURN") or is_final(last) or "-g" in rule:
+                return
+
+    def verdict(self) -> str:
+        """What the rules of FORWARD do with a packet that no condition matches; "" leaves it to the policy."""
+        last = next(reversed(list(self.met())), ("", ()))[1]
+        return target_of(last) if is_final(last) else ""
+
+
+def is_final(rule: Rule) -> bool:
+    return is_unconditional(rule) and target_of(rule) in FINAL
+
+
+def is_unconditional(rule: Rule) -> bool:
+    place = next((rule.index(word) for word in ("-j", "-g") if word in rule), len(rule))
+    matches = rule[:place]
+    return not matches or (matches[:2] == ("-m", "comment") and len(matches) == 4)
 
 
 def purposes_of(chain: str, rule: Rule, name: str) -> set[str]:
@@ -94,9 +135,15 @@ def target_of(rule: Rule) -> str:
     return value_of(rule, "-j")
 
 
+def called_by(rule: Rule) -> str:
+    """The target or the chain that a rule goes to, whether it comes back or not."""
+    return target_of(rule) or value_of(rule, "-g")
+
+
 def forward_entry(table: Table) -> str:
-    """The chain from which ours is called: the one that Docker leaves to others, where it is there."""
-    return DOCKER_USER if DOCKER_USER in table.policies else "FORWARD"
+    """The chain from which ours is called: the one that Docker leaves to others, where packets come to it."""
+    met = (rule for _chain, rule in table.met() if is_unconditional(rule))
+    return DOCKER_USER if any(called_by(rule) == DOCKER_USER for rule in met) else "FORWARD"
 
 
 def rules_of(name: str, rules: Rules, version: int) -> dict[str, list[Rule]]:
@@ -191,7 +238,8 @@ def _forward_rules(name: str, rules: ForwardRules, version: int) -> t.Iterator[l
     # With br_netfilter, what stays on the bridge is filtered as well.
     yield ["-i", rules.bridge, "-o", rules.bridge, *accept]
     for source in sources:
-        for uplink in rules.uplinks:
+        # Where no way leads out, the bridge stands for it, so that the rules say their sources.
+        for uplink in rules.uplinks or [rules.bridge]:
             yield ["-s", source, "-i", rules.bridge, "-o", uplink, *accept]
             yield ["-d", source, "-i", uplink, "-o", rules.bridge, *replies]
         if rules.published:
@@ -225,7 +273,8 @@ def _parsed_nat(name: str, there: t.Mapping[int, Table]) -> NatRules:
             targets[version], found = _translated_to(rule)
             ports, fully = ports or found, "--random-fully" in rule
         for rule in (rule for rules in table.rules.values() for rule in rules if target_of(rule) == chain):
-            ways["!" not in rule].add(value_of(rule, "-o"))
+            if comment_of(rule) == MARK + name:
+                ways["!" not in rule].add(value_of(rule, "-o"))
     out, not_out = (tuple(sorted(filter(None, ways[positive]))) for positive in (True, False))
     limits = (out, not_out[0] if not_out else "")
     return NatRules(_collapsed(sources), _collapsed(exclude), *limits, (targets[4], targets[6]), ports, fully)
@@ -273,9 +322,10 @@ def _parsed_forward(name: str, there: t.Mapping[int, Table]) -> ForwardRules:
     rules = [rule for table in there.values() for rule in table.of(chains_of("forward", name)[0])]
     outward = [rule for rule in rules if value_of(rule, "-s")]
     sources = list(dict.fromkeys(value_of(rule, "-s") for rule in outward))
-    uplinks = tuple(dict.fromkeys(value_of(rule, "-o") for rule in outward if value_of(rule, "-o")))
+    bridge = value_of(rules[0], "-i")
+    ways = dict.fromkeys(value_of(rule, "-o") for rule in outward)
     published = any(value_of(rule, "--ctstate") == "DNAT" for rule in rules)
-    return ForwardRules(value_of(rules[0], "-i"), uplinks, _collapsed(sources), published)
+    return ForwardRules(bridge, tuple(way for way in ways if way not in ("", bridge)), _collapsed(sources), published)
 
 
 def normal(rule: Rule) -> Rule:

@@ -40,13 +40,18 @@ _UNSUPPORTED = (errno.ENOENT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAF
 
 
 def run(
-    namespaces: Namespaces, netns: str, asked: str, arguments: t.Sequence[str], commands: t.Sequence[Json] = ()
+    namespaces: Namespaces,
+    netns: str,
+    asked: str,
+    arguments: t.Sequence[str],
+    commands: t.Sequence[Json] = (),
+    style: t.Sequence[str] = ("-j",),
 ) -> subprocess.CompletedProcess[str]:
-    """Run nft with JSON in and out. Errors: UnsupportedError where it is missing."""
+    """Run nft with JSON in and, unless style is another one, out. Errors: UnsupportedError where it is missing."""
     # Not every PATH has the folders where distributions keep nft; errors are told apart by their English words.
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
-    document, command = json.dumps({"nftables": commands}), ["nft", "-j", *arguments]
+    document, command = json.dumps({"nftables": commands}), ["nft", *style, *arguments]
     try:
         with namespaces.entered(netns):
             pipes: Json = {"input": document, "capture_output": True, "encoding": "utf-8", "errors": "replace"}

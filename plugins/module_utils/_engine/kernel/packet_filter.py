@@ -20,7 +20,8 @@ if t.TYPE_CHECKING:
 Json = dict[str, t.Any]
 Found = tuple[str, str, t.Collection[int]]  # back end, why, families
 _FAMILIES = {"ip": {4}, "ip6": {6}, "inet": {4, 6}}
-_FINAL = ("DROP", "REJECT")
+_DROPS = ("DROP", "REJECT")
+_ASIDE = ("counter", "log")  # statements that neither match nor decide
 _FIREWALLD_TABLE = ("inet", "firewalld")
 
 
@@ -65,8 +66,10 @@ def forward_backends(
     daemon = _require_firewalld(netns) if asked == "firewalld" else firewalld_bus.running(netns)
     if daemon:
         found.append(("firewalld", f"firewalld {daemon.version} rejects what it does not know", families))
+    unreadable: set[int] = set()
     for flavour in iptables.FLAVOURS:
         there = iptables.tables(namespaces, netns, flavour, "filter")
+        unreadable.update(version for version, table in there.items() if table.unreadable)
         with_ufw = {version for version, table in there.items() if ufw.is_active(table, version)}
         for version in sorted(families):
             told = list(_filters(flavour, version, there[version], with_ufw, daemon is not None))
@@ -75,7 +78,7 @@ def forward_backends(
             found += [(backend, why, [version]) for backend, why in told]
     if asked == "iptables" and not any(backend in iptables.FLAVOURS for backend, _reason, _families in found):
         found.append((iptables_flavour(namespaces, netns), "asked for", families))
-    drops = foreign_drops(namespaces, netns, bridge, families, daemon is not None)
+    drops = foreign_drops(namespaces, netns, bridge, families, daemon is not None, unreadable)
     return _once(found) + [("", why, families) for why in drops]
 
 
@@ -91,8 +94,11 @@ def _filters(
     flavour: str, version: int, table: iptables.Table, with_ufw: t.Collection[int], with_firewalld: bool
 ) -> t.Iterator[tuple[str, str]]:
     """Who filters by one family of one flavour and must be told, and why."""
+    # Nothing can be written there; what it drops is looked for as in chains of nft.
+    if table.unreadable:
+        return
     drops = table.policies.get("FORWARD") == "DROP"
-    told_docker = iptables.DOCKER_USER in table.policies
+    told_docker = iptables.forward_entry(table) == iptables.DOCKER_USER
     if version in with_ufw and drops:
         yield "ufw", f"ufw drops what no rule of it allows (IPv{version})"
     if with_ufw and version not in with_ufw and drops and not told_docker:
@@ -114,14 +120,13 @@ def _once(found: t.Sequence[Found]) -> list[Found]:
 
 
 def _why_accept(table: iptables.Table, with_firewalld: bool) -> str:
-    if iptables.DOCKER_USER in table.policies:
+    if iptables.forward_entry(table) == iptables.DOCKER_USER:
         return "Docker filters what is forwarded, and leaves DOCKER-USER to others"
     if table.policies.get("FORWARD") == "DROP":
         return "the policy of FORWARD is DROP"
-    last = next(reversed(table.rules.get("FORWARD", [])), ())
-    target = last[last.index("-j") + 1] if "-j" in last else ""
-    if target in _FINAL and _is_unconditional(last) and not (with_firewalld and _is_of_firewalld(table)):
-        return f"FORWARD ends with {target}"
+    verdict = table.verdict()
+    if verdict in _DROPS and not (with_firewalld and _is_of_firewalld(table)):
+        return f"FORWARD ends with {verdict}"
     return ""
 
 
@@ -130,30 +135,29 @@ def _is_of_firewalld(table: iptables.Table) -> bool:
     return any(rule[-2:] == ("-j", "FORWARD_direct") for rule in table.rules.get("FORWARD", []))
 
 
-def _is_unconditional(rule: iptables.Rule) -> bool:
-    matches = rule[: rule.index("-j")]
-    return not matches or (matches[:2] == ("-m", "comment") and len(matches) == 4)
-
-
 def foreign_drops(
-    namespaces: Namespaces, netns: str, bridge: str, families: t.Collection[int], with_firewalld: bool
+    namespaces: Namespaces,
+    netns: str,
+    bridge: str,
+    families: t.Collection[int],
+    with_firewalld: bool,
+    unreadable: t.Collection[int] = (),
 ) -> list[str]:
     """Why chains of somebody else's in nftables drop what the bridge forwards: an accept elsewhere does not help.
 
     A chain in which a rule names the bridge is taken for one that was told about it. with_firewalld: the daemon runs,
-    and so can be told about it.
+    and so can be told about it. unreadable: families whose table filter iptables cannot list, so nor be told.
     """
     found = []
     for chain in _forward_chains(namespaces, netns):
         where = f"{chain['family']} {chain['table']} {chain['name']}"
-        if not _FAMILIES.get(chain["family"], set()) & set(families) or _is_of_iptables(chain):
+        if not _FAMILIES.get(chain["family"], set()) & set(families) or _is_of_iptables(chain, unreadable):
             continue
         if with_firewalld and (chain["family"], chain["table"]) == _FIREWALLD_TABLE:
             continue
         rules = [item["rule"] for item in _nft(namespaces, netns, ["list", "chain", *where.split()]) if "rule" in item]
-        ends = rules[-1]["expr"] if rules else []
-        drops = chain.get("policy") == "drop" or (len(ends) == 1 and ({"drop", "reject"} & set(ends[0])))
-        if drops and f'"{bridge}"' not in json.dumps(rules):
+        drops = (_verdict(rules) or chain.get("policy")) in ("drop", "reject")
+        if drops and f'"{bridge}"' not in json.dumps(rules) and not _is_dormant(namespaces, netns, chain):
             found.append(
                 f"the nftables chain {where} drops what no rule of it accepts, and no rule of it names {bridge}"
             )
@@ -167,8 +171,35 @@ def _forward_chains(namespaces: Namespaces, netns: str) -> list[Json]:
     return [chain for chain in chains if chain.get("hook") == "forward" and chain.get("type") == "filter"]
 
 
-def _is_of_iptables(chain: Json) -> bool:
-    return (chain["table"], chain["name"]) == ("filter", "FORWARD") and chain["family"] in ("ip", "ip6")
+def _is_of_iptables(chain: Json, unreadable: t.Collection[int]) -> bool:
+    versions = {"ip": 4, "ip6": 6}
+    here = (chain["table"], chain["name"]) == ("filter", "FORWARD") and chain["family"] in versions
+    return here and versions[chain["family"]] not in unreadable
+
+
+def _verdict(rules: t.Sequence[Json]) -> str:
+    """What the rules of a chain of nft do with a packet that no condition matches; "" where they leave it."""
+    for rule in rules:
+        said = [next(iter(item.items())) for item in rule["expr"] if isinstance(item, dict)]
+        said = [(kind, value) for kind, value in said if kind not in _ASIDE and not _is_comment(kind, value)]
+        if len(said) == 1:
+            kind, value = said[0]
+            # The table may be one of iptables.
+            kind = str(value["name"]).lower() if kind == "xt" and value else kind
+            if kind in ("accept", "drop", "reject"):
+                return kind
+    return ""
+
+
+def _is_comment(kind: str, value: t.Any) -> bool:
+    return kind == "xt" and bool(value) and value.get("name") == "comment"
+
+
+def _is_dormant(namespaces: Namespaces, netns: str, chain: Json) -> bool:
+    """Whether its table is switched off. Not asked in JSON: there, nft 1.0.6 gives other words for a single flag."""
+    where = [chain["family"], chain["table"]]
+    done = nft.run(namespaces, netns, "look for tables that are switched off", ["list", "table", *where], style=("-t",))
+    return any(line.split()[:1] == ["flags"] and "dormant" in line for line in done.stdout.splitlines()[1:3])
 
 
 def _nft(namespaces: Namespaces, netns: str, arguments: t.Sequence[str]) -> list[Json]:

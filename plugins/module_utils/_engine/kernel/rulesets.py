@@ -17,12 +17,15 @@ if t.TYPE_CHECKING:
 
 
 def read(
-    namespaces: Namespaces, netns: str, backend: str, purposes: t.Collection[str]
+    namespaces: Namespaces, netns: str, backend: str, purposes: t.Collection[str], names: t.Collection[str] = ()
 ) -> dict[tuple[str, str], Rules | None]:
-    """{(purpose, network): rules}; rules are None where they are not exactly as write would leave them."""
+    """{(purpose, network): rules}; rules are None where they are not exactly as write would leave them.
+
+    names: networks that are asked about; some back ends find them where others' rules hide the marks.
+    """
     found: dict[tuple[str, str], Rules | None] = {}
     if set(purposes) - {"mss"}:
-        found.update(_read(namespaces, netns, backend))
+        found.update(_read(namespaces, netns, backend, names))
     if "mss" in purposes:
         # Without the program nothing of ours can be there.
         with contextlib.suppress(UnsupportedError):
@@ -30,7 +33,9 @@ def read(
     return found
 
 
-def _read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, str], Rules | None]:
+def _read(
+    namespaces: Namespaces, netns: str, backend: str, names: t.Collection[str]
+) -> dict[tuple[str, str], Rules | None]:
     if backend == "nftables":
         try:
             return nftables.read(namespaces, netns)
@@ -41,18 +46,24 @@ def _read(namespaces: Namespaces, netns: str, backend: str) -> dict[tuple[str, s
         return firewalld.read(netns)
     if backend == "ufw":
         return {("forward", name): rules for name, rules in ufw.read(namespaces, netns).items()}
-    return iptables.read(namespaces, netns, backend, iptables.TABLES)
+    return iptables.read(namespaces, netns, backend, iptables.TABLES, names)
 
 
 def refusal(
     namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[tuple[Ruleset, Rules | None]]
 ) -> EgressError | None:
     """Why a firewall would not take the changes, which is known before anything is changed."""
+    pairs = [((ruleset.purpose, ruleset.name), rules) for ruleset, rules in changes]
+    new = [(key, rules) for key, rules in pairs if rules]
     try:
-        if backend == "firewalld":
-            firewalld.check(namespaces, netns, [((r.purpose, r.name), rules) for r, rules in changes])
-        elif backend == "ufw":
-            ufw.check(netns, [(r.name, rules) for r, rules in changes])
+        if backend in iptables.FLAVOURS or backend == "ufw":
+            iptables.refuse_wildcards(new)
+        if backend == "firewalld" and new:
+            firewalld.check(namespaces, netns, new)
+        elif backend == "ufw" and new:
+            ufw.check(netns, [(name, rules) for (_purpose, name), rules in new])
+        elif backend in iptables.FLAVOURS:
+            iptables.check(namespaces, netns, backend, [pair for pair in pairs if pair[0][0] in iptables.TABLES])
     except EgressError as error:
         return error
     return None

@@ -108,7 +108,7 @@ def rules(options: t.Mapping[str, t.Any], key: str = "") -> NatRules:
         found = dataclasses.replace(found, not_out_interface="")
     if options["backend"] == "firewalld":
         _check_for_firewalld(found, key)
-    return dataclasses.replace(found, exclude=_of_families(found.exclude, sources))
+    return found
 
 
 def _exclude(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: str) -> tuple[str, ...]:
@@ -121,7 +121,8 @@ def _exclude(options: t.Mapping[str, t.Any], sources: tuple[str, ...], key: str)
                 f"{everything} leaves no destination for which {', '.join(swallowed)} would be translated",
                 "leave these out of sources, or use mode none",
             )
-    return found
+    # The others are without effect.
+    return _of_families(found, sources)
 
 
 def _check_for_firewalld(rules: NatRules, key: str) -> None:
