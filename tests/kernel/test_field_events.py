@@ -157,7 +157,8 @@ EVENTS = {
         ALL,
     ),
     "namespace deleted": Event(
-        "ip netns delete c1",
+        # The kernel takes the pair away in its own time.
+        "ip netns delete c1; while ip link show np-c1 > /dev/null 2>&1; do :; done",
         [
             "create namespace c1",
             "create veth np-c1 with peer eth0 in namespace c1 on bridge br0",

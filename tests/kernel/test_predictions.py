@@ -73,6 +73,8 @@ def network(draw: st.DrawFn, number: int) -> Options:
     ):
         if draw(flag):
             made[key] = draw(st.sampled_from(values))
+    if made.get("firewall") == "none":
+        made["nat"] = "none"
     return made
 
 

@@ -21,6 +21,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 )
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have
+from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 
 from tests.unit.asking import Options, all_of, found, want
 
@@ -285,3 +286,10 @@ def test_outer_end_found_elsewhere(place: tuple[str, str], expected: str) -> Non
     """An observation files such a link under the place where it shall be."""
     facts = {**{fact.identity: fact for fact in THERE}, PAIR.identity: change(PAIR, netns=place[0], name=place[1])}
     assert make_plan(want("veth", VETH), Have(facts)).actions == [expected]
+
+
+def test_other_end_that_cannot_be_found_is_told_by_name() -> None:
+    """As of a pair whose namespace is being taken away."""
+    before = Link("", "np-c1", kind="veth")
+    after = Link("", "np-c1", kind="veth", peer=Link("c1", "eth0"))
+    assert Step(before, after).line == "change veth np-c1: peer none -> eth0 in namespace c1"

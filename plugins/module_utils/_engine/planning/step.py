@@ -202,7 +202,7 @@ def _shown(key: str, value: t.Any) -> str:
         return "host" if key.endswith("netns") else "none"
     if isinstance(value, bool):
         return "on" if value else "off"
-    return str(value)
+    return f"{value.name}{place(value.netns)}" if isinstance(value, Link) else str(value)
 
 
 def _change(before: Fact, after: Fact) -> str:
