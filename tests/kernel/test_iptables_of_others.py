@@ -75,8 +75,10 @@ def test_network_is_built_where_no_default_route_leads_out(node: Node, away: str
     before = settled(node)
     result = run(node, "egress_path", {"networks": [PODS]})
     assert CREATED in result["actions"]
-    (choice,) = (choice for choice in result["backends"] if choice["purpose"] == "forward")
-    assert "no default route leads out" in choice["reason"]
+    told = {choice["backend"]: choice["reason"] for choice in result["backends"] if choice["purpose"] == "forward"}
+    assert told["iptables-nft"].startswith("the policy of FORWARD is DROP")
+    assert told[""] == "no default route of the main table leads IPv4 out of this host; name the way as uplink"
+    assert "name the way as uplink" in str(result["warnings"])
     assert node.call(build_at_once, [PODS]) == []
     node.call(build_at_once, [PODS], absent=True)
     assert difference(before, settled(node)) == ""
