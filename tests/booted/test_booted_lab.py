@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -252,6 +253,19 @@ def test_node_that_hangs_is_reported_with_its_console(lab: Lab) -> None:
     lab.start("new")
 
 
+def kill(pids: t.Iterable[int]) -> None:
+    """Kill processes, and wait until they have ended."""
+    with contextlib.ExitStack() as stack:
+        handles = []
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(pid))
+                stack.callback(os.close, handles[-1])
+                os.kill(pid, signal.SIGKILL)
+        for handle in handles:
+            select.select([handle], [], [], 10)
+
+
 @pytest.mark.parametrize("victim", ["supervisor", "every process"])
 def test_lab_ends_with_its_supervisor(before: Machine, victim: str) -> None:
     lab = Lab.create(f"kill-{UNIQUE}", {"one": "trixie"})
@@ -259,9 +273,7 @@ def test_lab_ends_with_its_supervisor(before: Machine, victim: str) -> None:
         known = namespaces(lab)
         supervisor = lab.supervisor()
         assert supervisor is not None
-        for pid in [supervisor] if victim == "supervisor" else cgroup.processes(cgroup.path(lab.places.cgroup)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill([supervisor] if victim == "supervisor" else cgroup.processes(cgroup.path(lab.places.cgroup)))
         with pytest.raises(LabError, match="destroy it"):
             lab.status()
         command = [sys.executable, "-m", "tests.lab", "boot", "destroy", lab.places.name]
