@@ -123,8 +123,8 @@ def _created(ledger: Ledger, facts: t.Mapping[Identity, Fact], step: Step) -> Le
 
 def lent_addresses(ledger: Ledger) -> list[tuple[str, str, str, str]]:
     """(namespace, link, address, network) of those that networks added to links of others."""
-    notes = [identity[1:] for identity in ledger.originals if identity[0] == "address" and len(identity) == 5]
-    return [(netns, link, cidr, network) for netns, link, cidr, network in notes]
+    notes = [identity for identity in ledger.originals if identity[0] == "address" and len(identity) == 5]
+    return [(note[1], note[2], note[3], note[4]) for note in notes]
 
 
 def _setting_changed(
