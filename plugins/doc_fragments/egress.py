@@ -8,7 +8,8 @@ from __future__ import annotations
 
 class ModuleDocFragment:
     """egress: every module; egress.manage: modules that change something; egress.config: those
-    that take many objects; egress.nft: those that write rules."""
+    that take many objects; egress.nft: those that write rules; egress.networks: those that take
+    whole networks."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -80,4 +81,123 @@ attributes:
     support: full
 notes:
   - The module needs root, or the capabilities C(CAP_NET_ADMIN) and C(CAP_SYS_ADMIN).
+"""
+
+    NETWORKS = r"""
+options:
+  networks:
+    description:
+      - The networks, as in the variable C(egress_networks) of the role P(netpath.egress.egress#role).
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Identity of everything made for the network, 1 to 32 of a-z, 0-9 and C(-).
+        type: str
+        required: true
+      bridge:
+        description: Name of its bridge, at most 15 bytes. Without it C(br-) and the name.
+        type: str
+      subnets:
+        description: Its ranges, IPv4, IPv6 or both. Required for a network that is present.
+        type: list
+        elements: str
+      gateway:
+        description:
+          - The addresses of the bridge, one for each subnet, or V(first) for the first of each.
+          - A link-local one, such as V(fe80::1), is that of all IPv6 subnets without another.
+        type: raw
+        default: first
+      mtu:
+        description:
+          - MTU of every link of the network, or V(auto) for that of the uplink, and the smallest of several.
+        type: raw
+        default: auto
+      isolated:
+        description: Whether the namespaces are kept from talking to each other over the bridge.
+        type: bool
+        default: false
+      hairpin:
+        description:
+          - Whether a namespace may reach itself by the bridge. Left out, it is on while a port is published to the
+            namespace, and is otherwise left as it is.
+        type: bool
+      vlan_filtering:
+        description: Whether the bridge keeps VLANs apart. An error where the kernel cannot. Left out, it stays so.
+        type: bool
+      vlan:
+        description: VLAN of the bridge and, unless they have their own, of the namespaces, 1 to 4094.
+        type: int
+      arp_notify:
+        description:
+          - Whether the bridge and the namespaces tell their addresses by gratuitous ARP when a link comes up. Left
+            out, it stays as it is.
+        type: bool
+      rp_filter:
+        description:
+          - Whether packets are dropped whose source is not reached by the link that they came in by (V(1)) or by none
+            (V(2)), on the bridge and in the namespaces. Left out, it is left as it is.
+        type: int
+        choices: [0, 1, 2]
+      uplink:
+        description:
+          - The interfaces that lead out, one or several, or V(auto) for wherever the routing table leads.
+        type: list
+        elements: str
+        default: [auto]
+      nat:
+        description:
+          - Source translation, as V(masquerade), V(snat) or V(none), or a mapping with the keys C(mode), C(to_source),
+            C(exclude), C(random_fully) and C(ports) as of M(netpath.egress.nat_masquerade).
+        type: raw
+        default: {}
+      publish:
+        description: Ports of the host that lead into the network, as of M(netpath.egress.nat_masquerade).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          port:
+            description: A port, or a range such as V(30000-30100), which keeps its numbers.
+            type: raw
+            required: true
+          protocol:
+            description: The protocol.
+            type: str
+            choices: [tcp, udp]
+            default: tcp
+          to:
+            description:
+              - A namespace of the network, for which the port is published in each of its families, or an address.
+              - Another port may follow, as in V(ns1:80), V(10.22.33.2:80) or V([fd00:22:33::2]:80).
+            type: str
+            required: true
+      mss_clamp:
+        description: Whether TCP connections announce no larger segments than fit the way out, in both directions.
+        type: bool
+        default: false
+      firewall:
+        description: What the rules are written for. With V(none) no rules are made.
+        type: str
+        choices: [auto, nftables, iptables, firewalld, none]
+        default: auto
+      namespaces:
+        description:
+          - Names of namespaces, or mappings with the keys C(name), C(interface), C(addresses), C(dns),
+            C(bandwidth), C(vlan) and C(trunk), or with C(prefix) and C(count) for many at once.
+        type: list
+        elements: raw
+        default: []
+      prefix:
+        description: Start of the names of O(networks[].count) namespaces, which are numbered from 1.
+        type: str
+      count:
+        description: How many namespaces to make besides those in O(networks[].namespaces).
+        type: int
+      state:
+        description: Whether the network shall be there.
+        type: str
+        choices: [present, absent]
+        default: present
 """

@@ -9,6 +9,7 @@ not, and the program nft removes a table with whatever is in it. See linux/netfi
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
@@ -17,7 +18,7 @@ import typing as t
 from ..errors import KernelError
 from ..model import Identity
 from .conntrack import NETLINK_NETFILTER
-from .netlink import Answer, Message, NetlinkSocket
+from .netlink import ATTRIBUTE, Answer, Message, NetlinkSocket, attributes
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -26,9 +27,9 @@ FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
 _SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 _GETTABLE, _DELTABLE, _GETCHAIN, _DELCHAIN, _GETGEN = 1, 2, 4, 5, 16  # NFT_MSG_*
 _NONREC = 0x100  # NLM_F_NONREC: refused with EBUSY while something is in it
-_TABLE_NAME, _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _GEN_ID = 1, 1, 3, 4, 5, 1  # NFTA_*
+_TABLE_NAME, _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE, _GEN_ID = 1, 1, 3, 4, 5, 7, 1  # NFTA_*
+_HOOK_NUMBER, _POSTROUTING = 1, 4  # NFTA_HOOK_HOOKNUM, NF_INET_POST_ROUTING
 _ACCEPT = 1
-_ATTRIBUTE = struct.Struct("=HH")
 _BODY = 20  # after nlmsghdr and nfgenmsg
 _ATTEMPTS = 5
 
@@ -46,6 +47,24 @@ def present(namespaces: Namespaces, netns: str) -> frozenset[Identity]:
         return frozenset(found)
     finally:
         opened.close()
+
+
+def translates(namespaces: Namespaces, netns: str) -> bool:
+    """Whether a chain of any table translates source addresses in a namespace."""
+    with contextlib.closing(_socket(namespaces, netns)) as opened:
+        try:
+            replies = opened.dump(_message(_GETCHAIN, socket.AF_UNSPEC, b""))
+        except KernelError:
+            # A kernel without nftables has no such chains.
+            return False
+    return any(map(_is_source_nat, replies))
+
+
+def _is_source_nat(reply: bytes) -> bool:
+    found = attributes(reply, _BODY, len(reply))
+    if _CHAIN_HOOK not in found or _text(reply[slice(*found[_CHAIN_TYPE])]) != "nat":
+        return False
+    return int.from_bytes(_attributes(reply, found[_CHAIN_HOOK])[_HOOK_NUMBER], "big") == _POSTROUTING
 
 
 def remove(namespaces: Namespaces, netns: str, identities: t.Collection[Identity]) -> None:
@@ -110,18 +129,12 @@ def _message(kind: int, number: int, body: bytes, flags: int = 0) -> Message:
 
 def _encoded(kind: int, text: str) -> bytes:
     data = text.encode() + b"\0"
-    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(data), kind) + data + b"\0" * (-len(data) % 4)
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(data), kind) + data + b"\0" * (-len(data) % 4)
 
 
-def _attributes(reply: bytes) -> dict[int, bytes]:
-    found, offset = {}, _BODY
-    while offset + _ATTRIBUTE.size <= len(reply):
-        length, kind = _ATTRIBUTE.unpack_from(reply, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        found[kind & 0x3FFF] = reply[offset + _ATTRIBUTE.size : offset + length]
-        offset += (length + 3) & ~3
-    return found
+def _attributes(reply: bytes, span: tuple[int, int] | None = None) -> dict[int, bytes]:
+    found = attributes(reply, *(span or (_BODY, len(reply))))
+    return {kind: reply[slice(*place)] for kind, place in found.items()}
 
 
 def _text(data: bytes) -> str:

@@ -18,7 +18,7 @@ import typing as t
 from ..errors import KernelError, UnsupportedError
 from ..model import Flows, Rules
 from ..spec.values import family
-from .netlink import Message, NetlinkSocket, kernel_error
+from .netlink import ATTRIBUTE, Message, NetlinkSocket, attributes, kernel_error
 from .stale_flows import Ends, Judge, Networks, judge
 
 if t.TYPE_CHECKING:
@@ -30,14 +30,11 @@ CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ID, CTA_ZONE = 1, 2, 12, 18
 CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_IP_V4_SRC, CTA_IP_V6_SRC = 1, 3  # each followed by that of the destination
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
-NLA_TYPE_MASK, NLA_F_NESTED = 0x3FFF, 0x8000
+NLA_F_NESTED = 0x8000
 _ASKED = "look for tracked connections to delete"
 _MISSING = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 _COUNT = "/proc/sys/net/netfilter/nf_conntrack_count"
-_ATTRIBUTE = struct.Struct("=HH")
 _BODY = 20  # after nlmsghdr and nfgenmsg
-
-Spans = dict[int, tuple[int, int]]
 
 
 def flush_changed(
@@ -140,21 +137,6 @@ def _is_chosen(data: bytes, is_it: Judge) -> bool:
         return False
 
 
-def attributes(data: bytes, start: int, end: int, until: int = -1) -> Spans:
-    """Start and end of each attribute's value, by type; up to a type after which nothing is of interest."""
-    found = {}
-    while start + 4 <= end:
-        length, kind = _ATTRIBUTE.unpack_from(data, start)
-        if length < 4:
-            break
-        kind &= NLA_TYPE_MASK
-        found[kind] = (start + 4, start + length)
-        if kind == until:
-            break
-        start += (length + 3) & ~3
-    return found
-
-
 def _ends(data: bytes, start: int, end: int) -> Ends:
     layout = _LAYOUTS.get(end - start)
     if layout:
@@ -179,7 +161,7 @@ class _Layout:
 
     def __init__(self, size: int, first: int) -> None:
         self.fields = struct.Struct(f"=8s{size}s4s{size}s8sB3x8s4s2s2x")
-        inner = _ATTRIBUTE.pack
+        inner = ATTRIBUTE.pack
         addresses = inner(4 + 2 * (4 + size), CTA_TUPLE_IP | NLA_F_NESTED) + inner(4 + size, first)
         protocol = inner(28, CTA_TUPLE_PROTO | NLA_F_NESTED) + inner(5, CTA_PROTO_NUM)
         self.headers = (addresses, inner(4 + size, first + 1), protocol, inner(6, CTA_PROTO_DST_PORT))
@@ -190,10 +172,10 @@ _LAYOUTS = {layout.fields.size: layout for layout in (_Layout(4, CTA_IP_V4_SRC),
 
 def _key(data: bytes) -> bytes:
     """What names an entry, as the kernel sent it. Without its tuple a request would delete all entries."""
-    spans = attributes(data, _BODY, len(data))
+    found = attributes(data, _BODY, len(data))
     parts = []
     for kind in (CTA_TUPLE_ORIG, CTA_ZONE, CTA_ID):
-        if kind in spans or kind == CTA_TUPLE_ORIG:
-            start, end = spans[kind]
+        if kind in found or kind == CTA_TUPLE_ORIG:
+            start, end = found[kind]
             parts.append(data[start - 4 : end] + b"\0" * (-(end - start) % 4))
     return b"".join(parts)

@@ -35,7 +35,10 @@ _PORT_OPTIONS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MOD
 
 @dataclass(frozen=True)
 class LinkReply:
-    """One link as the kernel reports it. peer_index and peer_nsid are set for veth; nsid None means this namespace."""
+    """One link as the kernel reports it. peer_index and peer_nsid are set for veth; nsid None means this namespace.
+
+    port_state: of a port of a bridge, BR_STATE_* of linux/if_bridge.h.
+    """
 
     index: int
     name: str
@@ -49,6 +52,7 @@ class LinkReply:
     peer_index: int | None
     peer_nsid: int | None
     qdisc: str
+    port_state: int | None = None
 
     @property
     def up(self) -> bool:
@@ -149,7 +153,14 @@ def parse_link(data: bytes) -> LinkReply:
         peer_index=peer_index,
         peer_nsid=message.get_attr("IFLA_LINK_NETNSID") if kind == "veth" else None,
         qdisc=message.get_attr("IFLA_QDISC") or "",
+        port_state=_port(info).get_attr("IFLA_BRPORT_STATE") if _port(info) else None,
     )
+
+
+def _port(info: t.Any) -> t.Any:
+    """What a link is as the port of a bridge, if it is one."""
+    is_port = info and info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge"
+    return info.get_attr("IFLA_INFO_SLAVE_DATA") if is_port else None
 
 
 def _options(info: t.Any, kind: str) -> dict[str, t.Any]:
@@ -159,7 +170,7 @@ def _options(info: t.Any, kind: str) -> dict[str, t.Any]:
         value = data.get_attr(name)
         if value is not None:
             found[key] = value // factor if factor > 1 else bool(value)
-    port: t.Any = info.get_attr("IFLA_INFO_SLAVE_DATA") if info.get_attr("IFLA_INFO_SLAVE_KIND") == "bridge" else None
+    port = _port(info)
     for key, name in _PORT_OPTIONS.items() if port else ():
         value = port.get_attr(name)
         if value is not None:

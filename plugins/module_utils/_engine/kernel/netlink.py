@@ -26,9 +26,14 @@ NLM_F_DUMP_INTR, NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x10, 0x100, 0x200
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 NLMSGERR_ATTR_MSG = 1
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END, NFNL_BATCH_GENID = 0x10, 0x11, 1
+NLA_TYPE_MASK = 0x3FFF
+ATTRIBUTE = struct.Struct("=HH")
 # Answers wait in the socket's buffer until the whole send was worked off, and that buffer is finite.
 BATCH = 40
 _HEADER = struct.Struct("=IHHII")
+
+
+Spans = dict[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,21 @@ class Answer:
     errno: int
     text: str
     replies: tuple[bytes, ...] = ()
+
+
+def attributes(data: bytes, start: int, end: int, until: int = -1) -> Spans:
+    """Start and end of each netlink attribute's value, by type; up to a type after which nothing is of interest."""
+    found = {}
+    while start + 4 <= end:
+        length, kind = ATTRIBUTE.unpack_from(data, start)
+        if length < 4:
+            break
+        kind &= NLA_TYPE_MASK
+        found[kind] = (start + 4, start + length)
+        if kind == until:
+            break
+        start += (length + 3) & ~3
+    return found
 
 
 class NetlinkSocket:

@@ -78,3 +78,16 @@ def _read(key: str) -> str | None:
             return "\t".join(file.read().split())
     except OSError:
         return None
+
+
+def counters(namespaces: Namespaces, netns: str) -> dict[str, int]:
+    """What a namespace has counted (proc_net(5): netstat and snmp), by name."""
+    found: dict[str, int] = {}
+    with namespaces.entered(netns):
+        for file in ("netstat", "snmp"):
+            # Of this thread: that of the process is another one's.
+            with open(f"/proc/thread-self/net/{file}", encoding="ascii") as opened:
+                lines = opened.read().splitlines()
+            for names, values in zip(lines[::2], lines[1::2]):
+                found.update(zip(names.split()[1:], map(int, values.split()[1:])))
+    return found

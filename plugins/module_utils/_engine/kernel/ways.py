@@ -6,24 +6,15 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
-import struct
-import sys
 import typing as t
 
 from . import addresses
-from .conntrack import attributes
 from .links import Links
-from .netlink import Message
-from .routes import RTM_GETROUTE
+from .route_lookup import lookup
 from .stale_flows import Host, Way
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
-
-RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF = 1, 2, 3, 4
-_ROUTE = struct.Struct("=BBBBBBBBI")
-_BODY = 16 + _ROUTE.size
 
 
 def host_of(namespaces: Namespaces, netns: str) -> Host:
@@ -60,14 +51,4 @@ def host_of(namespaces: Namespaces, netns: str) -> Host:
 
 def _looked_up(namespaces: Namespaces, netns: str, destination: bytes, source: bytes = b"", comes_by: int = 0) -> int:
     """The index of the interface, 0 for no way."""
-    family = socket.AF_INET if len(destination) == 4 else socket.AF_INET6
-    bits = len(destination) * 8
-    header = _ROUTE.pack(family, bits, bits if source else 0, 0, 0, 0, 0, 0, 0)
-    parts = [(RTA_DST, destination), (RTA_SRC, source), (RTA_IIF, struct.pack("=I", comes_by) if comes_by else b"")]
-    body = b"".join(struct.pack("=HH", 4 + len(data), kind) + data for kind, data in parts if data)
-    (answer,) = namespaces.socket(netns).request([Message(RTM_GETROUTE, 0, header + body)])
-    if answer.errno or not answer.replies:
-        return 0
-    reply = answer.replies[0]
-    spans = attributes(reply, _BODY, len(reply))
-    return int.from_bytes(reply[slice(*spans[RTA_OIF])], sys.byteorder) if RTA_OIF in spans else 0
+    return lookup(namespaces.socket(netns), destination, source, comes_by).device

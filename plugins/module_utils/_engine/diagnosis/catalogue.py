@@ -1,0 +1,129 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every way in which a path is known to break: its code, the hop where it shows, and who may put it right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# In the order in which a packet passes them.
+HOPS = (
+    "namespace",
+    "loopback",
+    "link",
+    "address",
+    "route",
+    "neighbour",
+    "bridge_port",
+    "bridge",
+    "mtu",
+    "host_forwarding",
+    "forward_policy",
+    "host_route",
+    "nat",
+    "conntrack",
+    "uplink",
+    "upstream",
+    "return_path",
+    "dns",
+)
+# Who repairs: auto (objects of ours), declared (host settings that are asked for), confirm (asked for by name),
+# advise (told, never done).
+TIERS = ("auto", "declared", "confirm", "advise")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One way to break. summary has no subject: that is the namespace. degraded: packets may pass all the same."""
+
+    hop: str
+    tier: str
+    summary: str
+    fix: str
+    degraded: bool = False
+
+
+_BUILD = "run the role egress"
+
+CODES: dict[str, Entry] = {
+    "NAMESPACE_MISSING": Entry("namespace", "auto", "there is no such namespace", _BUILD),
+    "STALE_HANDLE": Entry("namespace", "confirm", "its handle is no namespace", "remove the handle, and " + _BUILD),
+    "LEAKED_NAMESPACE": Entry(
+        "namespace", "confirm", "its name is gone, and processes still hold it", "end the processes, and " + _BUILD
+    ),
+    "LOOPBACK_DOWN": Entry("loopback", "auto", "its loopback is down", "ip -n {namespace} link set lo up", True),
+    "LINK_MISSING": Entry("link", "auto", "it has no link to the bridge", _BUILD),
+    "LINK_NOT_MOVED": Entry("link", "auto", "both ends of its pair are on the host", _BUILD),
+    "DANGLING_VETH": Entry(
+        "link",
+        "confirm",
+        "the other end of its pair is in a namespace without a name",
+        "delete the pair, and " + _BUILD,
+    ),
+    "WRONG_INTERFACE_NAME": Entry("link", "auto", "its interface has another name", _BUILD),
+    "LINK_DOWN": Entry("link", "auto", "its interface is down", _BUILD + ", which also puts back the routes"),
+    "NO_ADDRESS": Entry("address", "auto", "its interface has no address", _BUILD),
+    "WRONG_SUBNET": Entry("address", "auto", "its address or gateway is of another subnet", _BUILD),
+    "V6_ADDRESS_UNUSABLE": Entry("address", "auto", "it has no usable IPv6 address", _BUILD),
+    "NO_DEFAULT_ROUTE": Entry("route", "auto", "it has no default route", _BUILD),
+    "NEIGHBOUR_FILTERED": Entry(
+        "neighbour", "advise", "nobody answers for the gateway's address", "let ARP and neighbour discovery pass"
+    ),
+    "HOST_LINK_DOWN": Entry("bridge_port", "auto", "the host's end of its pair is down", _BUILD),
+    "PORT_NOT_ON_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on no bridge", _BUILD),
+    "PORT_ON_WRONG_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on another bridge", _BUILD),
+    "PORT_NOT_FORWARDING": Entry(
+        "bridge_port", "auto", "its port does not forward", "wait for spanning tree, or switch it off"
+    ),
+    "GATEWAY_ON_PORT": Entry("bridge_port", "auto", "the gateway's address is on a port of the bridge", _BUILD),
+    "BRIDGE_MISSING": Entry("bridge", "auto", "its bridge is not there", _BUILD),
+    "BRIDGE_DOWN": Entry("bridge", "auto", "its bridge is down", _BUILD),
+    "BRIDGE_NO_GATEWAY": Entry("bridge", "auto", "the bridge lacks the gateway's address", _BUILD),
+    "DUPLICATE_SUBNET_ROUTE": Entry(
+        "bridge", "auto", "another link of the host has the same subnet", "keep the subnet on the bridge alone"
+    ),
+    "MTU_MISMATCH": Entry("mtu", "auto", "a link further along takes smaller packets", _BUILD, True),
+    "FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv4", _BUILD),
+    "V6_FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv6", _BUILD),
+    "NOT_PERSISTENT": Entry("host_forwarding", "declared", "forwarding is on until the next boot alone", _BUILD, True),
+    "FORWARD_DROPPED": Entry("forward_policy", "declared", "the host's firewall drops what is forwarded", _BUILD),
+    "BRIDGE_NF_DROPS": Entry(
+        "forward_policy",
+        "confirm",
+        "the host's firewall drops what stays on the bridge",
+        "let the network through to itself in that firewall",
+        True,
+    ),
+    "NO_HOST_ROUTE": Entry("host_route", "advise", "the host has no route to the target", "restore the host's route"),
+    "POLICY_ROUTE_CONFLICT": Entry(
+        "host_route", "advise", "a policy rule of the host leads its packets elsewhere", "remove the rule"
+    ),
+    "NAT_MISSING": Entry("nat", "auto", "its packets leave the host untranslated", _BUILD),
+    "NAT_WRONG_NAMESPACE": Entry(
+        "nat", "auto", "packets are translated inside the namespace", "remove that rule; the host translates"
+    ),
+    "NAT_WRONG_SOURCE": Entry("nat", "auto", "the rule that translates is for other sources", _BUILD),
+    "NAT_WRONG_INTERFACE": Entry("nat", "auto", "the rule that translates is for another uplink", _BUILD),
+    "SNAT_STALE_ADDRESS": Entry(
+        "nat",
+        "auto",
+        "its packets get a source address that the host does not have",
+        "masquerade, or correct to_source",
+    ),
+    "CONNTRACK_FULL": Entry(
+        "conntrack", "declared", "the host's table of connections is full", "raise max by the module conntrack"
+    ),
+    "UPLINK_DOWN": Entry("uplink", "advise", "the host's uplink is down", "restore the uplink"),
+    "UPSTREAM_UNREACHABLE": Entry(
+        "upstream", "advise", "it left the host as it should, and nothing answers", "not this host's: look upstream"
+    ),
+    "NO_RETURN_ROUTE": Entry(
+        "upstream", "advise", "it leaves untranslated by design, and nothing comes back", "add a route upstream, or NAT"
+    ),
+    "RP_FILTER_DROP": Entry(
+        "return_path", "confirm", "replies come by another link, and rp_filter drops them", "rp_filter 2 on that link"
+    ),
+    "DNS_UNREACHABLE": Entry("dns", "declared", "its resolver does not answer", "give it a resolver that does", True),
+    "UNEXPLAINED_DROP": Entry("upstream", "advise", "it stops, and nothing says why", "look at the hop after the last"),
+}

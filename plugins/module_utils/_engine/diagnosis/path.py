@@ -1,0 +1,86 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way of one namespace's packets in one family, as it is meant to be."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+from dataclasses import dataclass
+
+from ..spec import values
+from ..spec.allocation import allocate, gateway_for
+from ..spec.expansion import HostView
+from ..spec.network import Network, parse_networks
+
+
+@dataclass(frozen=True)
+class Path:
+    """From a namespace to the internet. What is "" or empty nobody asked for.
+
+    family: 4 or 6. cidr: the address on the interface. uplinks: none for those that the routing table chooses.
+    nat: masquerade, snat or none. sources: the network's ranges of the family.
+    """
+
+    namespace: str
+    network: str
+    family: int
+    interface: str
+    host_end: str
+    bridge: str
+    cidr: str
+    gateway: str
+    uplinks: tuple[str, ...] = ()
+    nat: str = ""
+    sources: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    firewall: str = "auto"
+
+    @property
+    def address(self) -> str:
+        return self.cidr.split("/")[0]
+
+    @property
+    def subnet(self) -> str:
+        return str(ipaddress.ip_interface(self.cidr).network)
+
+    @property
+    def label(self) -> str:
+        return f"IPv{self.family}"
+
+    def translates(self, target: str) -> bool:
+        """Whether the host is meant to change the source address of what goes to a target."""
+        excluded = (*self.exclude, *self.sources)
+        address = ipaddress.ip_address(target)
+        inside = any(address in values.network(item) for item in excluded if values.family(item) == address.version)
+        return self.nat in ("masquerade", "snat") and not inside
+
+
+def of_networks(data: t.Any, host: HostView, key: str = "networks") -> list[Path]:
+    """Of each namespace of each network that is to be present, in both families. Errors: SpecError."""
+    return [
+        found for network in parse_networks(data, key) if not network.absent for found in _of_network(network, host)
+    ]
+
+
+def _of_network(network: Network, host: HostView) -> t.Iterator[Path]:
+    chosen = allocate(network, host.assigned)
+    for namespace in network.namespaces:
+        for cidr in chosen[namespace.name]:
+            family = values.family(cidr)
+            yield Path(
+                namespace=namespace.name,
+                network=network.name,
+                family=family,
+                interface=namespace.interface,
+                host_end=namespace.host_end,
+                bridge=network.bridge,
+                cidr=cidr,
+                gateway=gateway_for(network, cidr),
+                uplinks=network.uplinks,
+                nat="none" if network.firewall == "none" else network.nat["mode"],
+                sources=tuple(subnet for subnet in network.subnets if values.family(subnet) == family),
+                exclude=tuple(network.nat.get("exclude") or ()),
+                firewall=network.firewall,
+            )

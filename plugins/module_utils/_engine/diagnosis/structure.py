@@ -1,0 +1,197 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is there along a path: links, addresses, settings and route lookups, read once for each namespace."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import os
+import typing as t
+from dataclasses import dataclass, field
+
+from ..kernel import addresses, base_chains, links, packet_filter, processes, route_lookup, rulesets, sysctls
+from ..kernel.addresses import AddressReply
+from ..kernel.link_messages import LinkReply, get_links, parse_link
+from ..kernel.namespaces import Namespaces, is_namespace, path_of
+from ..kernel.probes import Target
+from ..kernel.route_lookup import Lookup
+from ..model import HOST, NAT_BACKENDS, ForwardRules, Rules
+from ..planning.state import FORWARD4, FORWARD6
+from .path import Path
+
+FORWARD = {4: FORWARD4, 6: FORWARD6}
+_TABLE_IN_USE = {"count": "net/netfilter/nf_conntrack_count", "max": "net/netfilter/nf_conntrack_max"}
+BRIDGE_CALLS = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-nf-call-ip6tables"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One namespace. Links by name, addresses by the index of their link."""
+
+    links: t.Mapping[str, LinkReply] = field(default_factory=dict)
+    addresses: t.Mapping[int, t.Sequence[AddressReply]] = field(default_factory=dict)
+
+    def by_index(self, index: int) -> LinkReply | None:
+        return next((link for link in self.links.values() if link.index == index), None)
+
+    def name(self, index: int) -> str:
+        link = self.by_index(index)
+        return link.name if link else ""
+
+    def of_family(self, link: LinkReply | None, family: int) -> list[AddressReply]:
+        """Addresses of a link, without link-local ones."""
+        found = self.addresses.get(link.index, ()) if link else ()
+        return [item for item in found if (":" in item.cidr) == (family == 6) and not item.link_local]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that is known of one path, before anything is sent.
+
+    holders: processes, as (PID, command), in a namespace without a name at which the pair ends.
+    out: the lookup in the namespace; through: on the host for a packet of it; plainly: for one of the host's own;
+    back: for a reply to its address. interfaces: the namespace's link to the host, whatever it is called.
+    """
+
+    path: Path
+    target: Target
+    host: Place
+    inside: Place | None
+    stale: bool = False
+    holders: tuple[tuple[int, str], ...] = ()
+    interface: LinkReply | None = None
+    out: Lookup | None = None
+    through: Lookup | None = None
+    plainly: Lookup | None = None
+    back: Lookup | None = None
+    settings: t.Mapping[str, str] = field(default_factory=dict)
+    own_settings: t.Mapping[str, str] = field(default_factory=dict)
+    nat: t.Mapping[str, Rules | None] = field(default_factory=dict)
+    nat_inside: bool = False
+    filters: t.Sequence[tuple[str, str]] = ()
+    accepted: t.Mapping[str, Rules | None] = field(default_factory=dict)
+
+    @property
+    def host_end(self) -> LinkReply | None:
+        """The end on the host: of the namespace's link, or by its name."""
+        if self.interface is not None and self.interface.peer_index and self.interface.kind == "veth":
+            return self.host.by_index(self.interface.peer_index)
+        return self.host.links.get(self.path.host_end)
+
+    @property
+    def bridge(self) -> LinkReply | None:
+        return self.host.links.get(self.path.bridge)
+
+    @property
+    def uplink(self) -> LinkReply | None:
+        return self.host.by_index(self.plainly.device) if self.plainly and self.plainly.leads else None
+
+
+class Reader:
+    """Reads for one run; what several paths share is read once."""
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self.namespaces = namespaces
+        self._places: dict[str, Place] = {}
+
+    def place(self, netns: str) -> Place:
+        if netns not in self._places:
+            opened = self.namespaces.socket(netns)
+            found = map(parse_link, opened.dump(get_links()))
+            listed: dict[int, list[AddressReply]] = {}
+            for item in addresses.read(opened):
+                listed.setdefault(item.index, []).append(item)
+            self._places[netns] = Place({link.name: link for link in found}, listed)
+        return self._places[netns]
+
+    def see(self, path: Path, target: Target) -> Seen:
+        host = self.place(HOST)
+        handle = path_of(path.namespace)
+        if not is_namespace(handle):
+            holders = self._holders(host.links.get(path.host_end))
+            return Seen(path, target, host, None, stale=os.path.lexists(handle), holders=holders)
+        inside = self.place(path.namespace)
+        interface = _interface(path, inside, host)
+        bridge = host.links.get(path.bridge)
+        own, home = self.namespaces.socket(path.namespace), self.namespaces.socket(HOST)
+        there, own_address = (ipaddress.ip_address(text).packed for text in (target.address, path.address))
+        plainly = route_lookup.lookup(home, there)
+        through = route_lookup.lookup(home, there, own_address, bridge.index) if bridge else None
+        return Seen(
+            path,
+            target,
+            host,
+            inside,
+            holders=() if interface else self._holders(host.links.get(path.host_end)),
+            interface=interface,
+            out=route_lookup.lookup(own, there),
+            through=through,
+            plainly=plainly,
+            back=route_lookup.lookup(home, own_address),
+            settings=self._settings(path, bridge, plainly, host),
+            own_settings=sysctls.read(self.namespaces, path.namespace, _own_keys(path)),
+            nat={backend: found.get(("nat", path.network)) for backend, found in self._nat.items() if found},
+            nat_inside=self._translates_inside(path.namespace),
+            filters=self._filters(path),
+            accepted=self._accepted(path.network),
+        )
+
+    def _holders(self, host_end: LinkReply | None) -> tuple[tuple[int, str], ...]:
+        """Who holds the namespace without a name in which the other end of a pair is."""
+        if host_end is None or host_end.peer_nsid is None:
+            return ()
+        found = links.Links(self.namespaces).fact(HOST, host_end).peer
+        if found is None or "/" not in found.netns:
+            return ()
+        pid = int(found.netns.split("/")[2])
+        return tuple(
+            inhabitants
+            for listed in processes.namespaces_of_processes().values()
+            if pid in dict(listed)
+            for inhabitants in listed
+        )
+
+    def _settings(self, path: Path, bridge: LinkReply | None, plainly: Lookup, host: Place) -> dict[str, str]:
+        names = [link for link in (bridge and bridge.name, host.name(plainly.device)) if link]
+        keys = [FORWARD[path.family], *_TABLE_IN_USE.values(), BRIDGE_CALLS[path.family]]
+        keys += [f"net/ipv{path.family}/conf/{name}/forwarding" for name in names]
+        keys += [f"net/ipv4/conf/{name}/rp_filter" for name in ("all", *names)]
+        return sysctls.read(self.namespaces, HOST, keys)
+
+    @functools.cached_property
+    def _nat(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
+        return {backend: rulesets.read(self.namespaces, HOST, backend, ("nat",)) for backend in NAT_BACKENDS}
+
+    def _translates_inside(self, netns: str) -> bool:
+        return base_chains.translates(self.namespaces, netns)
+
+    def _filters(self, path: Path) -> list[tuple[str, str]]:
+        """(backend, why) of each filter that must let the path through."""
+        if path.firewall == "none":
+            return []
+        asked = path.firewall if path.firewall in ("iptables", "firewalld") else "auto"
+        found = packet_filter.forward_backends(self.namespaces, HOST, asked, path.bridge, {path.family})
+        return [(backend, reason) for backend, reason, versions in found if path.family in versions]
+
+    def _accepted(self, network: str) -> dict[str, Rules | None]:
+        found: dict[str, Rules | None] = {}
+        for backend in ("iptables-nft", "iptables-legacy", "firewalld", "ufw"):
+            rules = rulesets.read(self.namespaces, HOST, backend, ("forward",)).get(("forward", network))
+            if isinstance(rules, ForwardRules):
+                found[backend] = rules
+        return found
+
+
+def _interface(path: Path, inside: Place, host: Place) -> LinkReply | None:
+    """The wanted link, or else the one that the host's end leads to."""
+    if path.interface in inside.links:
+        return inside.links[path.interface]
+    end = host.links.get(path.host_end)
+    candidates = [link for link in inside.links.values() if end and link.peer_index == end.index]
+    return candidates[0] if candidates else None
+
+
+def _own_keys(path: Path) -> list[str]:
+    return [f"net/ipv6/conf/{name}/disable_ipv6" for name in ("all", path.interface)] if path.family == 6 else []

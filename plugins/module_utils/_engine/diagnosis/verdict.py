@@ -1,0 +1,109 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a path, and what that makes of it: findings, hop by hop, and the verdict."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from .catalogue import CODES, HOPS
+from .path import Path
+
+Data = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong. hop "" is the catalogue's; direction: out or return."""
+
+    code: str
+    evidence: tuple[str, ...]
+    hop: str = ""
+    direction: str = "out"
+    fix: str = ""
+
+    @property
+    def place(self) -> str:
+        return self.hop or CODES[self.code].hop
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a probe showed. answered: None without a probe. last: the last hop that saw it; note: in words."""
+
+    answered: bool | None = None
+    last: str = ""
+    direction: str = "out"
+    notes: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def verdict(path: Path, findings: t.Sequence[Finding], probed: Probed = Probed()) -> Data:
+    """As documented for the module egress_check. The first broken hop in packet order is the verdict."""
+    ordered = sorted(findings, key=lambda finding: (CODES[finding.code].degraded, HOPS.index(finding.place)))
+    first = ordered[0] if ordered else None
+    status = _status(first, probed)
+    entry = CODES[first.code] if first else None
+    subject = f"{path.namespace} ({path.label})"
+    return {
+        "namespace": path.namespace,
+        "network": path.network,
+        "family": f"ipv{path.family}",
+        "status": status,
+        "code": first.code if first else None,
+        "hop": first.place if first else None,
+        "direction": first.direction if first else None,
+        "summary": f"{subject}: {entry.summary}" if entry else f"{subject}: {_WORDS[status]}",
+        "evidence": list(first.evidence) if first else [],
+        "fix": _fix(path, first) if first else None,
+        "tier": entry.tier if entry else None,
+        "findings": [_listed(path, finding) for finding in ordered],
+        "hops": _hops(ordered, probed, status),
+    }
+
+
+_WORDS = {
+    "ok": "packets reach the target and come back",
+    "unknown": "nothing is wrong with what can be seen, and nothing was sent",
+}
+
+
+def _status(first: Finding | None, probed: Probed) -> str:
+    if first is None:
+        return "ok" if probed.answered else "unknown"
+    return "degraded" if CODES[first.code].degraded or probed.answered else "broken"
+
+
+def _fix(path: Path, finding: Finding) -> str:
+    return finding.fix or CODES[finding.code].fix.format(namespace=path.namespace)
+
+
+def _listed(path: Path, finding: Finding) -> Data:
+    return {
+        "code": finding.code,
+        "hop": finding.place,
+        "direction": finding.direction,
+        "evidence": list(finding.evidence),
+        "fix": _fix(path, finding),
+        "tier": CODES[finding.code].tier,
+    }
+
+
+def _hops(findings: t.Sequence[Finding], probed: Probed, status: str) -> list[Data]:
+    """Each hop, with what is known of it. Behind the first broken one a packet does not come, unless one was seen."""
+    found: dict[str, list[str]] = {}
+    for finding in findings:
+        found.setdefault(finding.place, []).extend(finding.evidence)
+    broken = [HOPS.index(f.place) for f in findings if not CODES[f.code].degraded] if status == "broken" else []
+    end = min(broken, default=len(HOPS))
+    listed = []
+    for number, hop in enumerate(HOPS):
+        if hop in found:
+            state = "broken"
+        elif number > end:
+            state = "not_reached"
+        else:
+            state = "ok" if probed.answered or number < end < len(HOPS) else "unknown"
+        listed.append({"hop": hop, "status": state, "evidence": [*found.get(hop, []), *probed.notes.get(hop, ())]})
+    return listed

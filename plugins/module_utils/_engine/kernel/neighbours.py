@@ -1,0 +1,49 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Neighbours of a namespace (ARP and neighbour discovery; rtnetlink(7), linux/neighbour.h)."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import struct
+
+from .namespaces import Namespaces
+from .netlink import Message, NetlinkSocket, attributes
+
+RTM_GETNEIGH = 30
+_NDM = struct.Struct("=BxxxiHBB")
+_NDA_DST = 1
+_HEADER = 16
+_STATES = {
+    0x01: "INCOMPLETE",
+    0x02: "REACHABLE",
+    0x04: "STALE",
+    0x08: "DELAY",
+    0x10: "PROBE",
+    0x20: "FAILED",
+    0x40: "NOARP",
+    0x80: "PERMANENT",
+}
+
+
+def state(namespaces: Namespaces, netns: str, address: str) -> str:
+    """How far the kernel is with an address: INCOMPLETE, REACHABLE and so on, or NONE.
+
+    On a socket of its own: threads that wait for answers on one socket would take each other's.
+    """
+    with namespaces.entered(netns), contextlib.closing(NetlinkSocket()) as opened:
+        return _state(opened, address)
+
+
+def _state(opened: NetlinkSocket, address: str) -> str:
+    packed = ipaddress.ip_address(address).packed
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for data in opened.dump(Message(RTM_GETNEIGH, 0, _NDM.pack(family, 0, 0, 0, 0))):
+        found = attributes(data, _HEADER + _NDM.size, len(data))
+        if _NDA_DST in found and data[slice(*found[_NDA_DST])] == packed:
+            number = _NDM.unpack_from(data, _HEADER)[2]
+            return _STATES.get(number, str(number))
+    return "NONE"

@@ -1,0 +1,228 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One marked packet from a namespace to a target, and where it was seen on its way there and back."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import select
+import socket
+import struct
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ..model import HOST
+from .namespaces import Namespaces
+from .taps import Packet, Tap
+
+_ECHO = {4: 8, 6: 128}
+_REPLY = {4: 0, 6: 129}
+_ERRORS = {4: (3, 5, 11, 12), 6: (1, 2, 3, 4)}
+_ICMP = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
+_HEADER = {4: 20, 6: 40}
+_MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
+_PMTUDISC_DO = 2
+_TOKEN = 16
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where packets go. protocol: icmp, tcp or udp; port 0 with icmp."""
+
+    address: str
+    protocol: str = "icmp"
+    port: int = 0
+
+    @property
+    def family(self) -> int:
+        return 6 if ":" in self.address else 4
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.family == 6 and self.port else self.address
+        return f"{self.protocol} {host}" + (f":{self.port}" if self.port else "")
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The packet on one link. place: "inside" or "host"; back: an answer. source: where it says that it comes from."""
+
+    place: str
+    link: str
+    outgoing: bool
+    back: bool
+    source: str
+    error: str = ""
+
+
+@dataclass
+class Trace:
+    """answered: an answer reached the socket. error: what the kernel said to the one who sent it."""
+
+    answered: bool = False
+    error: str = ""
+    sights: list[Sight] = field(default_factory=list)
+
+    def first(self, place: str, link: str = "", back: bool = False, outgoing: bool | None = None) -> Sight | None:
+        for sight in self.sights:
+            same = sight.place == place and sight.back == back and not sight.error
+            if same and link in ("", sight.link) and outgoing in (None, sight.outgoing):
+                return sight
+        return None
+
+
+def send(namespaces: Namespaces, netns: str, target: Target, source: str = "", patience: float = 1.0) -> Trace:
+    """Send it and watch it, until the answer is there or patience, in seconds, ends."""
+    trace = Trace()
+    taps: dict[str, Tap] = {}
+    try:
+        with namespaces.entered(HOST):
+            taps["host"] = Tap(target.address)
+        with namespaces.entered(netns):
+            if netns != HOST:
+                taps["inside"] = Tap(target.address)
+            with contextlib.closing(_opened(target, source)) as sender:
+                _exchange(sender, target, taps, trace, patience)
+    except OSError as error:
+        trace.error = os.strerror(error.errno or 0)
+    finally:
+        for tap in taps.values():
+            tap.close()
+    return trace
+
+
+def _opened(target: Target, source: str) -> socket.socket:
+    family = socket.AF_INET6 if target.family == 6 else socket.AF_INET
+    kinds = {"icmp": socket.SOCK_RAW, "udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
+    protocol = _ICMP[target.family] if target.protocol == "icmp" else 0
+    opened = socket.socket(family, kinds[target.protocol] | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
+    if source:
+        opened.bind((source, 0))
+    return opened
+
+
+def _exchange(sender: socket.socket, target: Target, taps: dict[str, Tap], trace: Trace, patience: float) -> None:
+    token = os.urandom(_TOKEN)
+    give_up = time.monotonic() + patience
+    flow = _Flow(target, token)
+    with contextlib.suppress(BlockingIOError):
+        sender.connect((target.address, target.port))
+    if target.protocol == "tcp":
+        flow.port = sender.getsockname()[1]
+    else:
+        sender.send(_message(target, token))
+    watched = [sender, *(tap.socket for tap in taps.values())]
+    while not trace.answered and time.monotonic() < give_up:
+        wanted = [sender] if target.protocol == "tcp" else []
+        readable, writable, _ = select.select(watched, wanted, [], max(0.0, give_up - time.monotonic()))
+        _look(taps, flow, trace)
+        if (sender in readable or sender in writable) and _is_over(sender, target, token, trace):
+            break
+    _look(taps, flow, trace)
+
+
+def _is_over(sender: socket.socket, target: Target, token: bytes, trace: Trace) -> bool:
+    """Whether the sender's socket has an answer, or an error that ends it."""
+    if target.protocol == "tcp":
+        code = sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        # A refusal is an answer: the packet was there and back.
+        trace.answered = code in (0, errno.ECONNREFUSED)
+        trace.error = "" if trace.answered else os.strerror(code)
+        return True
+    try:
+        data = sender.recv(2048)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        trace.answered = error.errno == errno.ECONNREFUSED
+        trace.error = "" if trace.answered else os.strerror(error.errno or 0)
+        return True
+    if target.protocol == "icmp":
+        message = data if target.family == 6 else data[(data[0] & 0x0F) * 4 :]
+        trace.answered = message[0] == _REPLY[target.family] and token in message
+    else:
+        trace.answered = True
+    return trace.answered
+
+
+def _message(target: Target, token: bytes) -> bytes:
+    if target.protocol == "udp":
+        return token
+    identifier = int.from_bytes(token[:2], "big")
+    body = struct.pack("!HH", identifier, 1) + token
+    if target.family == 6:
+        return struct.pack("!BBH", _ECHO[6], 0, 0) + body
+    return struct.pack("!BBH", _ECHO[4], 0, _checksum(struct.pack("!BBH", _ECHO[4], 0, 0) + body)) + body
+
+
+def _checksum(data: bytes) -> int:
+    total = sum(int.from_bytes(data[i : i + 2].ljust(2, b"\0"), "big") for i in range(0, len(data), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def _look(taps: t.Mapping[str, Tap], flow: _Flow, trace: Trace) -> None:
+    for place, tap in taps.items():
+        for packet in tap.packets():
+            sight = flow.sight(place, packet)
+            if sight and sight not in trace.sights:
+                trace.sights.append(sight)
+
+
+class _Flow:
+    """Tells the packets of one probe from others of the same target, however their addresses were changed."""
+
+    def __init__(self, target: Target, token: bytes) -> None:
+        self.target = target
+        self.token = token
+        self.port = 0
+        self.sequence: int | None = None
+
+    def sight(self, place: str, packet: Packet) -> Sight | None:
+        data, version = packet.data, self.target.family
+        if len(data) < _HEADER[version] + 8 or data[0] >> 4 != version:
+            return None
+        size = (data[0] & 0x0F) * 4 if version == 4 else _HEADER[6]
+        protocol = data[9] if version == 4 else data[6]
+        ends = (data[12:16], data[16:20]) if version == 4 else (data[8:24], data[24:40])
+        source, destination = (str(ipaddress.ip_address(end)) for end in ends)
+        back = source == self.target.address
+        if protocol == _ICMP[version] and data[size] in _ERRORS[version]:
+            return self._error(place, packet, source, size)
+        if not back and destination != self.target.address:
+            return None
+        if not self._is_ours(data[size:], protocol, back):
+            return None
+        return Sight(place, packet.link, packet.outgoing, back, source)
+
+    def _is_ours(self, rest: bytes, protocol: int, back: bool) -> bool:
+        if self.target.protocol == "tcp":
+            return protocol == socket.IPPROTO_TCP and len(rest) >= 12 and self._same_connection(rest, back)
+        if self.target.protocol == "udp" and protocol == socket.IPPROTO_UDP:
+            port = int.from_bytes(rest[0:2] if back else rest[2:4], "big")
+            return port == self.target.port and (back or self.token in rest)
+        return self.token in rest
+
+    def _same_connection(self, rest: bytes, back: bool) -> bool:
+        """By the sequence number, which translation leaves alone."""
+        source, destination, sequence, acknowledged = struct.unpack_from("!HHII", rest)
+        if back:
+            return bool(source == self.target.port and self.sequence and acknowledged == self.sequence + 1)
+        if destination == self.target.port and self.sequence is None and source == self.port:
+            self.sequence = sequence
+        return bool(destination == self.target.port and sequence == self.sequence)
+
+    def _error(self, place: str, packet: Packet, source: str, size: int) -> Sight | None:
+        """An error that quotes the probe."""
+        version = self.target.family
+        quoted = packet.data[size + 8 :]
+        inner = quoted[16:20] if version == 4 else quoted[24:40]
+        if not inner or str(ipaddress.ip_address(inner)) != self.target.address:
+            return None
+        kind, code = packet.data[size], packet.data[size + 1]
+        return Sight(place, packet.link, packet.outgoing, True, source, error=f"ICMP type {kind}, code {code}")

@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: egress_check
+version_added: 0.1.0
+author: netpath.egress contributors (@netpath)
+short_description: Name the hop at which packets of namespaces stop, and why
+description:
+  - Looks at the path of every namespace of the networks in packet order, and then sends one packet along it that is
+    watched on every link.
+  - The first broken hop is the verdict. All findings are listed, each with what proves it and what puts it right.
+  - It changes nothing, needs no program besides C(nft) and C(iptables) where those filter, and runs in check mode too.
+  - It does not fail for what it finds.
+options:
+  targets:
+    description:
+      - Where to send packets, of either family or both, such as V(198.51.100.80), V(tcp://198.51.100.80:443) or
+        V(udp://[2001:db8::1]:53). Without a protocol it is an echo request, or TCP where there is a port.
+      - A refused connection is an answer.
+      - Without targets, it is the gateway of the host's best default route of each family.
+    type: list
+    elements: str
+    default: []
+  probe:
+    description: Whether to send packets. Without, what looks right is V(unknown).
+    type: bool
+    default: true
+extends_documentation_fragment:
+  - netpath.egress.egress
+  - netpath.egress.egress.networks
+  - netpath.egress.egress.info
+"""
+
+EXAMPLES = r"""
+- name: Check the path of each namespace
+  netpath.egress.egress_check:
+    networks:
+      - name: pods
+        bridge: br0
+        subnets: [10.22.33.0/24, "fd00:22:33::/64"]
+        namespaces: [ns1, ns2, ns3]
+    targets: [198.51.100.80, "2001:db8:51::80"]
+  register: path
+
+- name: Stop if one is broken
+  ansible.builtin.assert:
+    that: path.verdicts | selectattr('status', 'equalto', 'broken') | length == 0
+    fail_msg: "{{ path.verdicts | selectattr('status', 'equalto', 'broken') | map(attribute='summary') | join('; ') }}"
+"""
+
+RETURN = r"""
+verdicts:
+  description: One for each namespace and family.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    namespace:
+      description: Its name.
+      type: str
+    network:
+      description: The network that it belongs to.
+      type: str
+    family:
+      description: V(ipv4) or V(ipv6).
+      type: str
+    status:
+      description:
+        - V(ok) where packets were there and back, V(broken) where they were not.
+        - V(degraded) where they were, or may be, and something is wrong all the same.
+        - V(unknown) where nothing was sent and nothing seems wrong.
+      type: str
+    code:
+      description: What is wrong first, such as V(FORWARDING_OFF), or none.
+      type: str
+    hop:
+      description: The hop where that is, of those in RV(verdicts[].hops), or none.
+      type: str
+    direction:
+      description: V(out) for the way to the target, V(return) for the way back, or none.
+      type: str
+    summary:
+      description: The verdict in one line.
+      type: str
+    evidence:
+      description: What proves it.
+      type: list
+      elements: str
+    fix:
+      description: What puts it right, or none.
+      type: str
+    tier:
+      description:
+        - Who may do so. V(auto) for objects of ours, V(declared) for settings of the host that the networks ask for,
+          V(confirm) for what is to be asked for by name, V(advise) for what a person does.
+      type: str
+    findings:
+      description: All that is wrong, each with its code, hop, direction, evidence, fix and tier.
+      type: list
+      elements: dict
+    hops:
+      description:
+        - Each hop in packet order, as C(hop), C(status) and C(evidence).
+        - The status is V(ok), V(broken), V(not_reached) or V(unknown).
+      type: list
+      elements: dict
+  sample:
+    - namespace: ns1
+      network: pods
+      family: ipv4
+      status: broken
+      code: FORWARDING_OFF
+      hop: host_forwarding
+      direction: out
+      summary: "ns1 (IPv4): the host does not forward IPv4"
+      evidence: ["net.ipv4.ip_forward = 0"]
+      fix: run the role egress
+      tier: declared
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import targets
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import network, path
+from ansible_collections.netpath.egress.plugins.module_utils._module import fail, require_pyroute2
+
+
+def main() -> None:
+    options = {
+        "networks": path.OPTIONS["networks"],
+        "targets": {"type": "list", "elements": "str", "default": []},
+        "probe": {"type": "bool", "default": True},
+    }
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    networks = module.params["networks"]
+    try:
+        network.parse_networks(networks, "networks")
+        asked = targets.parsed(module.params["targets"])
+        require_pyroute2(module)
+        from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
+
+        verdicts = check(networks, asked, module.params["probe"])
+    except EgressError as error:
+        fail(module, error)
+    module.exit_json(changed=False, verdicts=verdicts)
+
+
+if __name__ == "__main__":
+    main()
