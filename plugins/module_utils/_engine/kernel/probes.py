@@ -49,7 +49,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Sight:
-    """The packet on one link. place: "inside" or "host"; back: an answer. source: where it says that it comes from."""
+    """The packet on one link. place: "inside" or "host"; back: an answer. source: where it says that it comes from.
+
+    at: seconds since it was sent.
+    """
 
     place: str
     link: str
@@ -57,6 +60,8 @@ class Sight:
     back: bool
     source: str
     error: str = ""
+    destination: str = ""
+    at: float = 0.0
 
 
 @dataclass
@@ -66,6 +71,12 @@ class Trace:
     answered: bool = False
     error: str = ""
     sights: list[Sight] = field(default_factory=list)
+    watch: t.Callable[[Sight], None] | None = None
+
+    def add(self, sight: Sight) -> None:
+        self.sights.append(sight)
+        if self.watch:
+            self.watch(sight)
 
     def first(self, place: str, link: str = "", back: bool = False, outgoing: bool | None = None) -> Sight | None:
         for sight in self.sights:
@@ -75,9 +86,16 @@ class Trace:
         return None
 
 
-def send(namespaces: Namespaces, netns: str, target: Target, source: str = "", patience: float = 1.0) -> Trace:
-    """Send it and watch it, until the answer is there or patience, in seconds, ends."""
-    trace = Trace()
+def send(
+    namespaces: Namespaces,
+    netns: str,
+    target: Target,
+    source: str = "",
+    patience: float = 1.0,
+    watch: t.Callable[[Sight], None] | None = None,
+) -> Trace:
+    """Send it and watch it, until the answer is there or patience, in seconds, ends. watch is told of each sight."""
+    trace = Trace(watch=watch)
     taps: dict[str, Tap] = {}
     try:
         with namespaces.entered(HOST):
@@ -167,11 +185,12 @@ def _checksum(data: bytes) -> int:
 
 
 def _look(taps: t.Mapping[str, Tap], flow: _Flow, trace: Trace) -> None:
-    for place, tap in taps.items():
-        for packet in tap.packets():
-            sight = flow.sight(place, packet)
-            if sight and sight not in trace.sights:
-                trace.sights.append(sight)
+    """In the order in which the kernel saw them, whichever tap has them."""
+    packets = [(place, packet) for place, tap in taps.items() for packet in tap.packets()]
+    for place, packet in sorted(packets, key=lambda item: item[1].time):
+        sight = flow.sight(place, packet)
+        if sight:
+            trace.add(sight)
 
 
 class _Flow:
@@ -182,6 +201,7 @@ class _Flow:
         self.token = token
         self.port = 0
         self.sequence: int | None = None
+        self.sent = time.time()
 
     def sight(self, place: str, packet: Packet) -> Sight | None:
         data, version = packet.data, self.target.family
@@ -193,12 +213,13 @@ class _Flow:
         source, destination = (str(ipaddress.ip_address(end)) for end in ends)
         back = source == self.target.address
         if protocol == _ICMP[version] and data[size] in _ERRORS[version]:
-            return self._error(place, packet, source, size)
+            return self._error(place, packet, source, destination, size)
         if not back and destination != self.target.address:
             return None
         if not self._is_ours(data[size:], protocol, back):
             return None
-        return Sight(place, packet.link, packet.outgoing, back, source)
+        at = max(0.0, packet.time - self.sent)
+        return Sight(place, packet.link, packet.outgoing, back, source, destination=destination, at=at)
 
     def _is_ours(self, rest: bytes, protocol: int, back: bool) -> bool:
         if self.target.protocol == "tcp":
@@ -217,7 +238,7 @@ class _Flow:
             self.sequence = sequence
         return bool(destination == self.target.port and sequence == self.sequence)
 
-    def _error(self, place: str, packet: Packet, source: str, size: int) -> Sight | None:
+    def _error(self, place: str, packet: Packet, source: str, destination: str, size: int) -> Sight | None:
         """An error that quotes the probe."""
         version = self.target.family
         quoted = packet.data[size + 8 :]
@@ -225,4 +246,6 @@ class _Flow:
         if not inner or str(ipaddress.ip_address(inner)) != self.target.address:
             return None
         kind, code = packet.data[size], packet.data[size + 1]
-        return Sight(place, packet.link, packet.outgoing, True, source, error=f"ICMP type {kind}, code {code}")
+        at = max(0.0, packet.time - self.sent)
+        error = f"ICMP type {kind}, code {code}"
+        return Sight(place, packet.link, packet.outgoing, True, source, error, destination, at)

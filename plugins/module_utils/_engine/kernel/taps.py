@@ -18,21 +18,28 @@ from dataclasses import dataclass
 
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 _SO_ATTACH_FILTER = 26
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@ll")
 _PACKET_OUTGOING = 4
 _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _SKF_AD_PROTOCOL = 0xFFFFF000  # SKF_AD_OFF + SKF_AD_PROTOCOL
 _LENGTH = 256
+_ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
 # Offsets from the IP header: source, destination, and the destination of a packet that an ICMP error quotes.
 _OFFSETS = {4: (12, 16, 20 + 8 + 16), 6: (8, 24, 40 + 8 + 24)}
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet on one link. outgoing: it was sent by it. data: from the IP header on."""
+    """One packet on one link. outgoing: it was sent by it. data: from the IP header on.
+
+    time: when the kernel saw it, in seconds of the clock of time.time().
+    """
 
     link: str
     outgoing: bool
     data: bytes
+    time: float = 0.0
 
 
 class Tap:
@@ -43,6 +50,7 @@ class Tap:
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self.socket = socket.socket(socket.AF_PACKET, kind, socket.htons(_ETH_P_ALL))
         try:
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             self._filter(address)
         except OSError:
             self.socket.close()
@@ -58,10 +66,12 @@ class Tap:
         """Those that are there."""
         while True:
             try:
-                data, (link, _protocol, kind, *_rest) = self.socket.recvfrom(_LENGTH)
+                data, ancillary, _flags, (link, _protocol, kind, *_rest) = self.socket.recvmsg(_LENGTH, _ANCILLARY)
             except BlockingIOError:
                 return
-            yield Packet(link, kind == _PACKET_OUTGOING, data)
+            times = [_TIMESPEC.unpack(value) for _level, name, value in ancillary if name == _SO_TIMESTAMPNS]
+            seconds, nanoseconds = times[0] if times else (0, 0)
+            yield Packet(link, kind == _PACKET_OUTGOING, data, seconds + nanoseconds / 1e9)
 
     def _filter(self, address: t.Any) -> None:
         words = [int.from_bytes(address.packed[i : i + 4], "big") for i in range(0, len(address.packed), 4)]
