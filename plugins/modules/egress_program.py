@@ -39,16 +39,20 @@ extends_documentation_fragment:
 EXAMPLES = r"""
 - name: Install the program, and say what it checks
   netpath.egress.egress_program:
-    networks: "{{ egress_networks }}"
+    networks:
+      - name: pods
+        subnets: [10.22.33.0/24, "fd00:22:33::/64"]
+        namespaces: [ns1, ns2, ns3]
 
 - name: Install it alone, for another Python
   netpath.egress.egress_program:
     networks: []
     interpreter: /opt/python/bin/python3
 
-- name: Remove it
+- name: Remove both
   netpath.egress.egress_program:
-    networks: "{{ egress_networks }}"
+    networks:
+      - name: pods
     state: absent
 """
 
