@@ -17,29 +17,24 @@ import typing as t
 from dataclasses import dataclass
 
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
-_SO_ATTACH_FILTER = 26
-_SO_TIMESTAMPNS = 35
-_TIMESPEC = struct.Struct("@ll")
+_SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
+_TIME = struct.Struct("@ll")  # struct timespec
 _PACKET_OUTGOING = 4
 _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _SKF_AD_PROTOCOL = 0xFFFFF000  # SKF_AD_OFF + SKF_AD_PROTOCOL
 _LENGTH = 256
-_ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
 # Offsets from the IP header: source, destination, and the destination of a packet that an ICMP error quotes.
 _OFFSETS = {4: (12, 16, 20 + 8 + 16), 6: (8, 24, 40 + 8 + 24)}
 
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet on one link. outgoing: it was sent by it. data: from the IP header on.
-
-    time: when the kernel saw it, in seconds of the clock of time.time().
-    """
+    """One packet on one link. outgoing: it was sent by it. data: from the IP header on. at: seconds, as time.time."""
 
     link: str
     outgoing: bool
     data: bytes
-    time: float = 0.0
+    at: float = 0.0
 
 
 class Tap:
@@ -66,12 +61,12 @@ class Tap:
         """Those that are there."""
         while True:
             try:
-                data, ancillary, _flags, (link, _protocol, kind, *_rest) = self.socket.recvmsg(_LENGTH, _ANCILLARY)
+                data, told, _flags, (link, _protocol, kind, *_rest) = self.socket.recvmsg(_LENGTH, 64)
             except BlockingIOError:
                 return
-            times = [_TIMESPEC.unpack(value) for _level, name, value in ancillary if name == _SO_TIMESTAMPNS]
-            seconds, nanoseconds = times[0] if times else (0, 0)
-            yield Packet(link, kind == _PACKET_OUTGOING, data, seconds + nanoseconds / 1e9)
+            stamps = [_TIME.unpack(value) for _level, name, value in told if name == _SO_TIMESTAMPNS]
+            at = stamps[0][0] + stamps[0][1] / 1e9 if stamps else 0.0
+            yield Packet(link, kind == _PACKET_OUTGOING, data, at)
 
     def _filter(self, address: t.Any) -> None:
         words = [int.from_bytes(address.packed[i : i + 4], "big") for i in range(0, len(address.packed), 4)]
