@@ -35,6 +35,7 @@ PODS: Options = {
     "namespaces": ["c1", "c2"],
 }
 TARGET, TARGET6 = probe.TARGETS[4], probe.TARGETS[6]
+BOTH = ("--target", TARGET, "--target", TARGET6)
 NETWORKS = "/etc/netpath/networks.d"
 OK, BROKEN, DOUBTFUL, USAGE, FAILED = range(5)
 
@@ -103,7 +104,7 @@ def test_version_and_help(run: Run) -> None:
 
 
 def test_healthy_paths_are_one_line(run: Run) -> None:
-    done = run("check", "--target", TARGET, "--target", TARGET6)
+    done = run("check", *BOTH)
     assert (done.returncode, done.stdout) == (OK, "OK: 4 paths: c1 ipv4, c1 ipv6, c2 ipv4, c2 ipv6\n"), done
     assert run("check").returncode == OK
 
@@ -155,6 +156,33 @@ def test_networks_from_a_file_and_the_standard_input(run: Run, tmp_path: Path, s
     path.write_text(json.dumps(shape), encoding="utf-8")
     for done in (run("check", "--networks", str(path)), run("check", "--networks", "-", text=json.dumps(shape))):
         assert (done.returncode, done.stdout[:12]) == (OK, "OK: 4 paths:"), done
+
+
+def test_namespaces_that_nobody_described(node: Node, run: Run, program: str) -> None:
+    script(node, f"mv {NETWORKS} {NETWORKS}.away; ip netns add bare; ip -n bare link add eth0 type bridge")
+    script(node, "ip link add bare0 type veth peer name eth1 netns bare")
+    # In a PID namespace, so that it sees no process, and sends nothing from any namespace, of others on this machine.
+    alone = ["unshare", "--pid", "--fork", "--mount-proc", program]
+    try:
+        by_name = run("check", "--netns", "c1", *BOTH)
+        everything = node.run([*alone, "check", "--all", "--json", "--target", TARGET], check=False)
+        with node.popen(["ip", "netns", "exec", "c2", "sleep", "100"]) as process:
+            await_sleep(process.pid)
+            by_process = run("check", "--pid", str(process.pid), *BOTH)
+            process.kill()
+    finally:
+        script(node, f"ip netns del bare; mv {NETWORKS}.away {NETWORKS}")
+    assert everything.returncode == BROKEN, everything.stderr
+    assert (by_name.returncode, by_name.stdout) == (OK, "OK: 2 paths: c1 ipv4, c1 ipv6\n"), by_name
+    assert (by_process.returncode, by_process.stdout) == (OK, "OK: 2 paths: c2 ipv4, c2 ipv6\n"), by_process
+    verdicts = {(one["namespace"], one["family"]): one["status"] for one in json.loads(everything.stdout)["verdicts"]}
+    assert verdicts["c1", "ipv4"] == verdicts["c2", "ipv4"] == "ok"
+    assert verdicts["bare", "ipv4"] == "broken"
+
+
+def await_sleep(pid: int) -> None:
+    while Path(f"/proc/{pid}/comm").read_text(encoding="ascii") != "sleep\n":
+        pass
 
 
 def test_without_networks(node: Node, run: Run) -> None:
@@ -310,8 +338,7 @@ def test_trace_as_json(node: Node, run: Run) -> None:
 def test_trace_from_the_host_and_from_a_process(node: Node, run: Run) -> None:
     assert run("trace", TARGET).returncode == OK
     with node.popen(["ip", "netns", "exec", "c1", "sleep", "100"]) as process:
-        while Path(f"/proc/{process.pid}/comm").read_text(encoding="ascii") != "sleep\n":
-            pass
+        await_sleep(process.pid)
         done = run("trace", "--pid", str(process.pid), TARGET)
         process.kill()
     assert done.returncode == OK

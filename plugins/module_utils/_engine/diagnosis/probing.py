@@ -114,7 +114,9 @@ class Prober:
             counted={name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)},
             entry=conntrack_entry.find(
                 open_ones, HOST, source, target.address, target.protocol, trace.number, target.port
-            ),
+            )
+            if source
+            else None,
         )
         arrived = trace.first("host", seen.ingress.name) if seen.ingress else None
         if seen.path.routed and arrived:

@@ -154,18 +154,29 @@ def _seconds(text: str) -> float:
 
 def _check(arguments: argparse.Namespace, output: Output) -> int:
     asked = targets.parsed(arguments.target, "--target")
-    if arguments.netns is not None or arguments.pid is not None or arguments.all:
-        place = tracing.place(arguments.netns, arguments.pid)
-        raise SpecError("check", f"it needs networks, and not {place or '--all'}", "name a file with --networks")
-    chosen = networks.installed() if arguments.networks is None else networks.read(arguments.networks)
-    if arguments.networks is None and not chosen:
-        raise SpecError("check", f"there is no network below {networks.DIRECTORY}", "try --all, or --networks FILE")
-    found = diagnosis.check(chosen, asked, not arguments.no_probe)
+    one = tracing.place(arguments.netns, arguments.pid)
+    found = diagnosis.check(
+        [] if one else _networks(arguments),
+        asked,
+        not arguments.no_probe,
+        names=[one] if one and arguments.pid is None else [],
+        pids=[arguments.pid] if arguments.pid is not None else [],
+        everything=arguments.all,
+    )
     if arguments.json:
         output.json({"verdicts": found})
     else:
         verdicts.show(found, output)
     return verdicts.exit_code(found)
+
+
+def _networks(arguments: argparse.Namespace) -> networks.Networks:
+    if arguments.networks is not None:
+        return networks.read(arguments.networks)
+    found = networks.installed()
+    if not found and not arguments.all:
+        raise SpecError("check", f"there is no network below {networks.DIRECTORY}", "try --all, or --networks FILE")
+    return found
 
 
 def _show(arguments: argparse.Namespace, output: Output) -> int:
