@@ -16,6 +16,8 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
         *("netns", "name", "index", "kind", "state", "mtu", "master", "mac", "peer", "network"),
         *("addresses", "link_local", "alias"),
     ),
+    "fdb": ("netns", "bridge", "port", "mac", "vlan", "kind"),
+    "neighbours": ("netns", "link", "address", "mac", "state"),
     "bridges": ("netns", "name", "network", "ports", "stp", "vlan_filtering", "ageing_time"),
     "routes": ("netns", "family", "dest", "type", "gateway", "device", "metric", "table", "protocol"),
     "forwarding": ("netns", "ipv4", "ipv6"),
