@@ -157,7 +157,7 @@ def test_bridges_with_their_ports(node: Node) -> None:
 
 
 def test_counters_count_what_links_carried(node: Node) -> None:
-    def counted() -> Data:
+    def counted() -> dict[tuple[str, str], Data]:
         found = node.call(inventory, ("counters",))["counters"]
         return {place: one(found, netns=place[0], name=place[1]) for place in (("", "np-c1"), ("c1", "eth0"))}
 
