@@ -25,22 +25,23 @@ NETWORK_MODE = 0o600
 
 @dataclass(frozen=True)
 class _Step:
-    """One file. None is none; mode: permission bits that it shall have."""
+    """One file, of which there is none where it is None. mode: permission bits that it has, and that it shall have."""
 
     path: str
     before: str | None
     after: str | None
+    mode_before: int | None
     mode: int
 
     @property
     def needed(self) -> bool:
-        return self.before != self.after or (self.after is not None and files.mode(self.path) != self.mode)
+        return self.before != self.after or (self.after is not None and self.mode_before != self.mode)
 
     def apply(self) -> None:
         _put(self.path, self.after, self.mode)
 
-    def revert(self, mode: int | None) -> None:
-        _put(self.path, self.before, mode or self.mode)
+    def revert(self) -> None:
+        _put(self.path, self.before, self.mode_before or self.mode)
 
 
 def install(path: str, interpreter: str, networks: t.Any, absent: bool = False, check: bool = False) -> Result:
@@ -98,9 +99,9 @@ def _steps(path: str, program: str | None, wanted: t.Mapping[str, str | None], a
 def _step(path: str, after: str | None, mode: int, is_ours: t.Callable[[str], bool]) -> _Step:
     before = files.read(path)
     if before is None or is_ours(before):
-        return _Step(path, before, after, mode)
+        return _Step(path, before, after, files.mode(path), mode)
     if after is None:
-        return _Step(path, None, None, mode)  # somebody else's, which stays
+        return _Step(path, None, None, None, mode)  # somebody else's, which stays
     raise ConflictError(f"write {path}", "somebody else's file has this name", "Move it away")
 
 
@@ -123,15 +124,15 @@ def _others(wanted: t.Mapping[str, str | None]) -> bool:
 
 
 def _apply(steps: t.Sequence[_Step]) -> None:
-    taken: list[tuple[_Step, int | None]] = []
+    taken: list[_Step] = []
     try:
         for step in steps:
-            taken.append((step, files.mode(step.path)))
+            taken.append(step)
             step.apply()
     except EgressError as error:
         try:
-            for step, mode in reversed(taken):
-                step.revert(mode)
+            for step in reversed(taken):
+                step.revert()
         except EgressError as second:
             raise ApplyError(error.asked, error.found, f"Not put back: {second}") from error
         raise ApplyError(error.asked, error.found, error.advice, rolled_back=True) from error
@@ -146,7 +147,7 @@ def _put(path: str, content: str | None, mode: int) -> None:
 
 def _result(steps: t.Sequence[_Step]) -> Result:
     actions = [f"{'delete' if step.after is None else 'write'} {step.path}" for step in steps]
-    before = "".join(_described(step.path, step.before, files.mode(step.path)) for step in steps)
+    before = "".join(_described(step.path, step.before, step.mode_before) for step in steps)
     after = "".join(_described(step.path, step.after, step.mode) for step in steps)
     return Result(bool(steps), actions, {"before": before, "after": after})
 
