@@ -114,7 +114,9 @@ class Prober:
             counted={name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)},
             entry=conntrack_entry.find(
                 open_ones, HOST, source, target.address, target.protocol, trace.number, target.port
-            ),
+            )
+            if source
+            else None,
         )
         # The rules see what comes to the bridge before it does, where they see bridged packets.
         first = seen.host_end if _filters_bridged(seen) else seen.ingress
