@@ -35,8 +35,9 @@ options:
     default: []
   all:
     description:
-      - Whether to check all other namespaces of the host as they are, those with a name and those that processes hold.
-      - One that has nothing but a loopback is V(unknown), or left out where it has no name.
+      - Whether to check all other namespaces of the host as they are, those with a name, and of those that only
+        processes hold the ones that a pair of links leads to.
+      - One that has nothing but a loopback is V(unknown).
     type: bool
     default: false
   targets:

@@ -47,7 +47,7 @@ def _pairs() -> list[tuple[str, str]]:
     while len(pairs) < _PAIRS:
         first, second = drawn.choice(_FIRST), drawn.choice(_SEEN_AT_ONCE)
         shared = set(FAULTS[first].families) & set(FAULTS[second].families)
-        apart = _place(FAULTS[first]) != _place(FAULTS[second])
+        apart = _place(FAULTS[first])[1] != _place(FAULTS[second])[1]
         if first != second and shared and apart and (first, second) not in pairs and (second, first) not in pairs:
             pairs.append((first, second))
     return pairs

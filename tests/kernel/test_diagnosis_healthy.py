@@ -51,7 +51,6 @@ def _network(drawn: random.Random, number: int) -> Options:
         {"nat": {"exclude": ["10.0.0.0/8", "fd00::/8"]}},
         {"firewall": "iptables"},
         {"uplink": ["uplink0"]},
-        {"gateway": "last"},
         {"mss_clamp": True},
         {"hairpin": True},
     ]
@@ -64,8 +63,9 @@ def checked(networks: list[Options], asked: t.Sequence[str], probing: bool = Tru
     return check(networks, targets.parsed(asked), probing)
 
 
-def undescribed(asked: t.Sequence[str]) -> list[t.Any]:
-    return check([], targets.parsed(asked), everything=True)
+def undescribed(names: t.Sequence[str], asked: t.Sequence[str]) -> list[t.Any]:
+    """As the kernel has them. By name: a look at all processes would find namespaces of others on this machine."""
+    return check([], targets.parsed(asked), names=names)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +107,6 @@ def test_healthy_networks_raise_nothing(world: World, seed: int) -> None:
         assert [one["findings"] for one in gateways if one["findings"]] == []
         structure = node.call(checked, networks, TARGETS, False)
         assert {(one["status"], one["code"]) for one in structure} == {("unknown", None)}
-        as_they_are = node.call(undescribed, TARGETS)
+        as_they_are = node.call(undescribed, sorted({one["namespace"] for one in found}), TARGETS)
         assert len(as_they_are) == len(found)
         assert [one for one in as_they_are if one["status"] != "ok"] == []

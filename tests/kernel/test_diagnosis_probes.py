@@ -15,8 +15,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netl
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Flows
 
 from tests.kernel.building import build_at_once, unreachable_from
+from tests.kernel.faults import BOTH
 from tests.kernel.settling import inside
-from tests.kernel.test_diagnosis import BOTH, PODS, TARGETS, told
+from tests.kernel.test_diagnosis import PODS, TARGETS, told
 from tests.lab import privilege
 from tests.lab.world import Node, World, wire
 
@@ -117,14 +118,8 @@ def test_ports_that_are_all_taken(node: Node, record_property: Record) -> None:
 
 def test_reply_by_another_uplink(world: World, node: Node, record_property: Record) -> None:
     wire(world.segment, node, "uplink1", port=f"{node.name}-2", mac="02:00:00:00:77:01")
-    node.run(
-        [
-            "sh",
-            "-ec",
-            "ip addr add 198.18.99.1/32 dev uplink1; ip link set uplink1 up;"
-            " sysctl -qw net.ipv4.conf.uplink1.rp_filter=1",
-        ]
-    )
+    script = "ip addr add 198.18.99.1/32 dev uplink1; ip link set uplink1 up; sysctl -qw {}.uplink1.rp_filter=1"
+    node.run(["sh", "-ec", script.format("net.ipv4.conf")])
     world.internet.run(["ip", "neigh", "replace", node.address, "lladdr", "02:00:00:00:77:01", "dev", "uplink0"])
     world.internet.run(["ip", "neigh", "change", node.address, "nud", "permanent", "dev", "uplink0"])
     try:

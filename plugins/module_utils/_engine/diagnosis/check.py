@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..kernel import features
 from ..kernel.namespaces import Namespaces
 from ..kernel.probes import Target
-from ..observe import Observer
+from ..spec.network import parse_networks
 from . import inferred, probe_checks, structural_checks
 from . import path as paths
 from .catalogue import CODES
@@ -40,18 +40,34 @@ def check(
     features.require_privilege()
     with Namespaces() as namespaces:
         reader = Reader(namespaces)
-        found = paths.of_networks(networks, Observer(namespaces).view()) if networks else []
+        wanted = parse_networks(networks, "networks")
+        named = {namespace.name for network in wanted for namespace in network.namespaces}
+        found = paths.of_networks(wanted, {name: reader.assigned(name) for name in named})
         found += inferred.of_names(reader, names) + inferred.of_processes(reader, pids)
         described = {path.namespace for path in found}
         if everything:
             found += [path for path in inferred.of_everything(reader) if path.namespace not in described]
         looks = [(path, _looks(reader, path, targets)) for path in found]
-        if not probe:
-            return [_judged(path, seen, [None] * len(seen)) for path, seen in looks]
-        prober = Prober(namespaces, [one for _path, seen in looks for one in seen])
-        with ThreadPoolExecutor(_WORKERS) as workers:
-            probed = [[workers.submit(prober.probe, one) for one in seen] for _path, seen in looks]
-            return [_judged(path, seen, [job.result() for job in jobs]) for (path, seen), jobs in zip(looks, probed)]
+        wrong = [[structural_checks.findings(one) for one in seen] for _path, seen in looks]
+        nothing: list[list[Probing | None]] = [[None] * len(seen) for _path, seen in looks]
+        probed = _probe(namespaces, looks, wrong) if probe else nothing
+        return [_judged(path, seen, known, told) for (path, seen), known, told in zip(looks, wrong, probed)]
+
+
+def _probe(
+    namespaces: Namespaces, looks: t.Sequence[tuple[Path, list[Seen]]], wrong: t.Sequence[list[list[Finding]]]
+) -> list[list[Probing | None]]:
+    prober = Prober(namespaces, [one for _path, seen in looks for one in seen])
+    with ThreadPoolExecutor(_WORKERS) as workers:
+        jobs = [
+            [workers.submit(prober.probe, one, _is_broken(found)) for one, found in zip(seen, findings)]
+            for (_path, seen), findings in zip(looks, wrong)
+        ]
+        return [[job.result() for job in started] for started in jobs]
+
+
+def _is_broken(findings: t.Sequence[Finding]) -> bool:
+    return not all(CODES[finding.code].degraded for finding in findings)
 
 
 def _looks(reader: Reader, path: Path, targets: t.Sequence[Target]) -> list[Seen]:
@@ -62,19 +78,20 @@ def _looks(reader: Reader, path: Path, targets: t.Sequence[Target]) -> list[Seen
     return [reader.see(path, target) for target in chosen]
 
 
-def _judged(path: Path, looks: t.Sequence[Seen], probed: t.Sequence[Probing | None]) -> Data:
+def _judged(
+    path: Path, looks: t.Sequence[Seen], structure: t.Sequence[list[Finding]], probed: t.Sequence[Probing | None]
+) -> Data:
     """All targets together: what is wrong with any of them is wrong."""
     found: list[Finding] = []
     notes: dict[str, tuple[str, ...]] = {}
     answers: list[bool] = []
-    for seen, probing in zip(looks, probed):
-        wrong = structural_checks.findings(seen)
+    for seen, known, probing in zip(looks, structure, probed):
+        told = []
         if probing:
             answers.append(probing.trace.answered)
             notes.update(probe_checks.notes(seen, probing))
-            if all(CODES[finding.code].degraded for finding in wrong) or probing.trace.answered:
-                wrong += probe_checks.findings(seen, probing)
-        found += [finding for finding in wrong if finding not in found]
+            told = [] if _is_broken(known) else probe_checks.findings(seen, probing)
+        found += [finding for finding in (*known, *told) if finding not in found]
     answered = all(answers) if answers else None
     links = looks[0].links if looks else ()
     return verdict(path, found, Probed(answered, notes=notes), links, [str(seen.target) for seen in looks])

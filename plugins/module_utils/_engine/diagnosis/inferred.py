@@ -40,7 +40,7 @@ def of_processes(reader: Reader, pids: t.Sequence[t.Any], key: str = "pid") -> l
 
 
 def of_everything(reader: Reader) -> list[Path]:
-    """Of all namespaces but the host's: those with a name, and those that only processes hold."""
+    """Of those with a name, and of those that only processes hold and a pair of links leads to."""
     found = [replace(path, meant=bool(path.interface)) for name in handles.names() for path in of_place(reader, name)]
     seen = {_identity(reader, name) for name in (HOST, *handles.names())}
     for identity, inhabitants in sorted(namespaces_of_processes().items()):
@@ -48,8 +48,8 @@ def of_everything(reader: Reader) -> list[Path]:
         place = f"/proc/{pid}/ns/net"
         if identity in seen or not _may_enter(reader, place):
             continue
-        # Services are often kept from the network by a namespace with nothing in it.
-        if any(link.name != "lo" for link in reader.place(place).links.values()):
+        # Services are often kept from the network by a namespace with nothing in it, and not all are of this host.
+        if _leads_here(reader.place(place), reader.place(HOST)):
             found += of_place(reader, place, f"process {pid} ({command})")
     return found
 
@@ -133,7 +133,7 @@ def _on_link(host: Place, ingress: LinkReply | None, family: int, cidr: str) -> 
 
 def _leads_out(host: Place, bridge: LinkReply | None, gateway: str) -> bool:
     """Whether the gateway is behind a bridge that also has a link of the machine, and not on this host."""
-    if bridge is None or gateway in {item.cidr.split("/")[0] for held in host.addresses.values() for item in held}:
+    if bridge is None or gateway in host.own:
         return False
     return any(link.master == bridge.index and link.kind not in _VIRTUAL for link in host.links.values())
 
@@ -149,6 +149,10 @@ def _named_like(reader: Reader, place: str) -> str:
         raise SpecError("pid", f"{place} cannot be entered", "it ended, or belongs to another user's namespace")
     identity = _identity(reader, place)
     return next((name for name in handles.names() if _identity(reader, name) == identity), "")
+
+
+def _leads_here(inside: Place, host: Place) -> bool:
+    return any(host.peer_of(link) for link in inside.links.values())
 
 
 def _may_enter(reader: Reader, place: str) -> bool:

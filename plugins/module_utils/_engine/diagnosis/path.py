@@ -10,9 +10,8 @@ import typing as t
 from dataclasses import dataclass
 
 from ..spec import values
-from ..spec.allocation import allocate, gateway_for
-from ..spec.expansion import HostView
-from ..spec.network import Network, parse_networks
+from ..spec.allocation import Assigned, allocate, gateway_for
+from ..spec.network import Network
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,6 @@ class Path:
     routed: bool = True
     asked: bool = True
     meant: bool = True
-    isolated: bool = False
     dns: tuple[str, ...] = ()
     listens: tuple[tuple[str, int], ...] = ()
 
@@ -72,15 +70,16 @@ class Path:
         return self.nat in ("masquerade", "snat") and not inside
 
 
-def of_networks(data: t.Any, host: HostView, key: str = "networks") -> list[Path]:
-    """Of each namespace of each network that is to be present, in both families. Errors: SpecError."""
-    return [
-        found for network in parse_networks(data, key) if not network.absent for found in _of_network(network, host)
-    ]
+def of_networks(networks: t.Sequence[Network], assigned: Assigned) -> list[Path]:
+    """Of each namespace of each network that is to be present, in both families.
+
+    assigned: addresses that namespaces have, which decide about those that nobody chose.
+    """
+    return [found for network in networks if not network.absent for found in _of_network(network, assigned)]
 
 
-def _of_network(network: Network, host: HostView) -> t.Iterator[Path]:
-    chosen = allocate(network, host.assigned)
+def _of_network(network: Network, assigned: Assigned) -> t.Iterator[Path]:
+    chosen = allocate(network, assigned)
     for namespace in network.namespaces:
         for cidr in chosen[namespace.name]:
             family = values.family(cidr)
@@ -98,7 +97,6 @@ def _of_network(network: Network, host: HostView) -> t.Iterator[Path]:
                 sources=tuple(subnet for subnet in network.subnets if values.family(subnet) == family),
                 exclude=tuple(network.nat.get("exclude") or ()),
                 firewall=network.firewall,
-                isolated=network.isolated,
                 dns=tuple((namespace.dns or {}).get("servers") or ()),
                 listens=tuple(
                     (entry.protocol, entry.to_port or entry.first)

@@ -8,11 +8,10 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from .probing import SMALL, Probing
+from .probing import SMALL, UNRESOLVED, Probing
 from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
 
-_UNRESOLVED = ("INCOMPLETE", "FAILED", "NONE")
 _FULL = 0.95  # of the table of connections
 
 
@@ -59,7 +58,7 @@ def _never_left(seen: Seen, probing: Probing) -> Finding | None:
     interface = seen.interface.name if seen.interface else ""
     if probing.trace.first("inside", interface, outgoing=True):
         return None
-    if probing.neighbour in _UNRESOLVED:
+    if probing.neighbour in UNRESOLVED:
         said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
         return Finding("NEIGHBOUR_FILTERED", (said, "the link, the bridge and its address are as they should be"))
     return Finding("UNEXPLAINED_DROP", (f"{interface} never sent it",), hop="link")
@@ -102,7 +101,7 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
     if refusals or seen.legacy:
         why = f"the host answered with {refusals[0]}" if refusals else "iptables-legacy has rules here"
         return Finding("FORWARD_DROPPED", (said, why))
-    if probing.neighbour_out in _UNRESOLVED:
+    if probing.neighbour_out in UNRESOLVED:
         return _no_next_hop(seen, probing, said)
     if probing.counted.get("IPReversePathFilter"):
         rose = f"IPReversePathFilter rose by {probing.counted['IPReversePathFilter']}"
@@ -126,7 +125,7 @@ def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | N
 
 
 def _behind_the_rules(seen: Seen, probing: Probing, said: str) -> Finding:
-    if probing.neighbour_out in _UNRESOLVED:
+    if probing.neighbour_out in UNRESOLVED:
         return _no_next_hop(seen, probing, said)
     uplink = seen.uplink.name if seen.uplink else "the uplink"
     entry = f"its conntrack entry is there, so it passed all rules; {uplink} has the queue behind them"
@@ -201,7 +200,7 @@ def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Fin
         return Finding("RP_FILTER_DROP", (said, f"IPReversePathFilter rose by {dropped}", link), direction="return")
     if probing.ruling:
         return Finding("FORWARD_DROPPED", (said, str(probing.ruling)), direction="return")
-    if probing.neighbour_back in _UNRESOLVED:
+    if probing.neighbour_back in UNRESOLVED:
         state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
         return Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
     if seen.legacy:

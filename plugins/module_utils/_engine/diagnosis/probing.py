@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import threading
 import typing as t
@@ -22,6 +23,10 @@ from ..spec.resolv_conf import resolv_conf_path
 from .structure import BRIDGE_CALLS, Seen
 
 PATIENCE = 1.0  # seconds for an answer
+_SHORT = 0.3  # where the structure, or others before, say that there will be none
+_RESOLVING = 2.5  # for an answer to what asks for a neighbour once more
+_ENOUGH = 4  # paths of a link without an answer, after which the next ones are not waited for as long
+UNRESOLVED = ("INCOMPLETE", "FAILED", "NONE")
 SMALL = {4: 576, 6: 1280}  # bytes that every path takes
 _DROPPED = ("tx_dropped", "tx_errors", "rx_dropped", "rx_errors")
 
@@ -75,25 +80,47 @@ class Prober:
     def __init__(self, namespaces: Namespaces, looks: t.Sequence[Seen]) -> None:
         self.namespaces = namespaces
         self._owners = {seen.path.address: seen for seen in looks if seen.path.cidr and seen.inside is not None}
-        self._tracing = threading.Lock()
+        self._tracing, self._controlling = threading.Lock(), threading.Lock()
+        self._controls: dict[Target, Trace] = {}
+        self._unanswered: collections.Counter[tuple[int, Target]] = collections.Counter()
         self._rulings: dict[tuple[str, int, bool], Ruling | None] = {}
 
-    def probe(self, seen: Seen) -> Probing | None:
-        """None where the structure says that nothing can be sent."""
+    def probe(self, seen: Seen, broken: bool) -> Probing | None:
+        """None where the structure says that nothing can be sent. broken: it says that nothing comes back."""
         if seen.inside is None or seen.interface is None:
             return None
-        before = self._counters()
-        trace = self._send(seen, seen.target)
+        if broken:
+            return Probing(seen.target, self._send(seen, seen.target, _SHORT))
+        kind = (seen.ingress.index if seen.ingress else 0, seen.target)
+        trace = self._send(seen, seen.target, _SHORT if self._unanswered[kind] >= _ENOUGH else PATIENCE)
         if not trace.answered:
-            return self._why(seen, trace, before)
+            before = self._counters()
+            trace = self._again(seen)
+            if not trace.answered:
+                self._unanswered[kind] += 1
+                return self._why(seen, trace, before)
+        self._unanswered[kind] = 0
         probing = Probing(seen.target, trace, **self._beside(seen))
         servers = self._servers(seen)
         silent = tuple(server for server in servers or () if not self._resolves(seen, server))
         probing = replace(probing, servers=servers, silent=silent, large=self._large(seen))
         return replace(probing, refuses=self._refuses(seen)) if trace.refused else probing
 
-    def _send(self, seen: Seen, target: Target, **options: t.Any) -> Trace:
-        return probes.send(self.namespaces, seen.path.namespace, target, patience=PATIENCE, **options)
+    def _send(self, seen: Seen, target: Target, patience: float = PATIENCE, **options: t.Any) -> Trace:
+        return probes.send(self.namespaces, seen.path.namespace, target, patience=patience, **options)
+
+    def _again(self, seen: Seen) -> Trace:
+        """One packet may always be lost, and so may a question for a neighbour, of which the kernel sends one a second."""
+        gateway = seen.path.gateway
+        state = neighbours.state(self.namespaces, seen.path.namespace, gateway) if gateway else ""
+        return self._send(seen, seen.target, _RESOLVING if state in UNRESOLVED else _SHORT)
+
+    def _control(self, target: Target) -> Trace:
+        """The host's own, once for all paths."""
+        with self._controlling:
+            if target not in self._controls:
+                self._controls[target] = probes.send(self.namespaces, HOST, target, patience=PATIENCE)
+            return self._controls[target]
 
     def _counters(self) -> dict[str, int]:
         return {**sysctls.counters(self.namespaces, HOST), **conntrack_entry.statistics(self.namespaces, HOST)}
@@ -106,7 +133,7 @@ class Prober:
         probing = Probing(
             target,
             trace,
-            probes.send(open_ones, HOST, target, patience=PATIENCE),
+            self._control(target),
             neighbours.state(open_ones, path.namespace, path.gateway) if path.gateway else "",
             neighbours.state(open_ones, HOST, path.address) if path.cidr else "",
             self._next_hop(seen),
@@ -206,11 +233,11 @@ class Prober:
 
     def _beside(self, seen: Seen) -> dict[str, t.Any]:
         """A probe to another namespace of the bridge, where the host's rules see what stays on the bridge."""
-        if not _filters_bridged(seen) or seen.path.isolated:
+        if not _filters_bridged(seen) or _is_isolated(seen):
             return {}
         for address, other in self._owners.items():
             same = other.path.bridge == seen.path.bridge and other.path.family == seen.path.family
-            if same and other.path.namespace != seen.path.namespace and not other.path.isolated:
+            if same and other.path.namespace != seen.path.namespace and not _is_isolated(other):
                 found = self._send(seen, Target(address), peer=other.path.namespace)
                 return {"beside": found, "beside_address": address}
         return {}
@@ -220,6 +247,10 @@ def _filters_bridged(seen: Seen) -> bool:
     own = "nf_call_iptables" if seen.path.family == 4 else "nf_call_ip6tables"
     option = seen.bridge.options.get(own) if seen.bridge else False
     return seen.bridge is not None and (bool(option) or seen.settings.get(BRIDGE_CALLS[seen.path.family]) == "1")
+
+
+def _is_isolated(seen: Seen) -> bool:
+    return bool(seen.host_end and seen.host_end.options.get("isolated"))
 
 
 def _strict_keys(trace: Trace) -> list[str]:

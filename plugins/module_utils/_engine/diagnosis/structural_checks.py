@@ -170,12 +170,9 @@ def _gateway(seen: Seen, bridge: LinkReply) -> Findings:
 
 def _same_subnet(seen: Seen, bridge: LinkReply) -> Findings:
     wanted = ipaddress.ip_network(seen.path.subnet)
-    for link in seen.host.links.values():
-        for item in seen.host.of_family(link, seen.path.family):
-            network = ipaddress.ip_interface(item.cidr).network
-            # A single address makes no route to the subnet.
-            if link.index != bridge.index and network.prefixlen < network.max_prefixlen and network.overlaps(wanted):
-                yield Finding("DUPLICATE_SUBNET_ROUTE", (f"{link.name} has {item.cidr} as well",))
+    for link, network, cidr in seen.host.networks:
+        if link.index != bridge.index and network.version == wanted.version and network.overlaps(wanted):
+            yield Finding("DUPLICATE_SUBNET_ROUTE", (f"{link.name} has {cidr} as well",))
 
 
 def _mtu(seen: Seen) -> Findings:

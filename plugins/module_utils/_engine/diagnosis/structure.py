@@ -33,6 +33,7 @@ from ..model import HOST, NAT_BACKENDS, Rules
 from ..planning.state import FORWARD4, FORWARD6
 from .path import Path
 
+IPNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 FORWARD = {4: FORWARD4, 6: FORWARD6}
 _TABLE_IN_USE = {"count": "net/netfilter/nf_conntrack_count", "max": "net/netfilter/nf_conntrack_max"}
 BRIDGE_CALLS = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-nf-call-ip6tables"}
@@ -45,8 +46,28 @@ class Place:
     links: t.Mapping[str, LinkReply] = field(default_factory=dict)
     addresses: t.Mapping[int, t.Sequence[AddressReply]] = field(default_factory=dict)
 
+    @functools.cached_property
+    def _by_index(self) -> dict[int, LinkReply]:
+        return {link.index: link for link in self.links.values()}
+
+    @functools.cached_property
+    def networks(self) -> list[tuple[LinkReply, IPNetwork, str]]:
+        """(link, network, address with prefix) of each address that makes a route to more than itself."""
+        found = []
+        for index, held in self.addresses.items():
+            for item in held:
+                network = ipaddress.ip_interface(item.cidr).network
+                if network.prefixlen < network.max_prefixlen and not item.link_local and index in self._by_index:
+                    found.append((self._by_index[index], network, item.cidr))
+        return found
+
+    @functools.cached_property
+    def own(self) -> frozenset[str]:
+        """All addresses, without their prefixes."""
+        return frozenset(item.cidr.split("/")[0] for held in self.addresses.values() for item in held)
+
     def by_index(self, index: int) -> LinkReply | None:
-        return next((link for link in self.links.values() if link.index == index), None)
+        return self._by_index.get(index)
 
     def name(self, index: int) -> str:
         link = self.by_index(index)
@@ -115,7 +136,7 @@ class Seen:
 
     def host_has(self, address: str) -> bool:
         """Whether an address is the host's own."""
-        return any(item.cidr.split("/")[0] == address for held in self.host.addresses.values() for item in held)
+        return address in self.host.own
 
     @property
     def bridge(self) -> LinkReply | None:
@@ -148,6 +169,11 @@ class Reader:
                 listed.setdefault(item.index, []).append(item)
             self._places[netns] = Place({link.name: link for link in found}, listed)
         return self._places[netns]
+
+    def assigned(self, netns: str) -> list[str]:
+        """The addresses of a namespace; none where it does not exist."""
+        inside = self.place(netns) if is_namespace(path_of(netns)) else Place()
+        return [item.cidr for held in inside.addresses.values() for item in held]
 
     def see(self, path: Path, target: Target) -> Seen:
         """What there is along a path."""
