@@ -1,0 +1,190 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a card shows of one path: the stations of its drawing, the findings, and the same as text. No I/O.
+
+All of it is text and numbers for the skeleton card.html, so that the page can draw a path later, from data.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .findings import Data, findings, status_of, subject, texts
+
+Row = t.Mapping[str, t.Any]
+
+MARKS = {"ok": "✓", "broken": "✕", "degraded": "!", "unknown": "?", "not_reached": "·", "silent": "–"}
+_WORDS = {"not_reached": "not reached"}
+# The hops that belong to a station. What is in none of them belongs to the host.
+_STATIONS = {
+    "namespace": ("namespace", "loopback", "dns"),
+    "link": ("link", "address", "route", "neighbour"),
+    "bridge_port": ("bridge_port",),
+    "bridge": ("bridge",),
+    "host": ("mtu", "host_forwarding", "forward_policy", "host_route", "nat", "conntrack"),
+    "uplink": ("uplink",),
+    "upstream": ("upstream", "return_path"),
+}
+_KINDS = {
+    "namespace": "namespace",
+    "link": "link in the namespace",
+    "bridge_port": "port of the bridge",
+    "bridge": "bridge",
+    "host": "the host forwards",
+    "uplink": "uplink of the host",
+    "upstream": "beyond the host",
+}
+_WIDTH, _HEIGHT, _GAP = 380, 76, 18  # of a station and the wire to it, in units of the drawing
+_CHARACTERS = 50  # that fit on a line of it
+
+
+def card(host: str, verdict: Row, anchor: str) -> Data:
+    """A view for card.html. anchor: the id of its element."""
+    status = status_of(verdict)
+    stations = _placed(_stations(verdict))
+    listed = findings({host: {"verdicts": [verdict], "error": None}})
+    said = str(verdict.get("summary") or subject(verdict))
+    return {
+        "id": anchor,
+        "host": host,
+        "name": f"{host} · {subject(verdict)}",
+        "network": str(verdict.get("network") or ""),
+        "status": status,
+        "mark": MARKS[status],
+        "summary": said,
+        "targets": ", ".join(texts(verdict.get("targets"))),
+        "drawing": f"The path of {subject(verdict)} on {host}: {status}",
+        "box": f"0 0 {_WIDTH} {_HEIGHT * len(stations) + _GAP * (len(stations) - 1) + 4}",
+        "stations": stations,
+        "findings": [_told(one) for one in listed],
+        "links": [_link_row(link) for link in _rows(verdict, "links")],
+        "hops": [_hop_row(hop) for hop in _rows(verdict, "hops")],
+    }
+
+
+def _told(one: Data) -> Data:
+    return {
+        "status": one["status"],
+        "mark": MARKS[one["status"]],
+        "code": one["code"] or "",
+        "hop": f"at {one['hop']}, on the way {'back' if one['direction'] == 'return' else 'out'}" if one["hop"] else "",
+        "summary": one["summary"],
+        "evidence": one["evidence"],
+        "fix": one["fix"] or "",
+        "tier": f"({one['tier']})" if one["tier"] else "",
+    }
+
+
+def _stations(verdict: Row) -> list[Data]:
+    """In packet order: one for each link that is known, and those that have no link."""
+    known = [name for names in _STATIONS.values() for name in names]
+    hops = _rows(verdict, "hops")
+    others = [hop for hop in hops if hop.get("hop") not in known]
+    found = []
+    for kind, names in _STATIONS.items():
+        own = [hop for hop in hops if hop.get("hop") in names] + (others if kind == "host" else [])
+        links = [link for link in _rows(verdict, "links") if link.get("hop") == kind] or [None]
+        for number, link in enumerate(links):
+            # Only the first of several links stands for the hops that they share.
+            found.append(_station(kind, own if number == 0 else [], link, verdict))
+    return found
+
+
+def _station(kind: str, hops: t.Sequence[Row], link: Row | None, verdict: Row) -> Data:
+    names = {"namespace": verdict.get("namespace"), "upstream": ", ".join(texts(verdict.get("targets")))}
+    name = str((link or {}).get("name") or names.get(kind) or "")
+    # An opposite end that is broken says more than an address; the card has all of it as text.
+    wrong = [text for hop in hops if _state(hop, verdict) in ("broken", "degraded") for text in texts(hop.get("evidence"))]
+    detail = " ".join(texts((link or {}).get("addresses")))
+    return {
+        "status": _worst([_state(hop, verdict) for hop in hops]),
+        "name": _clipped(name or _KINDS[kind], 26),
+        "kind": _KINDS[kind] if name else "",
+        "detail": _clipped(detail, _CHARACTERS),
+        "counters": _clipped(wrong[0] if wrong else _counters(link) if link else "", _CHARACTERS),
+        "hops": [
+            {"status": state, "text": f"{MARKS[state]} {str(hop.get('hop')).replace('_', ' ')} "}
+            for hop in hops
+            for state in [_state(hop, verdict)]
+        ],
+    }
+
+
+def _placed(stations: list[Data]) -> list[Data]:
+    """With where they are. A packet comes to a station unless one before it is broken."""
+    stopped = False
+    for number, station in enumerate(stations):
+        station["mark"] = MARKS[station["status"]]
+        station["place"] = f"translate(0 {2 + number * (_HEIGHT + _GAP)})"
+        faint = "faint" if station["status"] == "unknown" else ""
+        station["wire"] = "cut" if stopped else "first" if number == 0 else faint
+        stopped = stopped or station["status"] == "broken"
+    return stations
+
+
+def _state(hop: Row, verdict: Row) -> str:
+    """Of a hop. Where the path as a whole passes packets, what is wrong only degrades it."""
+    state = str(hop.get("status"))
+    if state == "broken" and status_of(verdict) == "degraded":
+        return "degraded"
+    return state if state in MARKS else "unknown"
+
+
+def _worst(states: t.Sequence[str]) -> str:
+    for state in ("broken", "degraded", "not_reached", "unknown"):
+        if state in states:
+            return state
+    return "ok" if states else "unknown"
+
+
+def _counters(link: Row) -> str:
+    parts = []
+    for way in ("rx", "tx"):
+        if f"{way}_packets" in link:
+            lost = [f"{link[key]} {word}" for word in ("dropped", "errors") for key in [f"{way}_{word}"] if link.get(key)]
+            parts.append(f"{way} {link[f'{way}_packets']}" + (f" ({', '.join(lost)})" if lost else ""))
+    if "mtu" in link:
+        parts.append(f"mtu {link['mtu']}")
+    if link.get("up") is False:
+        parts.append("down")
+    return "   ".join(parts)
+
+
+def _link_row(link: Row) -> Data:
+    def pair(name: str) -> str:
+        values = [link.get(f"{way}_{name}") for way in ("rx", "tx")]
+        return " / ".join("?" if value is None else str(value) for value in values)
+
+    return {
+        "hop": str(link.get("hop") or ""),
+        "name": str(link.get("name") or ""),
+        "netns": str(link.get("netns") or "the host"),
+        "state": {True: "up", False: "down"}.get(t.cast(bool, link.get("up")), "?"),
+        "mtu": str(link.get("mtu", "?")),
+        "addresses": ", ".join(texts(link.get("addresses"))),
+        "packets": pair("packets"),
+        "dropped": pair("dropped"),
+        "errors": pair("errors"),
+    }
+
+
+def _hop_row(hop: Row) -> Data:
+    state = str(hop.get("status"))
+    state = state if state in MARKS else "unknown"
+    said = "; ".join(texts(hop.get("evidence")))
+    return {
+        "status": state,
+        "hop": str(hop.get("hop") or ""),
+        "state": f"{MARKS[state]} {_WORDS.get(state, state)}",
+        "evidence": said,
+    }
+
+
+def _rows(verdict: Row, key: str) -> list[Row]:
+    rows = verdict.get(key)
+    return [row for row in rows if isinstance(row, t.Mapping)] if isinstance(rows, list) else []
+
+
+def _clipped(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
