@@ -18,25 +18,26 @@ MARKS = {"ok": "✓", "broken": "✕", "degraded": "!", "unknown": "?", "not_rea
 _WORDS = {"not_reached": "not reached"}
 # The hops that belong to a station. What is in none of them belongs to the host.
 _STATIONS = {
-    "namespace": ("namespace", "loopback", "dns"),
+    "namespace": ("namespace", "loopback"),
     "link": ("link", "address", "route", "neighbour"),
     "bridge_port": ("bridge_port",),
     "bridge": ("bridge",),
     "host": ("mtu", "host_forwarding", "forward_policy", "host_route", "nat", "conntrack"),
     "uplink": ("uplink",),
-    "upstream": ("upstream", "return_path"),
+    "upstream": ("upstream", "return_path", "dns"),
 }
 _KINDS = {
     "namespace": "namespace",
     "link": "link in the namespace",
     "bridge_port": "port of the bridge",
     "bridge": "bridge",
-    "host": "the host forwards",
+    "host": "forwarding and translation",
     "uplink": "uplink of the host",
     "upstream": "beyond the host",
 }
-_WIDTH, _HEIGHT, _GAP = 380, 76, 18  # of a station and the wire to it, in units of the drawing
-_CHARACTERS = 50  # that fit on a line of it
+# In units of the drawing: its width, and of a station the heights of its title and of a line, and the wire to it.
+_WIDTH, _TITLE, _LINE, _GAP = 380, 36, 16, 16
+_CHARACTERS = 50  # that fit on a line
 
 
 def card(host: str, verdict: Row, anchor: str) -> Data:
@@ -55,7 +56,7 @@ def card(host: str, verdict: Row, anchor: str) -> Data:
         "summary": said,
         "targets": ", ".join(texts(verdict.get("targets"))),
         "drawing": f"The path of {subject(verdict)} on {host}: {status}",
-        "box": f"0 0 {_WIDTH} {_HEIGHT * len(stations) + _GAP * (len(stations) - 1) + 4}",
+        "box": f"0 0 {_WIDTH} {_height(stations)}",
         "stations": stations,
         "findings": [_told(one) for one in listed],
         "links": [_link_row(link) for link in _rows(verdict, "links")],
@@ -92,35 +93,69 @@ def _stations(verdict: Row) -> list[Data]:
 
 
 def _station(kind: str, hops: t.Sequence[Row], link: Row | None, verdict: Row) -> Data:
-    names = {"namespace": verdict.get("namespace"), "upstream": ", ".join(texts(verdict.get("targets")))}
+    names = {
+        "namespace": verdict.get("namespace"),
+        "host": "the host",
+        "upstream": ", ".join(texts(verdict.get("targets"))),
+    }
     name = str((link or {}).get("name") or names.get(kind) or "")
-    # An opposite end that is broken says more than an address; the card has all of it as text.
-    wrong = [text for hop in hops if _state(hop, verdict) in ("broken", "degraded") for text in texts(hop.get("evidence"))]
+    states = [_state(hop, verdict) for hop in hops]
+    # What is wrong stands in place of the counters; the card has both as text.
+    bad = [hop for hop, state in zip(hops, states) if state in ("broken", "degraded")]
+    wrong = [text for hop in bad for text in texts(hop.get("evidence"))]
+    marks = [_mark(str(hop.get("hop")), state) for hop, state in zip(hops, states)]
     detail = " ".join(texts((link or {}).get("addresses")))
+    said = wrong[0] if wrong else _counters(link or {})
+    lines = [_line("detail", [_clipped(detail, _CHARACTERS)])] if detail else []
+    lines += [_line("counters", [_clipped(said, _CHARACTERS)])] if said else []
     return {
-        "status": _worst([_state(hop, verdict) for hop in hops]),
+        "status": _worst(states),
         "name": _clipped(name or _KINDS[kind], 26),
         "kind": _KINDS[kind] if name else "",
-        "detail": _clipped(detail, _CHARACTERS),
-        "counters": _clipped(wrong[0] if wrong else _counters(link) if link else "", _CHARACTERS),
-        "hops": [
-            {"status": state, "text": f"{MARKS[state]} {str(hop.get('hop')).replace('_', ' ')} "}
-            for hop in hops
-            for state in [_state(hop, verdict)]
-        ],
+        "lines": lines + [_line("hops", parts) for parts in _wrapped(marks)],
     }
+
+
+def _line(kind: str, parts: t.Sequence[t.Any]) -> Data:
+    return {"kind": kind, "parts": parts}
+
+
+def _mark(hop: str, state: str) -> Data:
+    return {"status": state, "text": f"{MARKS[state]} {hop.replace('_', ' ')} "}
+
+
+def _wrapped(parts: t.Sequence[Data]) -> list[list[Data]]:
+    """On as many lines as they need."""
+    lines: list[list[Data]] = []
+    length = 0
+    for part in parts:
+        length += len(part["text"])
+        if not lines or length > _CHARACTERS:
+            lines.append([])
+            length = len(part["text"])
+        lines[-1].append(part)
+    return lines
 
 
 def _placed(stations: list[Data]) -> list[Data]:
     """With where they are. A packet comes to a station unless one before it is broken."""
     stopped = False
+    top = 2
     for number, station in enumerate(stations):
         station["mark"] = MARKS[station["status"]]
-        station["place"] = f"translate(0 {2 + number * (_HEIGHT + _GAP)})"
+        station["place"] = f"translate(0 {top})"
+        for place, line in enumerate(station["lines"]):
+            line["y"] = str(_TITLE + 2 + place * _LINE)
+        station["height"] = str(_TITLE + len(station["lines"]) * _LINE - 4)
+        top += int(station["height"]) + _GAP
         faint = "faint" if station["status"] == "unknown" else ""
         station["wire"] = "cut" if stopped else "first" if number == 0 else faint
         stopped = stopped or station["status"] == "broken"
     return stations
+
+
+def _height(stations: t.Sequence[Data]) -> int:
+    return sum(int(station["height"]) + _GAP for station in stations)
 
 
 def _state(hop: Row, verdict: Row) -> str:
@@ -148,7 +183,7 @@ def _counters(link: Row) -> str:
         parts.append(f"mtu {link['mtu']}")
     if link.get("up") is False:
         parts.append("down")
-    return "   ".join(parts)
+    return " · ".join(parts)
 
 
 def _link_row(link: Row) -> Data:
@@ -183,7 +218,7 @@ def _hop_row(hop: Row) -> Data:
 
 def _rows(verdict: Row, key: str) -> list[Row]:
     rows = verdict.get(key)
-    return [row for row in rows if isinstance(row, t.Mapping)] if isinstance(rows, list) else []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
 def _clipped(text: str, length: int) -> str:

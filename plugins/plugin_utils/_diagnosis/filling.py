@@ -19,8 +19,9 @@ View = t.Mapping[str, t.Any]
 def filled(node: ET.Element, view: View) -> ET.Element:
     """A copy of the skeleton with its values."""
     attributes = {name: value for name, value in node.attrib.items() if not name.startswith("data-")}
-    if "data-class" in node.attrib:
-        attributes["class"] = f"{attributes.get('class', '')} {view.get(node.attrib['data-class']) or ''}".strip()
+    added = view.get(node.attrib.get("data-class", ""))
+    if added:
+        attributes["class"] = f"{attributes.get('class', '')} {added}".strip()
     for pair in node.attrib.get("data-attr", "").split():
         name, _equals, key = pair.partition("=")
         attributes[name] = str(view.get(key, ""))
@@ -45,4 +46,4 @@ def _items(child: ET.Element, view: View) -> t.Iterator[View]:
         yield view
         return
     for item in view.get(each) or ():
-        yield item if isinstance(item, t.Mapping) else {"text": item}
+        yield item if isinstance(item, dict) else {"text": item}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import typing as t
 import unicodedata
 
@@ -36,7 +37,7 @@ _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 def answer(result: t.Any) -> Data:
     """What a host told, from the registered result of egress_check; None where there is none."""
-    if not isinstance(result, t.Mapping):
+    if not isinstance(result, collections.abc.Mapping):
         return _silent("it was not checked")
     said = " ".join(clean(str(result.get("msg") or "")).split())
     if result.get("unreachable"):
@@ -44,7 +45,7 @@ def answer(result: t.Any) -> Data:
     verdicts = result.get("verdicts")
     if result.get("failed") or not isinstance(verdicts, (list, tuple)):
         return _silent(said or "the check returned no verdicts")
-    return {"verdicts": [clean(one) for one in verdicts if isinstance(one, t.Mapping)], "error": None}
+    return {"verdicts": [clean(one) for one in verdicts if isinstance(one, collections.abc.Mapping)], "error": None}
 
 
 def clean(value: t.Any) -> t.Any:
@@ -54,7 +55,7 @@ def clean(value: t.Any) -> t.Any:
         if text.isascii() and text.isprintable():
             return text
         return "".join(map(_character, text))
-    if isinstance(value, t.Mapping):
+    if isinstance(value, collections.abc.Mapping):
         return {clean(str(key)): clean(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [clean(item) for item in value]
@@ -119,7 +120,7 @@ def _of_path(host: str, verdict: t.Mapping[str, t.Any]) -> list[Data]:
     if status == "ok":
         return []
     listed = verdict.get("findings")
-    several = [one for one in listed if isinstance(one, t.Mapping)] if isinstance(listed, list) else []
+    several = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     return [_finding(host, verdict, _own_status(status, one), one) for one in several or [verdict]]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 import re
 import typing as t
@@ -49,7 +50,7 @@ def page(report: Data) -> str:
     worst_first = sorted(paths, key=lambda path: STATUSES.index(path.status))
     drawn = [path for path in worst_first if path.status != "ok"][:DRAWN]
     skeleton = _skeleton("card.html")
-    root = filled(_skeleton("page.html"), {**_view(report, paths), **_code(), **_data(report["hosts"], worst_first)})
+    root = filled(_skeleton("page.html"), {**_view(report, paths), **_code(), **_data(paths, worst_first)})
     _element(root, "template[@id='card']").append(skeleton)
     _element(root, "div[@id='cards']").extend([filled(skeleton, _card(path)) for path in drawn])
     return "<!DOCTYPE html>\n" + ET.tostring(root, encoding="unicode", method="html") + "\n"
@@ -73,7 +74,7 @@ def _code() -> Data:
     return {"style": style, "script": script, "policy": policy}
 
 
-def _data(hosts: t.Mapping[str, Data], worst_first: t.Sequence[_Path]) -> Data:
+def _data(paths: t.Sequence[_Path], worst_first: t.Sequence[_Path]) -> Data:
     index = [
         [
             path.number,
@@ -86,10 +87,7 @@ def _data(hosts: t.Mapping[str, Data], worst_first: t.Sequence[_Path]) -> Data:
         ]
         for path in worst_first
     ]
-    views: dict[str, list[Data]] = {host: [{}] * len(told["verdicts"]) for host, told in hosts.items()}
-    for path in worst_first:
-        views[path.host][path.position] = _card(path)
-    packed = {host: _packed(found) for host, found in views.items() if found}
+    packed = {host: _packed(list(of_host)) for host, of_host in itertools.groupby(paths, lambda path: path.host)}
     return {"index": _inert(index), "packed": _inert(packed)}
 
 
@@ -209,7 +207,9 @@ def _natural(name: str) -> list[t.Any]:
     return [int(part) if number % 2 else part for number, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
-def _packed(views: t.Sequence[Data]) -> str:
+def _packed(paths: t.Sequence[_Path]) -> str:
+    """Cards of a host; one host at a time, as those of all hosts take more memory than the report."""
+    views = [_card(path) for path in paths]
     packed = gzip.compress(json.dumps(views, ensure_ascii=False).encode(), 6, mtime=0)
     return base64.b64encode(packed).decode()
 
