@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import os
 import typing as t
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(str(error)) from error
         earlier, warnings = _earlier(options["directory"], options["previous"])
         asked = {"query": options["query"], "fail_on": options["fail_on"]}
-        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         compared = history.compare(earlier, answers) if earlier else None
         report = document.report(answers, selected, asked, compared, now)
         written = _write(options["directory"], report) if options["directory"] else []

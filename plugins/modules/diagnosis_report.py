@@ -19,7 +19,8 @@ description:
 options:
   hosts:
     description:
-      - The hosts whose results are put together. One that was not reached, or whose check failed, is listed with the reason.
+      - The hosts whose results are put together. One that was not reached, or whose check failed, is listed with the
+        reason.
     type: list
     elements: str
     required: true
@@ -29,8 +30,8 @@ options:
     required: true
   directory:
     description:
-      - A folder on the controller for C(report.json), C(junit.xml) and C(report.html). It is made if it is missing, and each
-        file is replaced as a whole. Relative paths begin where C(ansible-playbook) was started.
+      - A folder on the controller for C(report.json), C(junit.xml) and C(report.html). It is made if it is missing, and
+        each file is replaced as a whole. Relative paths begin where C(ansible-playbook) was started.
       - They are written in check mode too, since they are what was asked for, and no state of a host.
       - Empty for no files.
     type: str
@@ -43,8 +44,8 @@ options:
     default: ""
   query:
     description:
-      - A JMESPath expression that selects what the summary shows, and what counts for RV(failing). It needs the Python package
-        jmespath on the controller.
+      - A JMESPath expression that selects what the summary shows, and what counts for RV(failing). It needs the Python
+        package jmespath on the controller.
       - It is given a list of objects with C(host), C(namespace), C(network), C(family), C(status), C(code), C(hop),
         C(direction), C(tier), C(evidence), C(fix) and C(summary), and returns some of them.
       - A host without an answer is one with the status V(unknown) and the code V(NO_ANSWER).
@@ -62,26 +63,27 @@ requirements:
   - jmespath, on the controller, for O(query)
 attributes:
   platform:
-    description: Where it runs.
-    platforms: posix
+    description: The operating systems that the controller may run.
     support: full
+    platforms: posix
   action:
     description: It has an action on the controller.
     support: full
   action_group:
-    description: With C(module_defaults) of the group C(netpath.egress.egress), options hold for all modules.
-    support: none
+    description: Use C(group/netpath.egress.egress) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - netpath.egress.egress
   check_mode:
-    description: What a run with C(--check) does.
+    description: Changes no host, also in check mode.
     support: full
-    details: The files are written.
+    details: The files are written all the same.
   diff_mode:
-    description: What a run with C(--diff) shows.
-    support: none
-  idempotent:
-    description: What a second run does.
+    description: Changes nothing, so there is no difference to show.
     support: full
-    details: It never reports a change.
+  idempotent:
+    description: Never reports a change.
+    support: full
 """
 
 EXAMPLES = r"""

@@ -37,8 +37,8 @@ class _Headings(HTMLParser):
         self._inside = False
 
     def handle_starttag(self, tag: str, _attributes: t.Any) -> None:
-        self._inside = tag == "h3"
-        if self._inside:
+        if tag == "h3":
+            self._inside = True
             self.found.append("")
 
     def handle_endtag(self, tag: str) -> None:
@@ -97,7 +97,13 @@ def test_one_broken_host_of_three(world: World, playbooks: Playbooks) -> None:
     report = content(playbooks)
     assert (report["schema"], report["version"]) == ("netpath.egress/diagnosis", 1)
     assert report["counts"] == {
-        "hosts": 3, "no_answer": 0, "paths": 12, "broken": 2, "degraded": 0, "unknown": 0, "ok": 10,
+        "hosts": 3,
+        "no_answer": 0,
+        "paths": 12,
+        "broken": 2,
+        "degraded": 0,
+        "unknown": 0,
+        "ok": 10,
     }
     assert {(one["host"], one["namespace"], one["code"]) for one in report["findings"]} == {
         (second, name, "FORWARDING_OFF") for name in ("c1", "c2")
@@ -107,7 +113,9 @@ def test_one_broken_host_of_three(world: World, playbooks: Playbooks) -> None:
     assert (suites.get("tests"), suites.get("failures")) == ("12", "2")
     page = _Headings()
     page.feed((playbooks.directory / "reports" / "report.html").read_text(encoding="utf-8"))
-    assert [name for name in page.found if name.startswith("✕")] == [f"✕ {second} · {name} (IPv4)" for name in ("c1", "c2")]
+    assert [name for name in page.found if name.startswith("✕")] == [
+        f"✕ {second} · {name} (IPv4)" for name in ("c1", "c2")
+    ]
 
     world.nodes[1].run(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
     healed = diagnosed(playbooks)

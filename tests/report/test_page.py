@@ -18,7 +18,9 @@ pytestmark = pytest.mark.skipif(_PROGRAM is None, reason=f"none of {', '.join(br
 PICTURES = Path(__file__).resolve().parents[2] / "build" / "report"
 HOSTILE = "</script><img src=x onerror=\"console.error('ran')\"><b>x</b>"
 SHOWN = "[...document.querySelectorAll('.card')].map((card) => card.querySelector('h3').textContent.trim().slice(2))"
-ROWS = "[...document.querySelectorAll('#matrix tr')].filter((row) => !row.hidden).map((row) => row.cells[0].textContent)"
+ROWS = (
+    "[...document.querySelectorAll('#matrix tr')].filter((row) => !row.hidden).map((row) => row.cells[0].textContent)"
+)
 
 
 def small() -> dict[str, t.Any]:
@@ -109,7 +111,9 @@ def test_broken_hop_and_filter(chromium: Browser, tmp_path: Path) -> None:
     assert [url for url in chromium.requests if not url.startswith("file:")] == []
 
 
-@pytest.mark.parametrize(("name", "width", "scheme"), [("phone", 390, "light"), ("phone-dark", 390, "dark"), ("dark", 1280, "dark")])
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"), [("phone", 390, "light"), ("phone-dark", 390, "dark"), ("dark", 1280, "dark")]
+)
 def test_sizes_and_schemes(chromium: Browser, tmp_path: Path, name: str, width: int, scheme: str) -> None:
     chromium.size(width, 1500, mobile=width < 600)
     chromium.media(scheme=scheme)

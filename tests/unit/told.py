@@ -33,7 +33,9 @@ def links(namespace: str, number: int = 2, family: str = "ipv4") -> list[Verdict
 def path(namespace: str, *codes: str, status: str = "", family: str = "ipv4", number: int = 2) -> Verdict:
     """A verdict with findings of these codes, or a healthy one. status: other than follows from the first code."""
     listed = [_finding(code, namespace) for code in codes]
-    first: Verdict = listed[0] if listed else {"code": None, "hop": None, "direction": None, "evidence": [], "fix": None}
+    first: Verdict = (
+        listed[0] if listed else {"code": None, "hop": None, "direction": None, "evidence": [], "fix": None}
+    )
     chosen = status or ("ok" if not codes else "degraded" if CODES[codes[0]].degraded else "broken")
     summary = CODES[codes[0]].summary if codes else "packets reach the target and come back"
     return {

@@ -177,7 +177,9 @@ def _counters(link: Row) -> str:
     parts = []
     for way in ("rx", "tx"):
         if f"{way}_packets" in link:
-            lost = [f"{link[key]} {word}" for word in ("dropped", "errors") for key in [f"{way}_{word}"] if link.get(key)]
+            lost = [
+                f"{link[key]} {word}" for word in ("dropped", "errors") for key in [f"{way}_{word}"] if link.get(key)
+            ]
             parts.append(f"{way} {link[f'{way}_packets']}" + (f" ({', '.join(lost)})" if lost else ""))
     if "mtu" in link:
         parts.append(f"mtu {link['mtu']}")

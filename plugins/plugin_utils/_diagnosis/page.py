@@ -57,9 +57,7 @@ def page(report: Data) -> str:
 
 
 def _paths(hosts: t.Mapping[str, Data]) -> list[_Path]:
-    flat = [
-        (host, position, one) for host, told in hosts.items() for position, one in enumerate(told["verdicts"])
-    ]
+    flat = [(host, position, one) for host, told in hosts.items() for position, one in enumerate(told["verdicts"])]
     return [_Path(number, *item) for number, item in enumerate(flat)]
 
 
@@ -109,7 +107,13 @@ def _view(report: Data, paths: t.Sequence[_Path]) -> Data:
     counts = report["counts"]
     found = findings(report["hosts"])
     problems = counts["paths"] - counts["ok"]
-    tiles = [("broken", "broken"), ("degraded", "degraded"), ("unknown", "unknown"), ("no_answer", "hosts silent"), ("ok", "healthy")]
+    tiles = [
+        ("broken", "broken"),
+        ("degraded", "degraded"),
+        ("unknown", "unknown"),
+        ("no_answer", "hosts silent"),
+        ("ok", "healthy"),
+    ]
     return {
         "title": f"Egress diagnosis {report['generated']}",
         "about": f"{counted(counts['paths'], 'path')} on {counted(counts['hosts'], 'host')},",
@@ -132,9 +136,7 @@ def _view(report: Data, paths: t.Sequence[_Path]) -> Data:
             }
             for group in groups(found)
         ],
-        "silent": [
-            {"host": host, "reason": told["error"]} for host, told in report["hosts"].items() if told["error"]
-        ],
+        "silent": [{"host": host, "reason": told["error"]} for host, told in report["hosts"].items() if told["error"]],
         "none": "" if problems else "Every path is healthy. A mark above leads to its path.",
         "noscript": f"Without a script, this page shows the worst {min(problems, DRAWN)} of {problems} paths that are not healthy.",
         **_history(report["history"]),

@@ -118,7 +118,9 @@ def _history(history: Data | None) -> list[Line]:
     tones = {"broke": "broken", "healed": "ok", "changed": "degraded"}
     numbers = ", ".join(f"{len(found)} {kind}" for kind, found in kinds)
     lines = [Line(f"SINCE {history['previous']}: {numbers}")]
-    lines += [Line(f"  {kind}: {_names([change(one) for one in found])}", tones[kind]) for kind, found in kinds if found]
+    lines += [
+        Line(f"  {kind}: {_names([change(one) for one in found])}", tones[kind]) for kind, found in kinds if found
+    ]
     return lines
 
 
