@@ -83,6 +83,13 @@ CODES: dict[str, Entry] = {
     "DUPLICATE_SUBNET_ROUTE": Entry(
         "bridge", "auto", "another link of the host has the same subnet", "keep the subnet on the bridge alone"
     ),
+    "PMTU_BLACKHOLE": Entry(
+        "mtu",
+        "confirm",
+        "large packets are lost on the way, and nobody tells the sender",
+        "let ICMP unreachable through, or set mss_clamp",
+        True,
+    ),
     "MTU_MISMATCH": Entry("mtu", "auto", "a link further along takes smaller packets", _BUILD, True),
     "FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv4", _BUILD),
     "V6_FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv6", _BUILD),
@@ -111,9 +118,23 @@ CODES: dict[str, Entry] = {
         "its packets get a source address that the host does not have",
         "masquerade, or correct to_source",
     ),
+    "EAST_WEST_NATED": Entry(
+        "nat",
+        "auto",
+        "a rule of the host translates what stays on the bridge",
+        "scope that rule to an uplink or to other destinations",
+        True,
+    ),
     "CONNTRACK_FULL": Entry(
         "conntrack", "declared", "the host's table of connections is full", "raise max by the module conntrack"
     ),
+    "PORTS_EXHAUSTED": Entry(
+        "conntrack",
+        "declared",
+        "the host has no port left for its packets",
+        "give nat more ports, or more addresses in to_source",
+    ),
+    "DEVICE_BUSY": Entry("uplink", "advise", "a link of its way belongs to somebody else", "give the network its own"),
     "UPLINK_DOWN": Entry("uplink", "advise", "the host's uplink is down", "restore the uplink"),
     "UPSTREAM_UNREACHABLE": Entry(
         "upstream", "advise", "it left the host as it should, and nothing answers", "not this host's: look upstream"
@@ -123,6 +144,13 @@ CODES: dict[str, Entry] = {
     ),
     "RP_FILTER_DROP": Entry(
         "return_path", "confirm", "replies come by another link, and rp_filter drops them", "rp_filter 2 on that link"
+    ),
+    "LISTENER_LOCAL_ONLY": Entry(
+        "namespace",
+        "advise",
+        "a service of it listens on a loopback address alone",
+        "bind the service to all addresses",
+        True,
     ),
     "DNS_UNREACHABLE": Entry("dns", "declared", "its resolver does not answer", "give it a resolver that does", True),
     "UNEXPLAINED_DROP": Entry("upstream", "advise", "it stops, and nothing says why", "look at the hop after the last"),

@@ -20,7 +20,10 @@ class Path:
     """From a namespace to the internet. What is "" or empty nobody asked for.
 
     family: 4 or 6. cidr: the address on the interface. uplinks: none for those that the routing table chooses.
-    nat: masquerade, snat or none. sources: the network's ranges of the family.
+    nat: masquerade, snat or none. sources: the network's ranges of the family. dns: servers that were asked for.
+    listens: (protocol, port) of what a published port leads to.
+    routed: this host is the gateway. asked: somebody described the path; otherwise it is what the kernel has, where
+    bridge and host_end are "" if there are none, and cidr and gateway if nobody can tell. meant: to reach anything.
     """
 
     namespace: str
@@ -36,6 +39,13 @@ class Path:
     sources: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     firewall: str = "auto"
+    title: str = ""
+    routed: bool = True
+    asked: bool = True
+    meant: bool = True
+    isolated: bool = False
+    dns: tuple[str, ...] = ()
+    listens: tuple[tuple[str, int], ...] = ()
 
     @property
     def address(self) -> str:
@@ -44,6 +54,11 @@ class Path:
     @property
     def subnet(self) -> str:
         return str(ipaddress.ip_interface(self.cidr).network)
+
+    @property
+    def shown(self) -> str:
+        """The namespace, for a person."""
+        return self.title or self.namespace
 
     @property
     def label(self) -> str:
@@ -83,4 +98,11 @@ def _of_network(network: Network, host: HostView) -> t.Iterator[Path]:
                 sources=tuple(subnet for subnet in network.subnets if values.family(subnet) == family),
                 exclude=tuple(network.nat.get("exclude") or ()),
                 firewall=network.firewall,
+                isolated=network.isolated,
+                dns=tuple((namespace.dns or {}).get("servers") or ()),
+                listens=tuple(
+                    (entry.protocol, entry.to_port or entry.first)
+                    for entry in network.publish
+                    if entry.to in (namespace.name, cidr.split("/")[0])
+                ),
             )

@@ -1,35 +1,19 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a probe that got no answer tells: the last link that saw it, and what is known of the next."""
+"""What probes tell: the last link that saw one without an answer, and what is known of the next. No I/O."""
 
 from __future__ import annotations
 
 import ipaddress
 import typing as t
-from dataclasses import dataclass, field
 
-from ..kernel.probes import Target, Trace
-from .structure import Seen
+from .probing import SMALL, Probing
+from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
 
 _UNRESOLVED = ("INCOMPLETE", "FAILED", "NONE")
-
-
-@dataclass(frozen=True)
-class Probing:
-    """A probe from the namespace, the host's own to the same target, and what was looked up once they had failed.
-
-    neighbour: state of the gateway in the namespace; neighbour_back: that of the namespace's address on the host.
-    counted: by how much the kernel's counters rose.
-    """
-
-    target: Target
-    trace: Trace
-    control: Trace | None = None
-    neighbour: str = ""
-    neighbour_back: str = ""
-    counted: t.Mapping[str, int] = field(default_factory=dict)
+_FULL = 0.95  # of the table of connections
 
 
 def notes(seen: Seen, probing: Probing) -> dict[str, tuple[str, ...]]:
@@ -43,6 +27,8 @@ def notes(seen: Seen, probing: Probing) -> dict[str, tuple[str, ...]]:
                 said.append(f"{link} saw {'an answer' if back else 'the packet'} from {sight.source}")
         if said:
             found[hop] = tuple(said)
+    if "count" in seen.table:
+        found["conntrack"] = (f"{seen.table['count']} connections of {seen.table['max']} are tracked",)
     return found
 
 
@@ -57,11 +43,11 @@ def _way(seen: Seen) -> dict[str, tuple[str, str]]:
 
 
 def findings(seen: Seen, probing: Probing) -> list[Finding]:
-    """Why there was no answer: one finding, or none where there was one."""
+    """Why there was no answer, or what is wrong although there was one."""
     trace = probing.trace
     if trace.answered:
-        return []
-    asked = f"{probing.target} from {seen.path.namespace}: no answer" + (f" ({trace.error})" if trace.error else "")
+        return [found for check in (_large, _resolver, _listener, _beside) for found in check(seen, probing)]
+    asked = f"{probing.target} from {seen.path.shown}: no answer" + (f" ({trace.error})" if trace.error else "")
     for check in (_never_left, _lost_on_the_bridge, _lost_on_the_host, _lost_outside, _lost_on_the_way_back):
         found = check(seen, probing)
         if found:
@@ -74,86 +60,188 @@ def _never_left(seen: Seen, probing: Probing) -> Finding | None:
     if probing.trace.first("inside", interface, outgoing=True):
         return None
     if probing.neighbour in _UNRESOLVED:
-        said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.namespace}"
+        said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
         return Finding("NEIGHBOUR_FILTERED", (said, "the link, the bridge and its address are as they should be"))
     return Finding("UNEXPLAINED_DROP", (f"{interface} never sent it",), hop="link")
 
 
 def _lost_on_the_bridge(seen: Seen, probing: Probing) -> Finding | None:
-    end, bridge = seen.host_end, seen.bridge
-    if end is None or bridge is None:
-        return None
-    if not probing.trace.first("host", end.name):
-        return Finding(
-            "UNEXPLAINED_DROP", (f"it left {seen.path.interface}, and {end.name} did not see it",), "bridge_port"
-        )
-    if not probing.trace.first("host", bridge.name):
-        return Finding("UNEXPLAINED_DROP", (f"{end.name} saw it, and {bridge.name} did not",), hop="bridge")
+    end, bridge, trace = seen.host_end, seen.bridge, probing.trace
+    if end is not None and not trace.first("host", end.name):
+        interface = seen.interface.name if seen.interface else ""
+        return Finding("UNEXPLAINED_DROP", (f"it left {interface}, and {end.name} did not see it",), "bridge_port")
+    if end is not None and bridge is not None and seen.path.routed and not trace.first("host", bridge.name):
+        said = f"{end.name} saw it, and {bridge.name} did not"
+        return Finding("UNEXPLAINED_DROP", (said, *_ignored(seen, probing)), hop="bridge")
     return None
 
 
+def _ignored(seen: Seen, probing: Probing) -> t.Iterator[str]:
+    if probing.neighbour == "PERMANENT":
+        yield f"{seen.path.shown} has a static neighbour for {seen.path.gateway}"
+
+
 def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
-    uplink, bridge = seen.uplink, seen.bridge
-    if uplink is None or bridge is None or probing.trace.first("host", uplink.name, outgoing=True):
+    uplink, ingress, trace = seen.uplink, seen.ingress, probing.trace
+    if uplink is None or ingress is None or not seen.path.routed:
         return None
-    said = f"{bridge.name} saw it, and {uplink.name} did not"
-    others = [s.link for s in probing.trace.sights if s.place == "host" and s.outgoing and not s.back]
-    others = [name for name in others if name not in (bridge.name, uplink.name)]
+    if trace.first("host", uplink.name, outgoing=True):
+        return None
+    said = f"{ingress.name} saw it, and {uplink.name} did not"
+    others = [s.link for s in trace.sights if s.place == "host" and s.outgoing and not s.back]
+    others = [name for name in others if name not in (ingress.name, uplink.name)]
     if others:
         return Finding("POLICY_ROUTE_CONFLICT", (said, f"it left by {others[0]}"))
-    refusals = [sight.error for sight in probing.trace.sights if sight.error]
-    if refusals:
-        return Finding("FORWARD_DROPPED", (said, f"the host answered with {refusals[0]}"))
-    return Finding("FORWARD_DROPPED", (said, "the host forwards, and has a route"))
+    if probing.counted.get("drop") or probing.counted.get("insert_failed"):
+        return _untracked(seen, probing, said)
+    if probing.ruling:
+        return Finding("FORWARD_DROPPED", (said, str(probing.ruling)))
+    if probing.entry:
+        return _behind_the_rules(seen, probing, said)
+    refusals = [sight.error for sight in trace.sights if sight.error]
+    if refusals or seen.legacy:
+        why = f"the host answered with {refusals[0]}" if refusals else "iptables-legacy has rules here"
+        return Finding("FORWARD_DROPPED", (said, why))
+    if probing.neighbour_out in _UNRESOLVED:
+        return _no_next_hop(seen, probing, said)
+    if probing.counted.get("IPReversePathFilter"):
+        rose = f"IPReversePathFilter rose by {probing.counted['IPReversePathFilter']}"
+        return Finding("RP_FILTER_DROP", (said, rose), "host_forwarding")
+    return Finding(
+        "UNEXPLAINED_DROP", (said, "the host forwards, has a route, and no chain drops it"), "forward_policy"
+    )
+
+
+def _untracked(seen: Seen, probing: Probing, said: str) -> Finding:
+    """The kernel had no room for its entry, or no port."""
+    count, maximum = int(seen.table.get("count", "0")), int(seen.table.get("max", "1"))
+    rose = ", ".join(
+        f"{name} rose by {probing.counted[name]}" for name in ("drop", "insert_failed") if name in probing.counted
+    )
+    room = f"{count} connections of {maximum} are tracked"
+    return Finding("CONNTRACK_FULL" if count >= _FULL * maximum else "PORTS_EXHAUSTED", (said, room, rose))
+
+
+def _behind_the_rules(seen: Seen, probing: Probing, said: str) -> Finding:
+    if probing.neighbour_out in _UNRESOLVED:
+        return _no_next_hop(seen, probing, said)
+    uplink = seen.uplink.name if seen.uplink else "the uplink"
+    entry = f"its conntrack entry is there, so it passed all rules; {uplink} has the queue behind them"
+    return Finding("UNEXPLAINED_DROP", (said, entry), hop="uplink")
+
+
+def _no_next_hop(seen: Seen, probing: Probing, said: str) -> Finding:
+    hop = (seen.plainly.gateway if seen.plainly else "") or seen.target.address
+    state = f"{hop} is {probing.neighbour_out} among the neighbours of the host"
+    return Finding("UPSTREAM_UNREACHABLE", (said, state), hop="upstream")
 
 
 def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
     uplink = seen.uplink
-    if uplink is None or any(
-        sight.back and sight.place == "host" and not sight.error for sight in probing.trace.sights
-    ):
+    if any(sight.back and sight.place == "host" and not sight.error for sight in probing.trace.sights):
         return None
+    if uplink is None or not seen.path.routed:
+        return Finding("UPSTREAM_UNREACHABLE", ("it left the host's end, and nothing came back",))
     sight = probing.trace.first("host", uplink.name, outgoing=True)
     source = sight.source if sight else ""
     inside = source == seen.path.address
     said = f"it left by {uplink.name} from {source}, and nothing came back"
+    told = _tracked(probing)
     if inside and seen.path.translates(probing.target.address):
-        return Finding("NAT_MISSING", (said, f"{source} is not an address of this host"))
+        return Finding("NAT_MISSING", (said, f"{source} is not an address of this host", *told))
     control = probing.control
-    if control and control.answered:
-        if inside:
-            return Finding("NO_RETURN_ROUTE", (said, "the host itself gets an answer"))
-        if not _is_hosts(seen, source):
-            return Finding("SNAT_STALE_ADDRESS", (said, f"no link of the host has {source}"))
-        return Finding(
-            "UPSTREAM_UNREACHABLE", (said, "the host itself gets an answer, from the same address or another")
-        )
-    return Finding("UPSTREAM_UNREACHABLE", (said, "the host itself gets no answer either"))
+    if not (control and control.answered):
+        return Finding("UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets no answer either"))
+    if inside:
+        # Nobody said whether it is meant to be translated.
+        code = "NO_RETURN_ROUTE" if seen.path.asked or not ipaddress.ip_address(source).is_private else "NAT_MISSING"
+        return Finding(code, (said, *told, "the host itself gets an answer"))
+    if not _is_hosts(seen, source):
+        return Finding("SNAT_STALE_ADDRESS", (said, *told, f"no link of the host has {source}"))
+    return Finding(
+        "UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets an answer, from the same address or another")
+    )
+
+
+def _tracked(probing: Probing) -> t.Iterator[str]:
+    if probing.entry:
+        seen = "one was seen" if probing.entry.answered else "none was seen"
+        yield f"conntrack expects answers at {probing.entry.translated}, and {seen}"
 
 
 def _is_hosts(seen: Seen, address: str) -> bool:
-    held = {item.cidr.split("/")[0] for items in seen.host.addresses.values() for item in items}
-    return address in held or (bool(address) and ipaddress.ip_address(address).is_link_local)
+    return seen.host_has(address) or (bool(address) and ipaddress.ip_address(address).is_link_local)
 
 
 def _lost_on_the_way_back(seen: Seen, probing: Probing) -> Finding | None:
-    trace, bridge, end = probing.trace, seen.bridge, seen.host_end
+    trace, ingress, end = probing.trace, seen.ingress, seen.host_end
     arrived = [sight for sight in trace.sights if sight.back and sight.place == "host" and not sight.outgoing]
-    if not arrived or bridge is None or end is None:
+    if not arrived or ingress is None or end is None:
         return None
     by = arrived[0].link
-    if not trace.first("host", bridge.name, back=True) and probing.neighbour_back in _UNRESOLVED:
-        said = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
-        return Finding("NEIGHBOUR_FILTERED", (f"an answer arrived by {by}", said), direction="return")
-    if not trace.first("host", bridge.name, back=True):
-        said = f"an answer arrived by {by}, and {bridge.name} did not get it"
-        strict = max(int(seen.settings.get(f"net/ipv4/conf/{name}/rp_filter", "0")) for name in ("all", by))
-        if probing.counted.get("IPReversePathFilter") and strict:
-            dropped = probing.counted["IPReversePathFilter"]
-            return Finding("RP_FILTER_DROP", (said, f"IPReversePathFilter rose by {dropped}"), direction="return")
-        return Finding("FORWARD_DROPPED", (said,), direction="return")
-    if not trace.first("host", end.name, back=True):
-        return Finding(
-            "UNEXPLAINED_DROP", (f"{bridge.name} sent an answer on, and {end.name} did not get it",), "bridge", "return"
-        )
-    return Finding("UNEXPLAINED_DROP", (f"{end.name} sent an answer on, and nobody took it",), "link", "return")
+    if seen.path.routed and not trace.first("host", ingress.name, back=True):
+        return _not_routed_back(seen, probing, by, ingress.name)
+    if not trace.first("host", end.name, back=True, outgoing=True):
+        said = f"{ingress.name} sent an answer on, and {end.name} did not get it"
+        return Finding("UNEXPLAINED_DROP", (said,), "bridge", "return")
+    said = f"{end.name} sent an answer on, and nobody took it"
+    hint = [f"the host has a static neighbour for {seen.path.address}"] if probing.neighbour_back == "PERMANENT" else []
+    return Finding("UNEXPLAINED_DROP", (said, *hint), "link", "return")
+
+
+def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Finding:
+    said = f"an answer arrived by {by}, and {ingress} did not get it"
+    strict = [int(value) for key, value in probing.strict.items() if key.split("/")[3] in ("all", by)]
+    dropped = probing.counted.get("IPReversePathFilter")
+    if dropped and any(strict):
+        link = f"rp_filter of {by} is {max(strict)}"
+        return Finding("RP_FILTER_DROP", (said, f"IPReversePathFilter rose by {dropped}", link), direction="return")
+    if probing.ruling:
+        return Finding("FORWARD_DROPPED", (said, str(probing.ruling)), direction="return")
+    if probing.neighbour_back in _UNRESOLVED:
+        state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
+        return Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
+    if seen.legacy:
+        return Finding("FORWARD_DROPPED", (said, "iptables-legacy has rules here"), direction="return")
+    return Finding("UNEXPLAINED_DROP", (said, *_tracked(probing)), "return_path", "return")
+
+
+def _large(seen: Seen, probing: Probing) -> t.Iterator[Finding]:
+    large = probing.large
+    if large is None or not large.smaller:
+        return
+    small = SMALL[seen.path.family]
+    said = f"{probing.target} with {large.size} bytes: no answer, with {small}: an answer, and nobody says why"
+    if large.dropped:
+        yield Finding("MTU_MISMATCH", (said, f"{large.dropped} rose"))
+    else:
+        host = "the host itself gets one" if large.host_too else "the host itself gets none either"
+        yield Finding("PMTU_BLACKHOLE", (said, host))
+
+
+def _resolver(seen: Seen, probing: Probing) -> t.Iterator[Finding]:
+    if probing.servers is None:
+        return
+    if not probing.servers:
+        yield Finding("DNS_UNREACHABLE", (f"{seen.path.shown} has no resolver",))
+    elif len(probing.silent) == len(probing.servers):
+        yield Finding("DNS_UNREACHABLE", tuple(f"{server} does not answer to DNS" for server in probing.silent))
+
+
+def _listener(seen: Seen, probing: Probing) -> t.Iterator[Finding]:
+    if probing.refuses:
+        target = f"{probing.target} refuses {seen.path.shown}"
+        said = f"{target}, and who listens there does so on {probing.refuses} alone"
+        yield Finding("LISTENER_LOCAL_ONLY", (said,), hop="upstream")
+
+
+def _beside(seen: Seen, probing: Probing) -> t.Iterator[Finding]:
+    trace, other = probing.beside, probing.beside_address
+    if trace is None:
+        return
+    arrived = trace.first("peer")
+    switch = f"{BRIDGE_CALLS[seen.path.family].replace('/', '.')} = 1"
+    if arrived is None:
+        yield Finding("BRIDGE_NF_DROPS", (switch, f"{other} on the same bridge does not get packets"))
+    elif arrived.source != seen.path.address:
+        yield Finding("EAST_WEST_NATED", (switch, f"{other} on the same bridge gets packets from {arrived.source}"))

@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wrong with a path by its structure: pure functions of what was seen, in the order in which packets pass."""
+"""What is wrong with a path by structure alone, up to the host's routing: pure functions, in packet order."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import ipaddress
 import typing as t
 
 from ..kernel.link_messages import LinkReply
-from ..model import ForwardRules, NatRules
 from ..spec import values
-from .path import Path
-from .structure import FORWARD, Seen
+from . import host_checks
+from .structure import Seen
 from .verdict import Finding
 
-_IFF_LOWER_UP = 0x10000
 _BR_STATES = ("disabled", "listening", "learning", "forwarding", "blocking")
 Findings = t.Iterator[Finding]
 
@@ -24,7 +22,10 @@ def findings(seen: Seen) -> list[Finding]:
     """All that the structure shows."""
     if seen.inside is None:
         return [_no_namespace(seen)]
-    return [found for check in _CHECKS for found in check(seen)]
+    found = [found for check in _CHECKS for found in check(seen)]
+    if not any(finding.place in _EXPLAIN_THE_WAY_BACK for finding in found):
+        found += host_checks.way_back(seen)
+    return found
 
 
 def _no_namespace(seen: Seen) -> Finding:
@@ -45,23 +46,31 @@ def _loopback(seen: Seen) -> Findings:
         yield Finding("LOOPBACK_DOWN", ("lo is not up",))
 
 
+def _listeners(seen: Seen) -> Findings:
+    for place in seen.local:
+        yield Finding("LISTENER_LOCAL_ONLY", (f"{place} is all that listens there, and a published port leads to it",))
+
+
 def _link(seen: Seen) -> Findings:
     path, link = seen.path, seen.interface
     if link is None:
-        yield _no_link(seen)
+        if path.meant:
+            yield _no_link(seen)
         return
     if link.name != path.interface:
-        evidence = f"{path.host_end} leads to {link.name} in {path.namespace}, and {path.interface} is wanted"
+        evidence = f"{path.host_end} leads to {link.name} in {path.shown}, and {path.interface} is wanted"
         yield Finding("WRONG_INTERFACE_NAME", (evidence,))
     if not link.up:
-        yield Finding("LINK_DOWN", (f"{link.name} in {path.namespace} is not up",))
+        yield Finding("LINK_DOWN", (f"{link.name} in {path.shown} is not up",))
 
 
 def _no_link(seen: Seen) -> Finding:
     path = seen.path
-    end = seen.host.links.get(path.host_end)
     there = ", ".join(sorted(seen.inside.links)) if seen.inside else ""
-    evidence = f"{path.namespace} has no {path.interface}: it has {there}"
+    if not path.asked:
+        return Finding("LINK_MISSING", (f"{path.shown} has nothing but {there}",))
+    end = seen.host.links.get(path.host_end)
+    evidence = f"{path.shown} has no {path.interface}: it has {there}"
     if end is None:
         return Finding("LINK_MISSING", (evidence, f"there is no {path.host_end} on the host"))
     if end.peer_nsid is None and end.peer_index:
@@ -84,12 +93,14 @@ def _address(seen: Seen) -> Findings:
     failed = [item.cidr for item in found if item.duplicate]
     usable = [item.cidr for item in found if not item.duplicate]
     if disabled:
-        yield Finding("V6_ADDRESS_UNUSABLE", (f"{disabled[-1].replace('/', '.')} = 1 in {path.namespace}",))
+        yield Finding("V6_ADDRESS_UNUSABLE", (f"{disabled[-1].replace('/', '.')} = 1 in {path.shown}",))
     elif failed and not usable:
         yield Finding("V6_ADDRESS_UNUSABLE", (f"{failed[0]} on {link.name} failed duplicate address detection",))
     elif not usable:
-        yield Finding("NO_ADDRESS", (f"{link.name} in {path.namespace} has no {path.label} address",))
-    elif not any(ipaddress.ip_address(path.gateway) in ipaddress.ip_interface(cidr).network for cidr in usable):
+        yield Finding("NO_ADDRESS", (f"{link.name} in {path.shown} has no {path.label} address",))
+    elif path.asked and not any(
+        ipaddress.ip_address(path.gateway) in ipaddress.ip_interface(cidr).network for cidr in usable
+    ):
         yield Finding("WRONG_SUBNET", (f"{link.name} has {', '.join(usable)}", f"the gateway is {path.gateway}"))
 
 
@@ -98,7 +109,7 @@ def _route(seen: Seen) -> Findings:
     if out is None or link is None or not link.up:
         return
     if out.leads and out.device == link.index:
-        if out.gateway != path.gateway and out.gateway:
+        if path.asked and out.gateway != path.gateway and out.gateway:
             yield Finding(
                 "WRONG_SUBNET",
                 (f"packets for {seen.target.address} go to {out.gateway}, and the gateway is {path.gateway}",),
@@ -106,7 +117,7 @@ def _route(seen: Seen) -> Findings:
             )
         return
     code = "NO_DEFAULT_ROUTE" if path.family == 4 else "V6_ADDRESS_UNUSABLE"
-    yield Finding(code, (f"the route lookup for {seen.target.address} in {path.namespace} says: {out}",), hop="route")
+    yield Finding(code, (f"the route lookup for {seen.target.address} in {path.shown} says: {out}",), hop="route")
 
 
 def _bridge_port(seen: Seen) -> Findings:
@@ -115,12 +126,17 @@ def _bridge_port(seen: Seen) -> Findings:
         return
     if not end.up:
         yield Finding("HOST_LINK_DOWN", (f"{end.name} is not up",))
-    for name, code in ((end.name, "GATEWAY_ON_PORT"),):
-        carried = [item.cidr for item in seen.host.of_family(end, path.family)]
-        if path.gateway in (cidr.split("/")[0] for cidr in carried):
-            yield Finding(code, (f"{name} has {', '.join(carried)}",))
+    if not path.bridge:
+        return
+    carried = [item.cidr for item in seen.host.of_family(end, path.family)]
+    if path.gateway in (cidr.split("/")[0] for cidr in carried):
+        yield Finding("GATEWAY_ON_PORT", (f"{end.name} has {', '.join(carried)}",))
     master = seen.host.name(end.master)
-    if not master:
+    on_top = [link.name for link in seen.host.links.values() if link.lower == end.index]
+    if not master and on_top:
+        said = f"{end.name} is on no bridge, and {', '.join(on_top)} takes its packets"
+        yield Finding("DEVICE_BUSY", (said,), "bridge_port", fix=f"remove {on_top[0]}, and run the role egress")
+    elif not master:
         yield Finding("PORT_NOT_ON_BRIDGE", (f"{end.name} has no master, and {path.bridge} is wanted",))
     elif master != path.bridge:
         yield Finding("PORT_ON_WRONG_BRIDGE", (f"{end.name} is a port of {master}, and {path.bridge} is wanted",))
@@ -132,17 +148,24 @@ def _bridge_port(seen: Seen) -> Findings:
 
 def _bridge(seen: Seen) -> Findings:
     path, bridge = seen.path, seen.bridge
-    if bridge is None:
-        yield Finding("BRIDGE_MISSING", (f"there is no {path.bridge} on the host",))
-        return
-    if not bridge.up:
-        yield Finding("BRIDGE_DOWN", (f"{bridge.name} is not up",))
-    gateway = ipaddress.ip_address(path.gateway)
+    if path.bridge:
+        if bridge is None:
+            yield Finding("BRIDGE_MISSING", (f"there is no {path.bridge} on the host",))
+            return
+        if not bridge.up:
+            yield Finding("BRIDGE_DOWN", (f"{bridge.name} is not up",))
+        yield from _gateway(seen, bridge)
+    if seen.ingress is not None and path.cidr and path.routed:
+        yield from _same_subnet(seen, seen.ingress)
+
+
+def _gateway(seen: Seen, bridge: LinkReply) -> Findings:
+    path = seen.path
     listed = [item.cidr for item in seen.host.addresses.get(bridge.index, ())]
-    if path.gateway not in (cidr.split("/")[0] for cidr in listed):
+    if path.routed and path.gateway and path.gateway not in (cidr.split("/")[0] for cidr in listed):
         found = [cidr for cidr in listed if values.family(cidr) == path.family]
-        yield Finding("BRIDGE_NO_GATEWAY", (f"{bridge.name} has {', '.join(found) or 'no address'}, not {gateway}",))
-    yield from _same_subnet(seen, bridge)
+        said = f"{bridge.name} has {', '.join(found) or 'no address'}, not {path.gateway}"
+        yield Finding("BRIDGE_NO_GATEWAY", (said,))
 
 
 def _same_subnet(seen: Seen, bridge: LinkReply) -> Findings:
@@ -156,91 +179,17 @@ def _same_subnet(seen: Seen, bridge: LinkReply) -> Findings:
 
 
 def _mtu(seen: Seen) -> Findings:
-    way = [link for link in (seen.interface, seen.host_end, seen.bridge, seen.uplink) if link]
-    for first, later in ((way[i], later) for i in range(1) for later in way[1:]) if way else ():
-        if later.mtu < first.mtu:
-            evidence = f"{first.name} takes {first.mtu} bytes, and {later.name} {later.mtu}"
-            yield Finding("MTU_MISMATCH", (evidence,))
+    if seen.interface is None:
+        return
+    first = seen.interface
+    for later in (seen.host_end, seen.bridge, seen.uplink if seen.path.routed else None):
+        if later is not None and later.mtu < first.mtu:
+            yield Finding("MTU_MISMATCH", (f"{first.name} takes {first.mtu} bytes, and {later.name} {later.mtu}",))
             return
 
 
-def _forwarding(seen: Seen) -> Findings:
-    path = seen.path
-    code = "FORWARDING_OFF" if path.family == 4 else "V6_FORWARDING_OFF"
-    switch = FORWARD[path.family]
-    own = f"net/ipv{path.family}/conf/{path.bridge}/forwarding"
-    if seen.settings.get(switch) == "0":
-        yield Finding(code, (f"{switch.replace('/', '.')} = 0",))
-    elif seen.settings.get(own) == "0":
-        yield Finding(code, (f"{own.replace('/', '.')} = 0",))
-
-
-def _forward_policy(seen: Seen) -> Findings:
-    path = seen.path
-    for backend, reason in seen.filters:
-        rules = seen.accepted.get(backend)
-        if (
-            not isinstance(rules, ForwardRules)
-            or path.bridge != rules.bridge
-            or not set(path.sources) <= {*rules.sources}
-        ):
-            yield Finding("FORWARD_DROPPED", (reason, f"no rule of {path.network} in {backend or 'it'} accepts"))
-
-
-def _host_route(seen: Seen) -> Findings:
-    through, plainly = seen.through, seen.plainly
-    if plainly is not None and not plainly.leads:
-        yield Finding("NO_HOST_ROUTE", (f"the route lookup for {seen.target.address} on the host says: {plainly}",))
-    elif through is not None and plainly is not None and seen.bridge and seen.bridge.up:
-        switched_on = seen.settings.get(FORWARD[seen.path.family]) == "1"
-        differs = (through.device, through.gateway) != (plainly.device, plainly.gateway)
-        if (not through.leads or differs) and switched_on and through.table != plainly.table:
-            evidence = f"from {seen.path.address} by {seen.path.bridge} to {seen.target.address}: {through}"
-            yield Finding("POLICY_ROUTE_CONFLICT", (evidence, f"for the host itself: {plainly}"))
-
-
-def _nat(seen: Seen) -> Findings:
-    path = seen.path
-    if not path.translates(seen.target.address):
-        return
-    there = [(backend, rules) for backend, rules in seen.nat.items() if isinstance(rules, NatRules)]
-    if not there:
-        hint = ("the namespace itself translates, which the host cannot see",) if seen.nat_inside else ()
-        code = "NAT_WRONG_NAMESPACE" if seen.nat_inside else "NAT_MISSING"
-        yield Finding(code, (f"no rule of {path.network} translates on the host", *hint), hop="nat")
-        return
-    backend, rules = there[0]
-    yield from _wrong_nat(seen, path, backend, rules)
-
-
-def _wrong_nat(seen: Seen, path: Path, backend: str, rules: NatRules) -> Findings:
-    sources = [source for source in rules.sources if values.family(source) == path.family]
-    address = ipaddress.ip_address(path.address)
-    uplink = seen.uplink.name if seen.uplink else ""
-    target = rules.to_source[0 if path.family == 4 else 1]
-    held = {item.cidr.split("/")[0] for items in seen.host.addresses.values() for item in items}
-    if not any(address in values.network(source) for source in sources):
-        yield Finding(
-            "NAT_WRONG_SOURCE", (f"{backend} translates {', '.join(sources) or 'nothing'}, not {path.address}",)
-        )
-    elif uplink and (
-        rules.not_out_interface == uplink or (rules.out_interfaces and uplink not in rules.out_interfaces)
-    ):
-        wanted = ", ".join(rules.out_interfaces) or f"not {rules.not_out_interface}"
-        yield Finding(
-            "NAT_WRONG_INTERFACE", (f"{backend} translates what leaves by {wanted}", f"it leaves by {uplink}")
-        )
-    elif target and "-" not in target and target not in held:
-        yield Finding("SNAT_STALE_ADDRESS", (f"{backend} translates to {target}", "no link of the host has it"))
-
-
-def _uplink(seen: Seen) -> Findings:
-    link = seen.uplink
-    if link is not None and not (link.up and link.flags & _IFF_LOWER_UP):
-        yield Finding("UPLINK_DOWN", (f"{link.name} is {'without a carrier' if link.up else 'not up'}",))
-
-
 _CHECKS: tuple[t.Callable[[Seen], Findings], ...] = (
+    _listeners,
     _loopback,
     _link,
     _address,
@@ -248,9 +197,6 @@ _CHECKS: tuple[t.Callable[[Seen], Findings], ...] = (
     _bridge_port,
     _bridge,
     _mtu,
-    _forwarding,
-    _forward_policy,
-    _host_route,
-    _nat,
-    _uplink,
+    *host_checks.CHECKS,
 )
+_EXPLAIN_THE_WAY_BACK = ("link", "address", "bridge_port", "bridge")

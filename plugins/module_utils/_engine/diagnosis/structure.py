@@ -11,13 +11,25 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 
-from ..kernel import addresses, base_chains, links, packet_filter, processes, route_lookup, rulesets, sysctls
+from ..kernel import (
+    addresses,
+    base_chains,
+    links,
+    listeners,
+    packet_filter,
+    processes,
+    route_lookup,
+    routes,
+    rulesets,
+    sysctl_files,
+    sysctls,
+)
 from ..kernel.addresses import AddressReply
 from ..kernel.link_messages import LinkReply, get_links, parse_link
 from ..kernel.namespaces import Namespaces, is_namespace, path_of
 from ..kernel.probes import Target
 from ..kernel.route_lookup import Lookup
-from ..model import HOST, NAT_BACKENDS, ForwardRules, Rules
+from ..model import HOST, NAT_BACKENDS, Rules
 from ..planning.state import FORWARD4, FORWARD6
 from .path import Path
 
@@ -40,6 +52,11 @@ class Place:
         link = self.by_index(index)
         return link.name if link else ""
 
+    def peer_of(self, link: LinkReply) -> LinkReply | None:
+        """The end here of a pair whose other end is a link of another namespace."""
+        found = self.by_index(link.peer_index) if link.kind == "veth" and link.peer_index else None
+        return found if found and found.kind == "veth" and found.peer_index == link.index else None
+
     def of_family(self, link: LinkReply | None, family: int) -> list[AddressReply]:
         """Addresses of a link, without link-local ones."""
         found = self.addresses.get(link.index, ()) if link else ()
@@ -52,7 +69,10 @@ class Seen:
 
     holders: processes, as (PID, command), in a namespace without a name at which the pair ends.
     out: the lookup in the namespace; through: on the host for a packet of it; plainly: for one of the host's own;
-    back: for a reply to its address. interfaces: the namespace's link to the host, whatever it is called.
+    back: for a reply to its address. interface: the namespace's link to the host, whatever it is called.
+    settings: of the host; own_settings: of the namespace; persisted: what files say about the host's at the next boot.
+    local: addresses on which alone somebody listens, of the ports that are published.
+    table: count and max of tracked connections. legacy: iptables-legacy is in use, which nftables cannot see.
     """
 
     path: Path
@@ -67,11 +87,15 @@ class Seen:
     plainly: Lookup | None = None
     back: Lookup | None = None
     settings: t.Mapping[str, str] = field(default_factory=dict)
+    persisted: t.Mapping[str, str] = field(default_factory=dict)
+    table: t.Mapping[str, str] = field(default_factory=dict)
+    legacy: bool = False
+    local: tuple[str, ...] = ()
     own_settings: t.Mapping[str, str] = field(default_factory=dict)
     nat: t.Mapping[str, Rules | None] = field(default_factory=dict)
     nat_inside: bool = False
     filters: t.Sequence[tuple[str, str]] = ()
-    accepted: t.Mapping[str, Rules | None] = field(default_factory=dict)
+    accepted: t.Mapping[str, t.Mapping[tuple[str, str], Rules | None]] = field(default_factory=dict)
 
     @property
     def host_end(self) -> LinkReply | None:
@@ -81,8 +105,26 @@ class Seen:
         return self.host.links.get(self.path.host_end)
 
     @property
+    def links(self) -> list[dict[str, t.Any]]:
+        """The links of the path in packet order, with their addresses and counters."""
+        inside = self.inside or Place()
+        way = [("link", self.path.shown, inside, self.interface), ("bridge_port", "", self.host, self.host_end)]
+        way += [("bridge", "", self.host, self.bridge)] if self.path.bridge else []
+        way += [("uplink", "", self.host, self.uplink)] if self.path.routed else []
+        return [_drawn(hop, netns, place, link) for hop, netns, place, link in way if link is not None]
+
+    def host_has(self, address: str) -> bool:
+        """Whether an address is the host's own."""
+        return any(item.cidr.split("/")[0] == address for held in self.host.addresses.values() for item in held)
+
+    @property
     def bridge(self) -> LinkReply | None:
         return self.host.links.get(self.path.bridge)
+
+    @property
+    def ingress(self) -> LinkReply | None:
+        """The link of the host from which packets are routed: the bridge, or without one the end of the pair."""
+        return self.bridge if self.path.bridge else self.host_end
 
     @property
     def uplink(self) -> LinkReply | None:
@@ -95,11 +137,12 @@ class Reader:
     def __init__(self, namespaces: Namespaces) -> None:
         self.namespaces = namespaces
         self._places: dict[str, Place] = {}
+        self._found_filters: dict[tuple[str, str, int], list[tuple[str, str]]] = {}
 
     def place(self, netns: str) -> Place:
         if netns not in self._places:
             opened = self.namespaces.socket(netns)
-            found = map(parse_link, opened.dump(get_links()))
+            found = map(parse_link, opened.dump(get_links(counters=True)))
             listed: dict[int, list[AddressReply]] = {}
             for item in addresses.read(opened):
                 listed.setdefault(item.index, []).append(item)
@@ -107,6 +150,7 @@ class Reader:
         return self._places[netns]
 
     def see(self, path: Path, target: Target) -> Seen:
+        """What there is along a path."""
         host = self.place(HOST)
         handle = path_of(path.namespace)
         if not is_namespace(handle):
@@ -114,11 +158,12 @@ class Reader:
             return Seen(path, target, host, None, stale=os.path.lexists(handle), holders=holders)
         inside = self.place(path.namespace)
         interface = _interface(path, inside, host)
-        bridge = host.links.get(path.bridge)
+        ingress = host.links.get(path.bridge or path.host_end) if path.routed else None
         own, home = self.namespaces.socket(path.namespace), self.namespaces.socket(HOST)
-        there, own_address = (ipaddress.ip_address(text).packed for text in (target.address, path.address))
+        there = ipaddress.ip_address(target.address).packed
+        near = ipaddress.ip_address(path.address).packed if path.cidr else b""
         plainly = route_lookup.lookup(home, there)
-        through = route_lookup.lookup(home, there, own_address, bridge.index) if bridge else None
+        through = route_lookup.lookup(home, there, near, ingress.index) if ingress and near else None
         return Seen(
             path,
             target,
@@ -129,14 +174,25 @@ class Reader:
             out=route_lookup.lookup(own, there),
             through=through,
             plainly=plainly,
-            back=route_lookup.lookup(home, own_address),
-            settings=self._settings(path, bridge, plainly, host),
+            back=route_lookup.lookup(home, near) if near else None,
+            settings=self._settings(path, ingress, plainly, host),
+            persisted=self._persisted,
+            local=tuple(filter(None, (self._local(path, *place) for place in path.listens))),
+            table=self._table,
+            legacy=self._legacy,
             own_settings=sysctls.read(self.namespaces, path.namespace, _own_keys(path)),
-            nat={backend: found.get(("nat", path.network)) for backend, found in self._nat.items() if found},
+            nat={
+                backend: found[key] for backend, found in self._nat.items() if (key := ("nat", path.network)) in found
+            },
             nat_inside=self._translates_inside(path.namespace),
             filters=self._filters(path),
-            accepted=self._accepted(path.network),
+            accepted=self._accepted,
         )
+
+    def gateway(self, netns: str, family: int) -> str:
+        """That of the best default route in a namespace, or ""."""
+        found = routes.default_uplinks(self.namespaces.socket(netns), family)
+        return next((str(route.fact.gateway) for route in found if route.fact.gateway), "")
 
     def _holders(self, host_end: LinkReply | None) -> tuple[tuple[int, str], ...]:
         """Who holds the namespace without a name in which the other end of a pair is."""
@@ -153,12 +209,31 @@ class Reader:
             for inhabitants in listed
         )
 
-    def _settings(self, path: Path, bridge: LinkReply | None, plainly: Lookup, host: Place) -> dict[str, str]:
-        names = [link for link in (bridge and bridge.name, host.name(plainly.device)) if link]
-        keys = [FORWARD[path.family], *_TABLE_IN_USE.values(), BRIDGE_CALLS[path.family]]
+    def _settings(self, path: Path, ingress: LinkReply | None, plainly: Lookup, host: Place) -> dict[str, str]:
+        names = [name for name in (ingress and ingress.name, host.name(plainly.device)) if name]
+        keys = [FORWARD[path.family], BRIDGE_CALLS[path.family]]
         keys += [f"net/ipv{path.family}/conf/{name}/forwarding" for name in names]
-        keys += [f"net/ipv4/conf/{name}/rp_filter" for name in ("all", *names)]
         return sysctls.read(self.namespaces, HOST, keys)
+
+    def _local(self, path: Path, protocol: str, port: int) -> str:
+        address = listeners.on_loopback_alone(self.namespaces, path.namespace, protocol, port)
+        return f"{protocol} {address}:{port}" if address else ""
+
+    @functools.cached_property
+    def _table(self) -> dict[str, str]:
+        found = sysctls.read(self.namespaces, HOST, list(_TABLE_IN_USE.values()))
+        return {name: found[key] for name, key in _TABLE_IN_USE.items() if key in found}
+
+    @functools.cached_property
+    def _legacy(self) -> bool:
+        with self.namespaces.entered(HOST):
+            return any(
+                map(_has_lines, ("/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"))
+            )
+
+    @functools.cached_property
+    def _persisted(self) -> dict[str, str]:
+        return sysctl_files.persisted(FORWARD.values())
 
     @functools.cached_property
     def _nat(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
@@ -172,16 +247,41 @@ class Reader:
         if path.firewall == "none":
             return []
         asked = path.firewall if path.firewall in ("iptables", "firewalld") else "auto"
-        found = packet_filter.forward_backends(self.namespaces, HOST, asked, path.bridge, {path.family})
-        return [(backend, reason) for backend, reason, versions in found if path.family in versions]
+        key = (asked, path.bridge, path.family)
+        if key not in self._found_filters:
+            found = packet_filter.forward_backends(self.namespaces, HOST, asked, path.bridge, {path.family})
+            self._found_filters[key] = [
+                (backend, reason) for backend, reason, families in found if path.family in families
+            ]
+        return self._found_filters[key]
 
-    def _accepted(self, network: str) -> dict[str, Rules | None]:
-        found: dict[str, Rules | None] = {}
-        for backend in ("iptables-nft", "iptables-legacy", "firewalld", "ufw"):
-            rules = rulesets.read(self.namespaces, HOST, backend, ("forward",)).get(("forward", network))
-            if isinstance(rules, ForwardRules):
-                found[backend] = rules
-        return found
+    @functools.cached_property
+    def _accepted(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
+        """What each back end lets through, for all networks."""
+        backends = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
+        return {backend: rulesets.read(self.namespaces, HOST, backend, ("forward",)) for backend in backends}
+
+
+def _has_lines(path: str) -> bool:
+    try:
+        with open(path, encoding="ascii") as file:
+            return bool(file.read().strip())
+    except OSError:
+        return False
+
+
+def _drawn(hop: str, netns: str, place: Place, link: LinkReply) -> dict[str, t.Any]:
+    held = [item.cidr for item in place.addresses.get(link.index, ()) if not item.link_local]
+    counters = {name: value for name, value in link.counters.items() if not name.endswith("_bytes")}
+    return {
+        "hop": hop,
+        "netns": netns,
+        "name": link.name,
+        "mtu": link.mtu,
+        "up": link.up,
+        "addresses": held,
+        **counters,
+    }
 
 
 def _interface(path: Path, inside: Place, host: Place) -> LinkReply | None:

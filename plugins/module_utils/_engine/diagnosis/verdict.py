@@ -39,15 +39,21 @@ class Probed:
     notes: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def verdict(path: Path, findings: t.Sequence[Finding], probed: Probed = Probed()) -> Data:
+def verdict(
+    path: Path,
+    findings: t.Sequence[Finding],
+    probed: Probed = Probed(),
+    links: t.Sequence[Data] = (),
+    targets: t.Sequence[str] = (),
+) -> Data:
     """As documented for the module egress_check. The first broken hop in packet order is the verdict."""
-    ordered = sorted(findings, key=lambda finding: (CODES[finding.code].degraded, HOPS.index(finding.place)))
+    ordered = sorted(findings, key=_order)
     first = ordered[0] if ordered else None
     status = _status(first, probed)
     entry = CODES[first.code] if first else None
-    subject = f"{path.namespace} ({path.label})"
+    subject = f"{path.shown} ({path.label})"
     return {
-        "namespace": path.namespace,
+        "namespace": path.shown,
         "network": path.network,
         "family": f"ipv{path.family}",
         "status": status,
@@ -60,6 +66,8 @@ def verdict(path: Path, findings: t.Sequence[Finding], probed: Probed = Probed()
         "tier": entry.tier if entry else None,
         "findings": [_listed(path, finding) for finding in ordered],
         "hops": _hops(ordered, probed, status),
+        "links": list(links),
+        "targets": list(targets),
     }
 
 
@@ -69,6 +77,11 @@ _WORDS = {
 }
 
 
+def _order(finding: Finding) -> tuple[bool, int, int]:
+    """In packet order, what stops packets first; of one hop in the order of the catalogue."""
+    return CODES[finding.code].degraded, HOPS.index(finding.place), list(CODES).index(finding.code)
+
+
 def _status(first: Finding | None, probed: Probed) -> str:
     if first is None:
         return "ok" if probed.answered else "unknown"
@@ -76,7 +89,7 @@ def _status(first: Finding | None, probed: Probed) -> str:
 
 
 def _fix(path: Path, finding: Finding) -> str:
-    return finding.fix or CODES[finding.code].fix.format(namespace=path.namespace)
+    return finding.fix or CODES[finding.code].fix.format(namespace=path.shown)
 
 
 def _listed(path: Path, finding: Finding) -> Data:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .message_classes import ifinfmsg, nsidmsg
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message
@@ -19,7 +19,9 @@ _BRIDGE_PORT = struct.Struct("=BxHiII")  # ifinfomsg
 _ATTRIBUTE, _STATE = struct.Struct("=HH"), struct.Struct("=HHB3x")
 IFF_UP = 0x1
 RTEXT_FILTER_SKIP_STATS = 8
+COUNTERS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
 _HEADER_LENGTH = 16
+_ON_ANOTHER = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 # Times of a bridge are in hundredths of a second (USER_HZ).
 BRIDGE_OPTIONS: dict[str, tuple[str, int]] = {
     "stp": ("IFLA_BR_STP_STATE", 1),
@@ -37,7 +39,8 @@ _PORT_OPTIONS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MOD
 class LinkReply:
     """One link as the kernel reports it. peer_index and peer_nsid are set for veth; nsid None means this namespace.
 
-    port_state: of a port of a bridge, BR_STATE_* of linux/if_bridge.h.
+    port_state: of a port of a bridge, BR_STATE_* of linux/if_bridge.h. counters: COUNTERS, where they were asked for.
+    lower: of a macvlan or ipvlan, the link of this namespace that it takes packets from.
     """
 
     index: int
@@ -53,6 +56,8 @@ class LinkReply:
     peer_nsid: int | None
     qdisc: str
     port_state: int | None = None
+    counters: t.Mapping[str, int] = field(default_factory=dict)
+    lower: int = 0
 
     @property
     def up(self) -> bool:
@@ -68,16 +73,16 @@ def body(message: t.Any, attributes: t.Sequence[tuple[str, t.Any]], **fields: in
     return bytes(message.data)[_HEADER_LENGTH:]
 
 
-def get_link(name: str = "", index: int = 0) -> Message:
-    attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
+def get_link(name: str = "", index: int = 0, counters: bool = False) -> Message:
+    attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", 0 if counters else RTEXT_FILTER_SKIP_STATS)]
     if name:
         attributes.insert(0, ("IFLA_IFNAME", name))
     return Message(RTM_GETLINK, 0, body(ifinfmsg(), attributes, index=index))
 
 
-def get_links(master: int = 0) -> Message:
-    """All links, or the ports of one bridge."""
-    attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", RTEXT_FILTER_SKIP_STATS)]
+def get_links(master: int = 0, counters: bool = False) -> Message:
+    """All links, or the ports of one bridge; with their counters where asked."""
+    attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", 0 if counters else RTEXT_FILTER_SKIP_STATS)]
     if master:
         attributes.append(("IFLA_MASTER", master))
     return Message(RTM_GETLINK, 0, body(ifinfmsg(), attributes))
@@ -154,7 +159,18 @@ def parse_link(data: bytes) -> LinkReply:
         peer_nsid=message.get_attr("IFLA_LINK_NETNSID") if kind == "veth" else None,
         qdisc=message.get_attr("IFLA_QDISC") or "",
         port_state=_port(info).get_attr("IFLA_BRPORT_STATE") if _port(info) else None,
+        counters=_counters(message.get_attr("IFLA_STATS64")),
+        lower=_lower(message, kind),
     )
+
+
+def _lower(message: t.Any, kind: str) -> int:
+    here = kind in _ON_ANOTHER and message.get_attr("IFLA_LINK_NETNSID") is None
+    return int(message.get_attr("IFLA_LINK") or 0) if here else 0
+
+
+def _counters(stats: t.Any) -> dict[str, int]:
+    return {name: stats[name] for name in COUNTERS} if stats else {}
 
 
 def _port(info: t.Any) -> t.Any:

@@ -35,6 +35,14 @@ def listening(namespaces: Namespaces, netns: str, places: t.Collection[PortPlace
     }
 
 
+def on_loopback_alone(namespaces: Namespaces, netns: str, protocol: str, port: int) -> str:
+    """The loopback address on which somebody listens at a port, or "" where nobody does or it is not the only one."""
+    with namespaces.entered(netns):
+        tables = [table for (kind, _family), table in _TABLES.items() if kind == protocol]
+        held = [address for table in tables for address, number, _inode in _waiting(protocol, table) if number == port]
+    return held[0] if held and all(map(_is_loopback, held)) else ""
+
+
 def _waiting(protocol: str, table: str) -> t.Iterator[tuple[str, int, str]]:
     """(address, port, inode) of each socket that waits."""
     try:

@@ -26,7 +26,7 @@ _ERRORS = {4: (3, 5, 11, 12), 6: (1, 2, 3, 4)}
 _ICMP = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 _HEADER = {4: 20, 6: 40}
 _MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
-_PMTUDISC_DO = 2
+_PMTUDISC_PROBE = 3  # DF, whatever path MTU the kernel remembers
 _TOKEN = 16
 
 
@@ -49,7 +49,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Sight:
-    """The packet on one link. place: "inside" or "host"; back: an answer. source: where it says that it comes from."""
+    """The packet on one link. place: "inside" or "host"; back: an answer. source: where it says that it comes from.
+
+    at: seconds since it was sent, by the kernel's clock.
+    """
 
     place: str
     link: str
@@ -57,15 +60,24 @@ class Sight:
     back: bool
     source: str
     error: str = ""
+    destination: str = ""
+    at: float = field(default=0.0, compare=False)
 
 
 @dataclass
 class Trace:
-    """answered: an answer reached the socket. error: what the kernel said to the one who sent it."""
+    """answered: an answer reached the socket. error: what the kernel said to the one who sent it.
+
+    number: source port, or identifier of the echo request. source: the address that it was sent from.
+    """
 
     answered: bool = False
+    refused: bool = False
+    number: int = 0
+    source: str = ""
     error: str = ""
     sights: list[Sight] = field(default_factory=list)
+    watch: t.Callable[[Sight], None] | None = field(default=None, compare=False)
 
     def first(self, place: str, link: str = "", back: bool = False, outgoing: bool | None = None) -> Sight | None:
         for sight in self.sights:
@@ -75,18 +87,33 @@ class Trace:
         return None
 
 
-def send(namespaces: Namespaces, netns: str, target: Target, source: str = "", patience: float = 1.0) -> Trace:
-    """Send it and watch it, until the answer is there or patience, in seconds, ends."""
-    trace = Trace()
+def send(
+    namespaces: Namespaces,
+    netns: str,
+    target: Target,
+    patience: float = 1.0,
+    size: int = 0,
+    peer: str = "",
+    watch: t.Callable[[Sight], None] | None = None,
+) -> Trace:
+    """Send it and watch it, until the answer is there or patience, in seconds, ends.
+
+    size: in bytes with the IP header, then not to be fragmented (icmp alone). peer: a namespace to watch in as well.
+    watch: is called with each sight as it happens.
+    """
+    trace = Trace(watch=watch)
     taps: dict[str, Tap] = {}
     try:
         with namespaces.entered(HOST):
             taps["host"] = Tap(target.address)
+        if peer:
+            with namespaces.entered(peer):
+                taps["peer"] = Tap(target.address)
         with namespaces.entered(netns):
             if netns != HOST:
                 taps["inside"] = Tap(target.address)
-            with contextlib.closing(_opened(target, source)) as sender:
-                _exchange(sender, target, taps, trace, patience)
+            with contextlib.closing(_opened(target, size)) as sender:
+                _exchange(sender, target, taps, trace, patience, size)
     except OSError as error:
         trace.error = os.strerror(error.errno or 0)
     finally:
@@ -95,26 +122,30 @@ def send(namespaces: Namespaces, netns: str, target: Target, source: str = "", p
     return trace
 
 
-def _opened(target: Target, source: str) -> socket.socket:
+def _opened(target: Target, size: int) -> socket.socket:
     family = socket.AF_INET6 if target.family == 6 else socket.AF_INET
     kinds = {"icmp": socket.SOCK_RAW, "udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
     protocol = _ICMP[target.family] if target.protocol == "icmp" else 0
     opened = socket.socket(family, kinds[target.protocol] | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, protocol)
-    if source:
-        opened.bind((source, 0))
+    if size:
+        opened.setsockopt(*_MTU_DISCOVER[target.family], _PMTUDISC_PROBE)
     return opened
 
 
-def _exchange(sender: socket.socket, target: Target, taps: dict[str, Tap], trace: Trace, patience: float) -> None:
+def _exchange(
+    sender: socket.socket, target: Target, taps: dict[str, Tap], trace: Trace, patience: float, size: int
+) -> None:
     token = os.urandom(_TOKEN)
     give_up = time.monotonic() + patience
-    flow = _Flow(target, token)
+    flow = _Flow(target, token, time.time())
     with contextlib.suppress(BlockingIOError):
         sender.connect((target.address, target.port))
     if target.protocol == "tcp":
         flow.port = sender.getsockname()[1]
-    else:
-        sender.send(_message(target, token))
+    trace.source = sender.getsockname()[0]
+    trace.number = int.from_bytes(token[:2], "big") if target.protocol == "icmp" else sender.getsockname()[1]
+    if target.protocol != "tcp":
+        sender.send(_message(target, token, size))
     watched = [sender, *(tap.socket for tap in taps.values())]
     while not trace.answered and time.monotonic() < give_up:
         wanted = [sender] if target.protocol == "tcp" else []
@@ -130,7 +161,8 @@ def _is_over(sender: socket.socket, target: Target, token: bytes, trace: Trace) 
     if target.protocol == "tcp":
         code = sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         # A refusal is an answer: the packet was there and back.
-        trace.answered = code in (0, errno.ECONNREFUSED)
+        trace.refused = code == errno.ECONNREFUSED
+        trace.answered = trace.refused or not code
         trace.error = "" if trace.answered else os.strerror(code)
         return True
     try:
@@ -138,7 +170,7 @@ def _is_over(sender: socket.socket, target: Target, token: bytes, trace: Trace) 
     except BlockingIOError:
         return False
     except OSError as error:
-        trace.answered = error.errno == errno.ECONNREFUSED
+        trace.answered = trace.refused = error.errno == errno.ECONNREFUSED
         trace.error = "" if trace.answered else os.strerror(error.errno or 0)
         return True
     if target.protocol == "icmp":
@@ -149,11 +181,11 @@ def _is_over(sender: socket.socket, target: Target, token: bytes, trace: Trace) 
     return trace.answered
 
 
-def _message(target: Target, token: bytes) -> bytes:
+def _message(target: Target, token: bytes, size: int) -> bytes:
     if target.protocol == "udp":
         return token
     identifier = int.from_bytes(token[:2], "big")
-    body = struct.pack("!HH", identifier, 1) + token
+    body = (struct.pack("!HH", identifier, 1) + token).ljust(size - _HEADER[target.family] - 4, b"\0")
     if target.family == 6:
         return struct.pack("!BBH", _ECHO[6], 0, 0) + body
     return struct.pack("!BBH", _ECHO[4], 0, _checksum(struct.pack("!BBH", _ECHO[4], 0, 0) + body)) + body
@@ -172,14 +204,17 @@ def _look(taps: t.Mapping[str, Tap], flow: _Flow, trace: Trace) -> None:
             sight = flow.sight(place, packet)
             if sight and sight not in trace.sights:
                 trace.sights.append(sight)
+                if trace.watch:
+                    trace.watch(sight)
 
 
 class _Flow:
     """Tells the packets of one probe from others of the same target, however their addresses were changed."""
 
-    def __init__(self, target: Target, token: bytes) -> None:
+    def __init__(self, target: Target, token: bytes, sent: float) -> None:
         self.target = target
         self.token = token
+        self.sent = sent
         self.port = 0
         self.sequence: int | None = None
 
@@ -198,7 +233,8 @@ class _Flow:
             return None
         if not self._is_ours(data[size:], protocol, back):
             return None
-        return Sight(place, packet.link, packet.outgoing, back, source)
+        at = packet.at - self.sent
+        return Sight(place, packet.link, packet.outgoing, back, source, destination=destination, at=at)
 
     def _is_ours(self, rest: bytes, protocol: int, back: bool) -> bool:
         if self.target.protocol == "tcp":
@@ -225,4 +261,5 @@ class _Flow:
         if not inner or str(ipaddress.ip_address(inner)) != self.target.address:
             return None
         kind, code = packet.data[size], packet.data[size + 1]
-        return Sight(place, packet.link, packet.outgoing, True, source, error=f"ICMP type {kind}, code {code}")
+        error = f"ICMP type {kind}, code {code}"
+        return Sight(place, packet.link, packet.outgoing, True, source, error, at=packet.at - self.sent)

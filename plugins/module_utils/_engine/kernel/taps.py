@@ -17,7 +17,8 @@ import typing as t
 from dataclasses import dataclass
 
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
-_SO_ATTACH_FILTER = 26
+_SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
+_TIME = struct.Struct("@ll")  # struct timespec
 _PACKET_OUTGOING = 4
 _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _SKF_AD_PROTOCOL = 0xFFFFF000  # SKF_AD_OFF + SKF_AD_PROTOCOL
@@ -28,11 +29,12 @@ _OFFSETS = {4: (12, 16, 20 + 8 + 16), 6: (8, 24, 40 + 8 + 24)}
 
 @dataclass(frozen=True)
 class Packet:
-    """One packet on one link. outgoing: it was sent by it. data: from the IP header on."""
+    """One packet on one link. outgoing: it was sent by it. data: from the IP header on. at: seconds, as time.time."""
 
     link: str
     outgoing: bool
     data: bytes
+    at: float = 0.0
 
 
 class Tap:
@@ -43,6 +45,7 @@ class Tap:
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
         self.socket = socket.socket(socket.AF_PACKET, kind, socket.htons(_ETH_P_ALL))
         try:
+            self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             self._filter(address)
         except OSError:
             self.socket.close()
@@ -58,10 +61,12 @@ class Tap:
         """Those that are there."""
         while True:
             try:
-                data, (link, _protocol, kind, *_rest) = self.socket.recvfrom(_LENGTH)
+                data, told, _flags, (link, _protocol, kind, *_rest) = self.socket.recvmsg(_LENGTH, 64)
             except BlockingIOError:
                 return
-            yield Packet(link, kind == _PACKET_OUTGOING, data)
+            stamps = [_TIME.unpack(value) for _level, name, value in told if name == _SO_TIMESTAMPNS]
+            at = stamps[0][0] + stamps[0][1] / 1e9 if stamps else 0.0
+            yield Packet(link, kind == _PACKET_OUTGOING, data, at)
 
     def _filter(self, address: t.Any) -> None:
         words = [int.from_bytes(address.packed[i : i + 4], "big") for i in range(0, len(address.packed), 4)]

@@ -1,0 +1,135 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a path from the host's routing on, by structure alone: pure functions, in packet order."""
+
+from __future__ import annotations
+
+import ipaddress
+import typing as t
+
+from ..model import ForwardRules, NatRules
+from ..spec import values
+from .path import Path
+from .structure import FORWARD, Seen
+from .verdict import Finding
+
+_IFF_LOWER_UP = 0x10000
+Findings = t.Iterator[Finding]
+
+
+def forwarding(seen: Seen) -> Findings:
+    """Whether the host forwards what comes from the namespace, now and after the next boot."""
+    path, ingress = seen.path, seen.ingress
+    if not path.routed:
+        return
+    code = "FORWARDING_OFF" if path.family == 4 else "V6_FORWARDING_OFF"
+    switch = FORWARD[path.family]
+    own = f"net/ipv{path.family}/conf/{ingress.name if ingress else ''}/forwarding"
+    if seen.settings.get(switch) == "0":
+        yield Finding(code, (f"{_dotted(switch)} = 0",))
+    elif seen.settings.get(own) == "0":
+        yield Finding(code, (f"{_dotted(own)} = 0",))
+    elif path.asked and seen.settings.get(switch) == "1" and seen.persisted.get(switch) != "1":
+        held = seen.persisted.get(switch)
+        files = f"the files of sysctl.d(5) say {held}" if held else "no file of sysctl.d(5) says so"
+        yield Finding("NOT_PERSISTENT", (f"{_dotted(switch)} = 1", files))
+
+
+def _dotted(key: str) -> str:
+    return key.replace("/", ".")
+
+
+def forward_policy(seen: Seen) -> Findings:
+    """Whether each filter that drops by default was told about the network."""
+    path = seen.path
+    for backend, reason in seen.filters:
+        rules = seen.accepted.get(backend, {}).get(("forward", path.network))
+        if (
+            not isinstance(rules, ForwardRules)
+            or path.bridge != rules.bridge
+            or not set(path.sources) <= {*rules.sources}
+        ):
+            yield Finding("FORWARD_DROPPED", (reason, f"no rule of {path.network} in {backend or 'it'} accepts"))
+
+
+def host_route(seen: Seen) -> Findings:
+    """Whether the host has a way to the target, and the same for the namespace's packets as for its own."""
+    path, through, plainly, ingress = seen.path, seen.through, seen.plainly, seen.ingress
+    if plainly is None or not path.routed:
+        return
+    if not plainly.leads:
+        if plainly.type != "local":
+            yield Finding("NO_HOST_ROUTE", (f"the route lookup for {seen.target.address} on the host says: {plainly}",))
+    elif through is not None and ingress and ingress.up:
+        switched_on = seen.settings.get(FORWARD[path.family]) == "1"
+        differs = (through.device, through.gateway) != (plainly.device, plainly.gateway)
+        if (not through.leads or differs) and switched_on and through.table != plainly.table:
+            evidence = f"from {path.address} by {ingress.name} to {seen.target.address}: {through}"
+            yield Finding("POLICY_ROUTE_CONFLICT", (evidence, f"for the host itself: {plainly}"))
+
+
+def nat(seen: Seen) -> Findings:
+    """Whether a rule of the network translates the namespace's packets to an address that the host has."""
+    path = seen.path
+    if not path.translates(seen.target.address):
+        return
+    there = [(backend, rules) for backend, rules in seen.nat.items() if isinstance(rules, NatRules)]
+    if there:
+        yield from _wrong_nat(seen, path, *there[0])
+        return
+    said = [f"no rule of {path.network} translates on the host"]
+    said += [f"the rules of {path.network} in {backend} are not as they were written" for backend in seen.nat]
+    if seen.nat_inside:
+        said.append("the namespace itself translates, which the host cannot see")
+    yield Finding("NAT_WRONG_NAMESPACE" if seen.nat_inside else "NAT_MISSING", tuple(said))
+
+
+def _wrong_nat(seen: Seen, path: Path, backend: str, rules: NatRules) -> Findings:
+    sources = [source for source in rules.sources if values.family(source) == path.family]
+    address = ipaddress.ip_address(path.address)
+    uplink = seen.uplink.name if seen.uplink else ""
+    target = rules.to_source[0 if path.family == 4 else 1]
+    if not any(address in values.network(source) for source in sources):
+        said = f"{backend} translates {', '.join(sources) or 'nothing'}, not {path.address}"
+        yield Finding("NAT_WRONG_SOURCE", (said,))
+    elif uplink and (
+        rules.not_out_interface == uplink or (rules.out_interfaces and uplink not in rules.out_interfaces)
+    ):
+        wanted = ", ".join(rules.out_interfaces) or f"all but {rules.not_out_interface}"
+        said = f"{backend} translates what leaves by {wanted}"
+        yield Finding("NAT_WRONG_INTERFACE", (said, f"it leaves by {uplink}"))
+    elif target and "-" not in target and not seen.host_has(target):
+        yield Finding("SNAT_STALE_ADDRESS", (f"{backend} translates to {target}", "no link of the host has it"))
+
+
+def uplink(seen: Seen) -> Findings:
+    """Whether the uplink is up, and nobody else takes what it receives."""
+    link = seen.uplink
+    if link is None or not seen.path.routed:
+        return
+    master = seen.host.by_index(link.master)
+    if not (link.up and link.flags & _IFF_LOWER_UP):
+        yield Finding("UPLINK_DOWN", (f"{link.name} is {'without a carrier' if link.up else 'not up'}",))
+    if master and master.kind == "bridge":
+        said = f"{link.name} is a port of {master.name}, which takes what it receives"
+        yield Finding("DEVICE_BUSY", (said,), fix=f"take {link.name} off {master.name}, or route by {master.name}")
+
+
+def way_back(seen: Seen) -> Findings:
+    """Whether answers are led to where the namespace is."""
+    back, ingress, path = seen.back, seen.ingress, seen.path
+    if back is None or ingress is None or not path.routed or not ingress.up:
+        return
+    if back.leads and back.device == ingress.index:
+        return
+    to = seen.host.by_index(back.device)
+    said = f"the route lookup for {path.address} on the host says: {back}" + (f" by {to.name}" if to else "")
+    if to and to.kind == "bridge" and not path.bridge:
+        fix = f"ip link set {ingress.name} master {to.name}"
+        yield Finding("PORT_NOT_ON_BRIDGE", (said, f"{ingress.name} is not a port of {to.name}"), "", "return", fix)
+    else:
+        yield Finding("POLICY_ROUTE_CONFLICT", (said, f"it is behind {ingress.name}"), "return_path", "return")
+
+
+CHECKS: tuple[t.Callable[[Seen], Findings], ...] = (forwarding, forward_policy, host_route, nat, uplink)

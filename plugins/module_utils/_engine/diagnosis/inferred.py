@@ -1,0 +1,159 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way that packets of a namespace take as the kernel has it, where nobody described it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import typing as t
+from dataclasses import replace
+
+from ..errors import EgressError, SpecError
+from ..kernel import namespaces as handles
+from ..kernel.link_messages import LinkReply
+from ..kernel.processes import namespaces_of_processes
+from ..model import HOST
+from ..spec import values
+from .path import Path
+from .structure import Place, Reader
+
+_VIRTUAL = ("veth", "bridge", "dummy")
+
+
+def of_names(reader: Reader, names: t.Sequence[t.Any], key: str = "netns") -> list[Path]:
+    """Of namespaces below /run/netns. Errors: SpecError."""
+    return [path for i, name in enumerate(names) for path in _named(reader, values.namespace_name(name, f"{key}[{i}]"))]
+
+
+def of_processes(reader: Reader, pids: t.Sequence[t.Any], key: str = "pid") -> list[Path]:
+    """Of namespaces in which processes live. Errors: SpecError."""
+    found = []
+    for i, pid in enumerate(pids):
+        text = str(pid)
+        place = f"/proc/{text}/ns/net"
+        if not (text.isdecimal() and text.isascii()) or not os.path.exists(place):
+            raise SpecError(f"{key}[{i}]", f"there is no process {text!r}", "give the number of one that runs")
+        found += of_place(reader, place, _named_like(reader, place) or f"process {text}")
+    return found
+
+
+def of_everything(reader: Reader) -> list[Path]:
+    """Of all namespaces but the host's: those with a name, and those that only processes hold."""
+    found = [replace(path, meant=bool(path.interface)) for name in handles.names() for path in of_place(reader, name)]
+    seen = {_identity(reader, name) for name in (HOST, *handles.names())}
+    for identity, inhabitants in sorted(namespaces_of_processes().items()):
+        pid, command = min(inhabitants)
+        place = f"/proc/{pid}/ns/net"
+        if identity in seen or not _may_enter(reader, place):
+            continue
+        # Services are often kept from the network by a namespace with nothing in it.
+        if any(link.name != "lo" for link in reader.place(place).links.values()):
+            found += of_place(reader, place, f"process {pid} ({command})")
+    return found
+
+
+def of_place(reader: Reader, netns: str, title: str = "") -> list[Path]:
+    """Of one namespace, by the engine's name of it: for each family in which it has an address or should have one."""
+    inside, host = reader.place(netns), reader.place(HOST)
+    interface = _outward(inside, host)
+    if interface is None:
+        return [_nowhere(netns, title)]
+    end = host.peer_of(interface)
+    bridge = host.by_index(end.master) if end and end.master else None
+    return [
+        _in_family(netns, title, family, interface, end, bridge if bridge and bridge.kind == "bridge" else None, reader)
+        for family in _families(inside, host, interface, bridge)
+    ]
+
+
+def _named(reader: Reader, name: str) -> list[Path]:
+    return of_place(reader, name) if handles.is_namespace(handles.path_of(name)) else [_nowhere(name, "")]
+
+
+def _nowhere(netns: str, title: str) -> Path:
+    return Path(netns, "", 4, "", "", "", "", "", firewall="none", title=title, routed=False, asked=False)
+
+
+def _in_family(
+    netns: str,
+    title: str,
+    family: int,
+    interface: LinkReply,
+    end: LinkReply | None,
+    bridge: LinkReply | None,
+    reader: Reader,
+) -> Path:
+    inside, host = reader.place(netns), reader.place(HOST)
+    held = [item.cidr for item in inside.of_family(interface, family)]
+    cidr = held[0] if held else ""
+    ingress = bridge or end
+    gateway = reader.gateway(netns, family) or _on_link(host, ingress, family, cidr)
+    return Path(
+        namespace=netns,
+        network="",
+        family=family,
+        interface=interface.name,
+        host_end=end.name if end else "",
+        bridge=bridge.name if bridge else "",
+        cidr=cidr,
+        gateway=gateway,
+        sources=(str(ipaddress.ip_interface(cidr).network),) if cidr else (),
+        firewall="none",
+        title=title,
+        routed=ingress is not None and not _leads_out(host, bridge, gateway),
+        asked=False,
+    )
+
+
+def _outward(inside: Place, host: Place) -> LinkReply | None:
+    """The link that leads to the host; of several, one that is up and has an address, and otherwise any other link."""
+    links = [link for link in inside.links.values() if link.name != "lo" and link.kind not in ("bridge", "dummy")]
+    ordered = sorted(
+        links, key=lambda link: (host.peer_of(link) is None, not inside.addresses.get(link.index), not link.up)
+    )
+    return ordered[0] if ordered else None
+
+
+def _families(inside: Place, host: Place, interface: LinkReply, bridge: LinkReply | None) -> list[int]:
+    """Those of its addresses; without any, those of the bridge."""
+    found = [family for family in (4, 6) if inside.of_family(interface, family)]
+    return found or [family for family in (4, 6) if host.of_family(bridge, family)] or [4]
+
+
+def _on_link(host: Place, ingress: LinkReply | None, family: int, cidr: str) -> str:
+    """An address of the host next to the namespace's own."""
+    for item in host.of_family(ingress, family):
+        near = ipaddress.ip_interface(item.cidr)
+        if not cidr or ipaddress.ip_interface(cidr).ip in near.network:
+            return str(near.ip)
+    return ""
+
+
+def _leads_out(host: Place, bridge: LinkReply | None, gateway: str) -> bool:
+    """Whether the gateway is behind a bridge that also has a link of the machine, and not on this host."""
+    if bridge is None or gateway in {item.cidr.split("/")[0] for held in host.addresses.values() for item in held}:
+        return False
+    return any(link.master == bridge.index and link.kind not in _VIRTUAL for link in host.links.values())
+
+
+def _identity(reader: Reader, netns: str) -> tuple[int, int]:
+    status = os.fstat(reader.namespaces.handle(netns))
+    return status.st_dev, status.st_ino
+
+
+def _named_like(reader: Reader, place: str) -> str:
+    """The name of the namespace of a process, or ""."""
+    if not _may_enter(reader, place):
+        raise SpecError("pid", f"{place} cannot be entered", "it ended, or belongs to another user's namespace")
+    identity = _identity(reader, place)
+    return next((name for name in handles.names() if _identity(reader, name) == identity), "")
+
+
+def _may_enter(reader: Reader, place: str) -> bool:
+    try:
+        reader.namespaces.socket(place)
+    except EgressError:
+        return False
+    return True

@@ -1,0 +1,244 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Packets that are sent to see where they stop, and what is looked up once one got no answer."""
+
+from __future__ import annotations
+
+import os
+import threading
+import typing as t
+from dataclasses import dataclass, field, replace
+
+from ..kernel import conntrack_entry, dns_query, listeners, neighbours, nft_trace, probes, sysctls
+from ..kernel.conntrack_entry import Entry
+from ..kernel.link_messages import get_link, parse_link
+from ..kernel.namespaces import Namespaces, path_of
+from ..kernel.netlink import NetlinkSocket
+from ..kernel.nft_trace import Ruling
+from ..kernel.probes import Target, Trace
+from ..model import HOST
+from ..spec.resolv_conf import resolv_conf_path
+from .structure import BRIDGE_CALLS, Seen
+
+PATIENCE = 1.0  # seconds for an answer
+SMALL = {4: 576, 6: 1280}  # bytes that every path takes
+_DROPPED = ("tx_dropped", "tx_errors", "rx_dropped", "rx_errors")
+
+
+@dataclass(frozen=True)
+class Large:
+    """A packet as large as the namespace's link takes, not to be fragmented, that got no answer.
+
+    smaller: one of SMALL bytes got an answer. host_too: the host's own gets one. dropped: which link counted a drop.
+    """
+
+    size: int
+    trace: Trace
+    smaller: bool = False
+    host_too: bool = False
+    dropped: str = ""
+
+
+@dataclass(frozen=True)
+class Probing:
+    """A probe from the namespace, the host's own to the same target, and what was looked up once they had failed.
+
+    neighbour: state of the gateway in the namespace; neighbour_back: that of the namespace's address on the host;
+    neighbour_out: that of the uplink's next hop. counted: by how much counters of the host rose. entry: the flow's
+    conntrack entry. ruling: who drops it. refuses: the address on which alone somebody listens, where it was refused.
+    silent: servers of the namespace's resolver without an answer, None where there is none to ask. beside: a probe to
+    another namespace of the bridge.
+    """
+
+    target: Target
+    trace: Trace
+    control: Trace | None = None
+    neighbour: str = ""
+    neighbour_back: str = ""
+    neighbour_out: str = ""
+    strict: t.Mapping[str, str] = field(default_factory=dict)
+    counted: t.Mapping[str, int] = field(default_factory=dict)
+    entry: Entry | None = None
+    ruling: Ruling | None = None
+    large: Large | None = None
+    silent: tuple[str, ...] = ()
+    servers: tuple[str, ...] | None = None
+    refuses: str = ""
+    beside: Trace | None = None
+    beside_address: str = ""
+
+
+class Prober:
+    """Sends for many paths at once; what shows a shared cause is done once."""
+
+    def __init__(self, namespaces: Namespaces, looks: t.Sequence[Seen]) -> None:
+        self.namespaces = namespaces
+        self._owners = {seen.path.address: seen for seen in looks if seen.path.cidr and seen.inside is not None}
+        self._tracing = threading.Lock()
+        self._rulings: dict[tuple[str, int, bool], Ruling | None] = {}
+
+    def probe(self, seen: Seen) -> Probing | None:
+        """None where the structure says that nothing can be sent."""
+        if seen.inside is None or seen.interface is None:
+            return None
+        before = self._counters()
+        trace = self._send(seen, seen.target)
+        if not trace.answered:
+            return self._why(seen, trace, before)
+        probing = Probing(seen.target, trace, **self._beside(seen))
+        servers = self._servers(seen)
+        silent = tuple(server for server in servers or () if not self._resolves(seen, server))
+        probing = replace(probing, servers=servers, silent=silent, large=self._large(seen))
+        return replace(probing, refuses=self._refuses(seen)) if trace.refused else probing
+
+    def _send(self, seen: Seen, target: Target, **options: t.Any) -> Trace:
+        return probes.send(self.namespaces, seen.path.namespace, target, patience=PATIENCE, **options)
+
+    def _counters(self) -> dict[str, int]:
+        return {**sysctls.counters(self.namespaces, HOST), **conntrack_entry.statistics(self.namespaces, HOST)}
+
+    def _why(self, seen: Seen, trace: Trace, before: t.Mapping[str, int]) -> Probing:
+        """All that may say where it stopped."""
+        path, target, open_ones = seen.path, seen.target, self.namespaces
+        after = self._counters()
+        source = trace.source or path.address
+        probing = Probing(
+            target,
+            trace,
+            probes.send(open_ones, HOST, target, patience=PATIENCE),
+            neighbours.state(open_ones, path.namespace, path.gateway) if path.gateway else "",
+            neighbours.state(open_ones, HOST, path.address) if path.cidr else "",
+            self._next_hop(seen),
+            strict=sysctls.read(open_ones, HOST, _strict_keys(trace)) if path.family == 4 else {},
+            counted={name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)},
+            entry=conntrack_entry.find(
+                open_ones, HOST, source, target.address, target.protocol, trace.number, target.port
+            ),
+        )
+        arrived = trace.first("host", seen.ingress.name) if seen.ingress else None
+        if seen.path.routed and arrived:
+            back = any(sight.back and sight.place == "host" for sight in trace.sights)
+            return replace(probing, ruling=self._ruling(seen, back))
+        return probing
+
+    def _next_hop(self, seen: Seen) -> str:
+        plainly = seen.plainly
+        if plainly is None or not plainly.leads:
+            return ""
+        return neighbours.state(self.namespaces, HOST, plainly.gateway or seen.target.address)
+
+    def _ruling(self, seen: Seen, back: bool) -> Ruling | None:
+        """Once for all paths of a link in one family: a trace costs the host more than a probe does."""
+        ingress = seen.ingress.name if seen.ingress else ""
+        key = (ingress, seen.path.family, back)
+        with self._tracing:
+            if key not in self._rulings:
+                word = "ip" if seen.path.family == 4 else "ip6"
+                ends = [f"{word} saddr {seen.path.address} {word} daddr {seen.target.address}"]
+                ends += [f"{word} saddr {seen.target.address}"] if back else []
+                self._rulings[key] = nft_trace.drops(self.namespaces, ends, lambda: self._send(seen, seen.target))
+            return self._rulings[key]
+
+    def _large(self, seen: Seen) -> Large | None:
+        """None where a packet of full size gets through, or nothing of the kind can be sent."""
+        size = seen.interface.mtu if seen.interface else 0
+        small = SMALL[seen.path.family]
+        if seen.target.protocol != "icmp" or size <= small or size > 65535:
+            return None
+        trace = self._send(seen, seen.target, size=size)
+        if trace.answered or any(sight.error and sight.place == "inside" for sight in trace.sights):
+            return None
+        before = self._drops(seen)
+        smaller = self._send(seen, seen.target, size=small).answered
+        again = self._send(seen, seen.target, size=size)
+        if again.answered:
+            return None
+        after = self._drops(seen)
+        dropped = next(
+            (f"{count} of {link}" for (link, count), value in after.items() if value > before[link, count]), ""
+        )
+        host = probes.send(self.namespaces, HOST, seen.target, patience=PATIENCE, size=size)
+        return Large(size, again, smaller, host.answered, dropped)
+
+    def _drops(self, seen: Seen) -> dict[tuple[str, str], int]:
+        found = {}
+        ends = [(seen.path.namespace, seen.interface), (HOST, seen.host_end), (HOST, seen.bridge), (HOST, seen.uplink)]
+        for netns, link in ends:
+            if link is not None:
+                # A socket of its own: threads that wait for answers on one socket would take each other's.
+                with self.namespaces.entered(netns):
+                    opened = NetlinkSocket()
+                try:
+                    (answer,) = opened.request([get_link(index=link.index, counters=True)])
+                finally:
+                    opened.close()
+                counters = parse_link(answer.replies[0]).counters if answer.replies else {}
+                found.update({(link.name, name): counters.get(name, 0) for name in _DROPPED})
+        return found
+
+    def _servers(self, seen: Seen) -> tuple[str, ...] | None:
+        """Those of the namespace's own resolv.conf that are of the path's family; None without a file of its own."""
+        path = seen.path
+        place = path_of(path.namespace)
+        file = _file_of_process(place) if "/" in path.namespace else resolv_conf_path(path.namespace)
+        listed = _nameservers(file) if file else None
+        if listed is None and not path.dns:
+            return None
+        chosen = listed if listed is not None else []
+        if listed == [] or (path.dns and listed is None):
+            return ()
+        of_family = tuple(server for server in chosen if (":" in server) == (path.family == 6))
+        return of_family or None
+
+    def _resolves(self, seen: Seen, server: str) -> bool:
+        return dns_query.answers(self.namespaces, seen.path.namespace, server, PATIENCE)
+
+    def _refuses(self, seen: Seen) -> str:
+        target = seen.target
+        other = self._owners.get(target.address)
+        if other is None or target.protocol == "icmp":
+            return ""
+        return listeners.on_loopback_alone(self.namespaces, other.path.namespace, target.protocol, target.port)
+
+    def _beside(self, seen: Seen) -> dict[str, t.Any]:
+        """A probe to another namespace of the bridge, where the host's rules see what stays on the bridge."""
+        if not _filters_bridged(seen) or seen.path.isolated:
+            return {}
+        for address, other in self._owners.items():
+            same = other.path.bridge == seen.path.bridge and other.path.family == seen.path.family
+            if same and other.path.namespace != seen.path.namespace and not other.path.isolated:
+                found = self._send(seen, Target(address), peer=other.path.namespace)
+                return {"beside": found, "beside_address": address}
+        return {}
+
+
+def _filters_bridged(seen: Seen) -> bool:
+    own = "nf_call_iptables" if seen.path.family == 4 else "nf_call_ip6tables"
+    option = seen.bridge.options.get(own) if seen.bridge else False
+    return seen.bridge is not None and (bool(option) or seen.settings.get(BRIDGE_CALLS[seen.path.family]) == "1")
+
+
+def _strict_keys(trace: Trace) -> list[str]:
+    links = {sight.link for sight in trace.sights if sight.place == "host" and not sight.outgoing}
+    return [f"net/ipv4/conf/{name}/rp_filter" for name in ("all", *sorted(links))]
+
+
+def _file_of_process(place: str) -> str:
+    """The resolver configuration of a process whose file system is its own, or ""."""
+    root = os.path.dirname(os.path.dirname(place)) + "/root"
+    try:
+        ours, theirs = os.stat("/"), os.stat(root)
+    except OSError:
+        return ""
+    return f"{root}/etc/resolv.conf" if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino) else ""
+
+
+def _nameservers(file: str) -> list[str] | None:
+    """In their order; None where there is no such file."""
+    try:
+        with open(file, encoding="utf-8", errors="replace") as opened:
+            lines = [line.split() for line in opened]
+    except OSError:
+        return None
+    return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]
