@@ -44,7 +44,7 @@ _TONES = {
 _FOR_PROGRAMS = ("json", "jsonl")
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc]
     """As documented for the module of the same name. It runs on the controller alone, in check mode too."""
 
     TRANSFERS_FILES = False

@@ -53,7 +53,8 @@ options:
     default: ""
   fail_on:
     description:
-      - The status from which on a host is in RV(failing). A host without an answer is, too, unless this is V(never).
+      - The status from which on a host is in RV(failing). A host without an answer is, too, unless this is
+        V(never).
     type: str
     choices: [broken, degraded, unknown, never]
     default: broken

@@ -144,15 +144,15 @@ class Browser:
     def _hear(self, event: Data) -> None:
         self._events.append(event)
         about = event.get("params", {})
-        match event.get("method"):
-            case "Runtime.exceptionThrown":
-                self.errors.append(str(about["exceptionDetails"]))
-            case "Runtime.consoleAPICalled" if about["type"] in ("error", "warning", "assert"):
-                self.errors.append(str(about["args"]))
-            case "Log.entryAdded" if about["entry"]["level"] in ("error", "warning"):
-                self.errors.append(str(about["entry"]))
-            case "Network.requestWillBeSent":
-                self.requests.append(str(about["request"]["url"]))
+        method = event.get("method")
+        if method == "Runtime.exceptionThrown":
+            self.errors.append(str(about["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning", "assert"):
+            self.errors.append(str(about["args"]))
+        elif method == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
+            self.errors.append(str(about["entry"]))
+        elif method == "Network.requestWillBeSent":
+            self.requests.append(str(about["request"]["url"]))
 
     def _read(self) -> Data:
         end = time.monotonic() + _PATIENCE

@@ -158,8 +158,9 @@ def test_more_than_a_hundred(chromium: Browser, tmp_path: Path) -> None:
     chromium.evaluate("document.getElementById('more').click()")
     chromium.until(f"{SHOWN}.length === 130 && document.getElementById('more').hidden")
     # What the script draws is what was drawn in the file.
-    said = "[...card.querySelectorAll('*')].map((one) => one.tagName + [...one.attributes].map((a) => a.name + a.value).sort()"
-    said += " + (one.children.length ? '' : one.textContent)).join('\\n').replace(/h\\d{3}/g, '')"
+    attributes = "[...one.attributes].map((a) => a.name + a.value).sort()"
+    one = f"(one) => one.tagName + {attributes} + (one.children.length ? '' : one.textContent)"
+    said = f"[...card.querySelectorAll('*')].map({one}).join('\\n').replace(/h\\d{{3}}/g, '')"
     first, drawn = chromium.evaluate(f"[...document.querySelectorAll('.card')].map((card) => {said})")[::129]
     assert "station broken" in first
     assert first == drawn

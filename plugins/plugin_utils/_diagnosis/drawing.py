@@ -14,7 +14,7 @@ from .findings import Data, findings, status_of, subject, texts
 
 Row = t.Mapping[str, t.Any]
 
-MARKS = {"ok": "✓", "broken": "✕", "degraded": "!", "unknown": "?", "not_reached": "·", "silent": "–"}
+MARKS = {"ok": "✓", "broken": "✕", "degraded": "!", "unknown": "?", "not_reached": "·", "silent": "-"}
 _WORDS = {"not_reached": "not reached"}
 # The hops that belong to a station. What is in none of them belongs to the host.
 _STATIONS = {
@@ -85,8 +85,8 @@ def _stations(verdict: Row) -> list[Data]:
     found = []
     for kind, names in _STATIONS.items():
         own = [hop for hop in hops if hop.get("hop") in names] + (others if kind == "host" else [])
-        links = [link for link in _rows(verdict, "links") if link.get("hop") == kind] or [None]
-        for number, link in enumerate(links):
+        links: list[Row | None] = [link for link in _rows(verdict, "links") if link.get("hop") == kind]
+        for number, link in enumerate(links or [None]):
             # Only the first of several links stands for the hops that they share.
             found.append(_station(kind, own if number == 0 else [], link, verdict))
     return found

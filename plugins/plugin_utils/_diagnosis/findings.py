@@ -121,7 +121,7 @@ def _of_path(host: str, verdict: t.Mapping[str, t.Any]) -> list[Data]:
         return []
     listed = verdict.get("findings")
     several = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    return [_finding(host, verdict, _own_status(status, one), one) for one in several or [verdict]]
+    return [_finding(host, verdict, _own_status(status, one), one) for one in several or [dict(verdict)]]
 
 
 def _own_status(status: str, finding: t.Mapping[str, t.Any]) -> str:

@@ -1,10 +1,10 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A report as one HTML file that needs nothing else: page.html and card.html are filled, page.css and page.js stand in it.
+"""A report as one HTML file that needs nothing else: page.html and card.html, filled, with page.css and page.js in it.
 
-The worst paths are drawn in the file itself. The others are data in it, packed for each host, that its script draws when
-they are asked for. A policy in the page forbids every script and style but these.
+The worst paths are drawn in the file itself. The others are data in it, packed for each host, that its script draws
+when they are asked for. A policy in the page forbids every script and style but these.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def _card(path: _Path) -> Data:
 def _code() -> Data:
     """Style, script, and the policy that allows these two alone."""
     style, script = _source("page.css"), _source("page.js")
-    policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; base-uri 'none'; form-action 'none'"
+    only = f"style-src {_digest(style)}; script-src {_digest(script)}"
+    policy = f"default-src 'none'; {only}; base-uri 'none'; form-action 'none'"
     return {"style": style, "script": script, "policy": policy}
 
 
@@ -138,7 +139,7 @@ def _view(report: Data, paths: t.Sequence[_Path]) -> Data:
         ],
         "silent": [{"host": host, "reason": told["error"]} for host, told in report["hosts"].items() if told["error"]],
         "none": "" if problems else "Every path is healthy. A mark above leads to its path.",
-        "noscript": f"Without a script, this page shows the worst {min(problems, DRAWN)} of {problems} paths that are not healthy.",
+        "noscript": f"Without its script, the page shows {min(problems, DRAWN)} of {problems} paths that are not healthy.",
         **_history(report["history"]),
         **_matrix(report["hosts"], paths),
     }
