@@ -59,7 +59,8 @@ options:
     choices: [broken, degraded, unknown, never]
     default: broken
 notes:
-  - The summary has colours on a terminal alone. E(NO_COLOR), E(ANSIBLE_NOCOLOR) and E(ANSIBLE_FORCE_COLOR) are honoured.
+  - The summary has colours on a terminal alone. E(NO_COLOR), E(ANSIBLE_NOCOLOR) and E(ANSIBLE_FORCE_COLOR) are
+    honoured.
 requirements:
   - jmespath, on the controller, for O(query)
 attributes:

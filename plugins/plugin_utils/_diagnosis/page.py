@@ -139,7 +139,7 @@ def _view(report: Data, paths: t.Sequence[_Path]) -> Data:
         ],
         "silent": [{"host": host, "reason": told["error"]} for host, told in report["hosts"].items() if told["error"]],
         "none": "" if problems else "Every path is healthy. A mark above leads to its path.",
-        "noscript": f"Without its script, the page shows {min(problems, DRAWN)} of {problems} paths that are not healthy.",
+        "noscript": f"Without its script, this shows {min(problems, DRAWN)} of {problems} paths that are not healthy.",
         **_history(report["history"]),
         **_matrix(report["hosts"], paths),
     }
