@@ -8,6 +8,7 @@ All of it is text and numbers for the skeleton card.html, so that the page can d
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from .findings import Data, findings, status_of, subject, texts
@@ -120,6 +121,7 @@ def _line(kind: str, parts: t.Sequence[t.Any]) -> Data:
     return {"kind": kind, "parts": parts}
 
 
+@functools.lru_cache(512)
 def _mark(hop: str, state: str) -> Data:
     return {"status": state, "text": f"{MARKS[state]} {hop.replace('_', ' ')} "}
 
@@ -208,14 +210,14 @@ def _link_row(link: Row) -> Data:
 
 def _hop_row(hop: Row) -> Data:
     state = str(hop.get("status"))
-    state = state if state in MARKS else "unknown"
     said = "; ".join(texts(hop.get("evidence")))
-    return {
-        "status": state,
-        "hop": str(hop.get("hop") or ""),
-        "state": f"{MARKS[state]} {_WORDS.get(state, state)}",
-        "evidence": said,
-    }
+    return _hop_cells(str(hop.get("hop") or ""), state if state in MARKS else "unknown", said)
+
+
+@functools.lru_cache(4096)
+def _hop_cells(hop: str, state: str, said: str) -> Data:
+    words = f"{MARKS[state]} {_WORDS.get(state, state)}"
+    return {"status": state, "hop": hop, "state": words, "evidence": said}
 
 
 def _rows(verdict: Row, key: str) -> list[Row]:

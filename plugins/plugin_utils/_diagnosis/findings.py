@@ -32,6 +32,7 @@ KEYS = (
     "fix",
     "summary",
 )
+_SAID = 5  # things that are wrong with a host, where it fails for them
 _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 
@@ -112,7 +113,12 @@ def failing(selected: t.Sequence[Data], threshold: str) -> dict[str, list[str]]:
     for one in selected:
         if one["status"] in bad or one["code"] == NO_ANSWER:
             hosts.setdefault(one["host"], []).append(one["summary"])
-    return dict(sorted(hosts.items()))
+    return {host: _first(said) for host, said in sorted(hosts.items())}
+
+
+def _first(said: list[str]) -> list[str]:
+    """The first few: a host may have hundreds of namespaces."""
+    return said if len(said) <= _SAID else [*said[:_SAID], f"and {len(said) - _SAID} more"]
 
 
 def _of_path(host: str, verdict: t.Mapping[str, t.Any]) -> list[Data]:
