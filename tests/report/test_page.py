@@ -100,6 +100,7 @@ def test_broken_hop_and_filter(chromium: Browser, tmp_path: Path) -> None:
     type_in(chromium, "code", "")
     type_in(chromium, "search", "timed out")
     assert chromium.evaluate(ROWS) == ["web3"]
+    assert chromium.evaluate("document.getElementById('count').textContent") == "0 of 8 paths, on 0 hosts"
     chromium.evaluate("document.querySelector('button[type=reset]').click()")
     chromium.until(f"{SHOWN}.length === 4")
 

@@ -99,7 +99,8 @@
     for (const item of silent) {
       item.hidden = !(all || (!status && !code && words.every((word) => item.textContent.toLowerCase().includes(word))));
     }
-    byId('count').textContent = `${found.length} of ${paths.length} paths, on ${hosts.size} hosts`;
+    if (silent.length) silent[0].closest('section').hidden = silent.every((item) => item.hidden);
+    byId('count').textContent = `${found.length} of ${paths.length} paths, on ${hosts.size} host${hosts.size === 1 ? '' : 's'}`;
   }
 
   async function show() {
