@@ -112,7 +112,9 @@ def test_one_broken_host_of_three(world: World, playbooks: Playbooks) -> None:
     suites = ET.parse(playbooks.directory / "reports" / "junit.xml").getroot()
     assert (suites.get("tests"), suites.get("failures")) == ("12", "2")
     page = _Headings()
-    page.feed((playbooks.directory / "reports" / "report.html").read_text(encoding="utf-8"))
+    text = (playbooks.directory / "reports" / "report.html").read_text(encoding="utf-8")
+    assert [name for name in ("np-c1", "br0", "uplink0", "10.22.33.1/24") if name not in text] == []
+    page.feed(text)
     assert [name for name in page.found if name.startswith("✕")] == [
         f"✕ {second} · {name} (IPv4)" for name in ("c1", "c2")
     ]
