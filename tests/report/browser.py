@@ -157,11 +157,11 @@ class Browser:
     def _read(self) -> Data:
         end = time.monotonic() + _PATIENCE
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._from], [], [], max(0.0, end - time.monotonic()))
+            ready = select.select([self._from], [], [], max(0.0, end - time.monotonic()))[0]
             more = os.read(self._from, 1 << 20) if ready else b""
             if not more:
                 raise BrowserError("the browser ended" if ready else f"no answer within {_PATIENCE:.0f} s")
             self._buffer += more
-        line, _, self._buffer = self._buffer.partition(b"\0")
+        line, _end, self._buffer = self._buffer.partition(b"\0")
         message: Data = json.loads(line)
         return message
