@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh clone on Debian or Ubuntu needs nothing but make.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test demo changelog clean
+.PHONY: help setup setup-demo program lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test demo changelog clean
 
 PYROUTE2_VERSIONS ?= 0.7.2 0.9.7
 export PYROUTE2_VERSIONS
@@ -13,6 +13,9 @@ setup: ## install what is missing: system packages, .venv, the link on a collect
 
 setup-demo:
 	@scripts/setup.sh demo
+
+program: ## write build/netpath-egress, for hosts without Ansible
+	@scripts/build-program.sh
 
 lint: setup ## style, types, YAML, Ansible, sanity, changelog, and an import as on Galaxy
 	@scripts/lint.sh

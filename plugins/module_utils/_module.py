@@ -12,11 +12,10 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ._engine.errors import ApplyError, EgressError
+from ._engine.kernel import message_classes
 from ._engine.model import Want
 from ._engine.spec.schema import Option, Options
 from ._engine.spec.union import union
-
-OLDEST_PYROUTE2 = (0, 7, 2)
 
 Item = t.Mapping[str, t.Any]
 
@@ -112,22 +111,12 @@ def _items(module: AnsibleModule, options: Options) -> list[tuple[str, Item]]:
 
 def require_pyroute2(module: AnsibleModule) -> str:
     """The version of pyroute2; the module fails with a hint, and missing set, where there is none or it is too old."""
-    needed = f"pyroute2 >= {'.'.join(map(str, OLDEST_PYROUTE2))}"
+    needed = f"pyroute2 >= {'.'.join(map(str, message_classes.OLDEST))}"
     try:
-        from ._engine.kernel.message_classes import version as pyroute2_version
-
-        version = pyroute2_version()
+        version = message_classes.version()
     except ImportError:
         module.fail_json(msg=missing_required_lib(needed), missing="pyroute2", exception=traceback.format_exc())
         raise
-    if _numbers(version) < OLDEST_PYROUTE2:
+    if message_classes.too_old(version):
         module.fail_json(msg=f"{missing_required_lib(needed)} Found is pyroute2 {version}.", missing="pyroute2")
     return version
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    numbers = []
-    for word in version.split(".")[:3]:
-        digits = "".join(character for character in word if character.isdigit())
-        numbers.append(int(digits or 0))
-    return tuple(numbers)

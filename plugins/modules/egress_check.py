@@ -14,9 +14,31 @@ description:
   - Looks at the path of every namespace of the networks in packet order, and then sends one packet along it that is
     watched on every link.
   - The first broken hop is the verdict. All findings are listed, each with what proves it and what puts it right.
-  - It changes nothing, needs no program besides C(nft) and C(iptables) where those filter, and runs in check mode too.
+  - Namespaces that nobody described are checked as well, by O(netns), O(pid) or O(all). What is meant to be is then
+    what the kernel has, such as the bridge that the other end of its link is on.
+  - What it adds to see more, it takes away again, such as a rule by which the kernel tells who drops a packet.
+  - It needs no program besides C(nft) and C(iptables) where those filter, and runs in check mode too.
   - It does not fail for what it finds.
 options:
+  networks:
+    required: false
+    default: []
+  netns:
+    description: Names of namespaces below C(/run/netns) to check as they are.
+    type: list
+    elements: str
+    default: []
+  pid:
+    description: Processes whose namespaces to check as they are, such as one of a container.
+    type: list
+    elements: int
+    default: []
+  all:
+    description:
+      - Whether to check all other namespaces of the host as they are, those with a name and those that processes hold.
+      - One that has nothing but a loopback is V(unknown), or left out where it has no name.
+    type: bool
+    default: false
   targets:
     description:
       - Where to send packets, of either family or both, such as V(198.51.100.80), V(tcp://198.51.100.80:443) or
@@ -47,6 +69,10 @@ EXAMPLES = r"""
     targets: [198.51.100.80, "2001:db8:51::80"]
   register: path
 
+- name: Check all namespaces of the host, whoever made them
+  netpath.egress.egress_check:
+    all: true
+
 - name: Stop if one is broken
   ansible.builtin.assert:
     that: path.verdicts | selectattr('status', 'equalto', 'broken') | length == 0
@@ -61,10 +87,10 @@ verdicts:
   elements: dict
   contains:
     namespace:
-      description: Its name.
+      description: Its name, or the process that holds it.
       type: str
     network:
-      description: The network that it belongs to.
+      description: The network that it belongs to, empty where nobody described it.
       type: str
     family:
       description: V(ipv4) or V(ipv6).
@@ -109,6 +135,16 @@ verdicts:
         - The status is V(ok), V(broken), V(not_reached) or V(unknown).
       type: list
       elements: dict
+    links:
+      description:
+        - The links in packet order, with C(hop), C(netns) (empty for the host), C(name), C(mtu), C(up), C(addresses)
+          and their counters C(rx_packets), C(tx_packets), C(rx_errors), C(tx_errors), C(rx_dropped) and C(tx_dropped).
+      type: list
+      elements: dict
+    targets:
+      description: Where packets were sent, or would have been.
+      type: list
+      elements: str
   sample:
     - namespace: ns1
       network: pods
@@ -132,7 +168,10 @@ from ansible_collections.netpath.egress.plugins.module_utils._module import fail
 
 def main() -> None:
     options = {
-        "networks": path.OPTIONS["networks"],
+        "networks": {**path.OPTIONS["networks"], "required": False, "default": []},
+        "netns": {"type": "list", "elements": "str", "default": []},
+        "pid": {"type": "list", "elements": "int", "default": []},
+        "all": {"type": "bool", "default": False},
         "targets": {"type": "list", "elements": "str", "default": []},
         "probe": {"type": "bool", "default": True},
     }
@@ -144,7 +183,14 @@ def main() -> None:
         require_pyroute2(module)
         from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 
-        verdicts = check(networks, asked, module.params["probe"])
+        verdicts = check(
+            networks,
+            asked,
+            module.params["probe"],
+            names=module.params["netns"],
+            pids=module.params["pid"],
+            everything=module.params["all"],
+        )
     except EgressError as error:
         fail(module, error)
     module.exit_json(changed=False, verdicts=verdicts)

@@ -20,7 +20,8 @@ options:
     type: list
     elements: str
     choices: &sections
-      [requirements, namespaces, links, bridges, routes, forwarding, nat, conntrack, bridge_netfilter, uplinks, orphans]
+      [requirements, namespaces, links, counters, bridges, fdb, neighbours, routes, forwarding, nat, conntrack,
+       bridge_netfilter, uplinks, orphans]
     default: *sections
 extends_documentation_fragment:
   - netpath.egress.egress
@@ -129,11 +130,94 @@ links:
       description: Of a link that somebody else made, each C(address) that was added to it and for which C(network).
       type: list
       elements: dict
+counters:
+  description: What links of all namespaces have carried, since each was made.
+  returned: when gathered
+  type: list
+  elements: dict
+  contains:
+    netns:
+      description: Its namespace, as of RV(links[].netns).
+      type: str
+    name:
+      description: Its name.
+      type: str
+    rx_packets:
+      description: Packets received.
+      type: int
+    tx_packets:
+      description: Packets sent.
+      type: int
+    rx_bytes:
+      description: Bytes received.
+      type: int
+    tx_bytes:
+      description: Bytes sent.
+      type: int
+    rx_errors:
+      description: Packets received with errors.
+      type: int
+    tx_errors:
+      description: Packets that could not be sent.
+      type: int
+    rx_dropped:
+      description: Packets received and dropped.
+      type: int
+    tx_dropped:
+      description: Packets dropped ahead of sending, as by a veth whose other end is down.
+      type: int
 bridges:
   description: Bridges with their C(ports) and options.
   returned: when gathered
   type: list
   elements: dict
+fdb:
+  description: The forwarding tables of all bridges.
+  returned: when gathered
+  type: list
+  elements: dict
+  contains:
+    netns:
+      description: The namespace of the bridge, as of RV(links[].netns).
+      type: str
+    bridge:
+      description: The bridge.
+      type: str
+    port:
+      description: The port behind which the address is; the bridge itself for its own.
+      type: str
+    mac:
+      description: The MAC address.
+      type: str
+    vlan:
+      description: The VLAN for which that holds, or none.
+      type: int
+    kind:
+      description:
+        - V(learned) from packets, V(static) where somebody set it, V(external) where another program learned it, and
+          V(local) for the address of the port itself.
+      type: str
+neighbours:
+  description: Neighbours in all namespaces (ARP and neighbour discovery), without multicast groups.
+  returned: when gathered
+  type: list
+  elements: dict
+  contains:
+    netns:
+      description: The namespace, as of RV(links[].netns).
+      type: str
+    link:
+      description: The link that it is on.
+      type: str
+    address:
+      description: Its address.
+      type: str
+    mac:
+      description: Its MAC address, none while nobody knows it.
+      type: str
+    state:
+      description: The state, such as V(REACHABLE), V(STALE) or V(FAILED).
+      type: str
 routes:
   description: Routes of all namespaces and tables, without those to local and broadcast addresses.
   returned: when gathered
@@ -167,7 +251,11 @@ uplinks:
   returned: when gathered
   type: dict
 orphans:
-  description: Leftovers, each with its C(kind), C(name) and the C(evidence) for it. Nothing is removed.
+  description:
+    - Leftovers, each with its C(kind), C(name) and the C(evidence) for it. Nothing is removed.
+    - V(stale_handle) is a file below C(/run/netns) that is no namespace, V(leaked_namespace) one of ours without a
+      name, V(dangling_veth) an end of ours on the host whose other end is nowhere, V(rules_without_network) rules of
+      ours, in any back end, for a network of which no link has the mark.
   returned: when gathered
   type: list
   elements: dict
@@ -181,7 +269,10 @@ SECTIONS = [
     "requirements",
     "namespaces",
     "links",
+    "counters",
     "bridges",
+    "fdb",
+    "neighbours",
     "routes",
     "forwarding",
     "nat",

@@ -10,6 +10,7 @@ import typing as t
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import SECTIONS, inventory
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.link_messages import COUNTERS
 
 from tests.kernel.building import build_at_once
 from tests.kernel.settling import settled
@@ -155,6 +156,83 @@ def test_bridges_with_their_ports(node: Node) -> None:
     assert (foreign["network"], foreign["ports"], foreign["stp"], foreign["forward_delay"]) == (None, [], True, 4)
 
 
+def test_counters_count_what_links_carried(node: Node) -> None:
+    def counted() -> dict[tuple[str, str], Data]:
+        found = node.call(inventory, ("counters",))["counters"]
+        return {place: one(found, netns=place[0], name=place[1]) for place in (("", "np-c1"), ("c1", "eth0"))}
+
+    before = counted()
+    script(node, "ip netns exec c1 ping -qc3 -i0.01 -s100 10.22.33.1")
+    after = counted()
+    for ways in (("rx", "tx"), ("tx", "rx")):
+        ours, theirs = ("", "np-c1"), ("c1", "eth0")
+        grown = after[ours][f"{ways[0]}_packets"] - before[ours][f"{ways[0]}_packets"]
+        assert grown >= 3
+        assert after[ours][f"{ways[0]}_bytes"] - before[ours][f"{ways[0]}_bytes"] >= 3 * 142
+        assert after[theirs][f"{ways[1]}_packets"] == after[ours][f"{ways[0]}_packets"]
+    assert set(after["", "np-c1"]) == {"netns", "name", *COUNTERS}
+
+
+def test_dropped_packets_are_counted(node: Node) -> None:
+    script(node, "ip link set np-c1 down")
+    script(node, "ip netns exec c1 ping -qc2 -i0.01 -W0.1 10.22.33.1 || true")
+    found = one(node.call(inventory, ("counters",))["counters"], netns="c1", name="eth0")
+    dropped = int(script(node, "ip netns exec c1 cat /proc/net/dev | awk '/eth0/ { print $13 }'"))
+    node.call(build_at_once, [PODS])
+    assert found["tx_dropped"] == dropped
+
+
+def test_forwarding_tables(node: Node) -> None:
+    script(node, "ip netns exec c1 ping -qc1 10.22.33.1; bridge fdb add 02:00:00:00:00:99 dev np-c2 master static")
+    script(node, "ip -n c1 link add inner0 type bridge; ip -n c1 link set inner0 up")
+    found = node.call(inventory, ("fdb", "links"))
+    script(node, "bridge fdb del 02:00:00:00:00:99 dev np-c2 master; ip -n c1 link del inner0")
+    mac = {(link["netns"], link["name"]): link["mac"] for link in found["links"]}
+    common = {"netns": "", "bridge": "br0", "vlan": None}
+    assert one(found["fdb"], mac=mac["c1", "eth0"], netns="") == {
+        **common,
+        "port": "np-c1",
+        "mac": mac["c1", "eth0"],
+        "kind": "learned",
+    }
+    assert one(found["fdb"], mac="02:00:00:00:00:99")["kind"] == "static"
+    assert one(found["fdb"], mac=mac["", "np-c1"], netns="", vlan=None)["kind"] == "local"
+    assert one(found["fdb"], mac=mac["", "br0"], netns="", vlan=None)["port"] == "br0"
+    assert {entry["bridge"] for entry in found["fdb"] if entry["netns"] == "c1"} == {"inner0"}
+
+
+def test_neighbours(node: Node) -> None:
+    script(node, "ip netns exec c1 ping -qc1 10.22.33.1; ip netns exec c1 ping -qc1 fd00:22:33::1")
+    script(node, "ip -n c1 neigh replace 10.22.33.77 lladdr 02:00:00:00:00:77 dev eth0 nud permanent")
+    script(node, "ip netns exec c1 ping -qc1 -W0.1 10.22.33.78 || true")
+    found = node.call(inventory, ("neighbours", "links"))
+    script(node, "ip -n c1 neigh flush dev eth0 nud all")
+    gateway = one(found["links"], netns="", name="br0")["mac"]
+    for address in ("10.22.33.1", "fd00:22:33::1"):
+        told = one(found["neighbours"], netns="c1", address=address)
+        assert (told["link"], told["mac"]) == ("eth0", gateway)
+        assert told["state"] in ("REACHABLE", "DELAY", "STALE")
+    set_by_hand = one(found["neighbours"], netns="c1", address="10.22.33.77")
+    assert (set_by_hand["mac"], set_by_hand["state"]) == ("02:00:00:00:00:77", "PERMANENT")
+    silent = one(found["neighbours"], netns="c1", address="10.22.33.78")
+    assert (silent["mac"], silent["state"]) == (None, "INCOMPLETE")
+    assert [item for item in found["neighbours"] if item["address"].startswith(("ff02:", "224."))] == []
+
+
+def test_pair_between_two_namespaces(node: Node) -> None:
+    """Neither end is on the host, and both have the numbers that ends of other pairs have as well."""
+    script(node, "ip netns add left; ip netns add right")
+    script(node, "ip -n left link add x0 index 90 type veth peer name x1 index 91 netns right")
+    script(node, "ip -n right link add x0 index 90 type veth peer name x1 index 91 netns left")
+    script(node, "ip -n left link add y0 index 94 type veth peer name y1 index 95")
+    links = links_of(node)
+    script(node, "ip netns del left; ip netns del right")
+    for near, far in (("left", "right"), ("right", "left")):
+        assert one(links, netns=near, name="x0")["peer"] == {"netns": far, "name": "x1", "index": 91}
+        assert one(links, netns=near, name="x1")["peer"] == {"netns": far, "name": "x0", "index": 90}
+    assert one(links, netns="left", name="y0")["peer"] == {"netns": "left", "name": "y1", "index": 95}
+
+
 def test_routes_with_their_devices(node: Node) -> None:
     script(node, "ip route add blackhole 10.71.0.0/16 table 100 metric 7")
     routes = node.call(inventory, ("routes",))["routes"]
@@ -286,6 +364,19 @@ def test_rules_without_a_network(node: Node) -> None:
     orphans = orphans_of(node)
     script(node, "nft 'flush chain inet netpath_egress nat_left; delete chain inet netpath_egress nat_left'")
     assert [(orphan["kind"], orphan["name"]) for orphan in orphans] == [("rules_without_network", "left")]
+
+
+def test_rules_without_a_network_in_other_back_ends(node: Node) -> None:
+    script(
+        node, "iptables-nft -N netpath-left; iptables-nft -A netpath-left -m comment --comment netpath:left -j ACCEPT"
+    )
+    script(node, "iptables-nft -I FORWARD -m comment --comment netpath:left -j netpath-left")
+    orphans = orphans_of(node)
+    script(node, "iptables-nft -D FORWARD -m comment --comment netpath:left -j netpath-left")
+    script(node, "iptables-nft -F netpath-left; iptables-nft -X netpath-left")
+    left = one(orphans, kind="rules_without_network")
+    assert left["name"] == "left"
+    assert "in iptables-nft" in left["evidence"]
 
 
 def test_namespaces_that_come_and_go_meanwhile(node: Node) -> None:

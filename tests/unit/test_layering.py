@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.netpath.egress.plugins.module_utils._engine.program import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.netpath.egress.plugins.module_utils"
@@ -72,6 +73,10 @@ def test_version_is_the_newest_in_the_changelog() -> None:
     releases = load("changelogs/changelog.yaml")["releases"]
     newest = max(releases, key=lambda version: tuple(int(part) for part in version.split(".")))
     assert newest == load("galaxy.yml")["version"]
+
+
+def test_program_has_the_version_of_the_collection() -> None:
+    assert load("galaxy.yml")["version"] == VERSION
 
 
 def test_requires_ansible() -> None:

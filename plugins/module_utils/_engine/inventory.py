@@ -10,8 +10,9 @@ import os
 import typing as t
 
 from . import ledger as ledgers
+from . import orphans
 from .errors import EgressError
-from .kernel import addresses, features, files, routes, rulesets, sysctls
+from .kernel import addresses, bridge_entries, features, files, neighbours, peers, routes, rulesets, sysctls
 from .kernel.link_messages import LinkReply, get_links, parse_link
 from .kernel.links import Links
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
@@ -24,7 +25,10 @@ from .planning.state import FORWARD4, FORWARD6
 SECTIONS = (
     "namespaces",
     "links",
+    "counters",
     "bridges",
+    "fdb",
+    "neighbours",
     "routes",
     "forwarding",
     "nat",
@@ -49,7 +53,7 @@ def inventory(sections: t.Sequence[str] = SECTIONS) -> Data:
 
 def read_sections(namespaces: Namespaces, sections: t.Sequence[str], anonymous: bool = True) -> Data:
     """The same with handles that are open already, and if asked without namespaces that have no name."""
-    return _Inventory(namespaces, anonymous).sections(sections)
+    return _Inventory(namespaces, anonymous, "counters" in sections).sections(sections)
 
 
 def label(alias: str | None) -> str | None:
@@ -73,12 +77,14 @@ def _added() -> dict[tuple[str, str], list[Data]]:
 
 
 class _Inventory:
-    def __init__(self, namespaces: Namespaces, anonymous: bool) -> None:
+    def __init__(self, namespaces: Namespaces, anonymous: bool, counters: bool) -> None:
         self.open = namespaces
         self.links_of = Links(namespaces)
         self.known = self._known_namespaces(anonymous)
         self.added = _added()
-        self.replies: dict[str, list[LinkReply]] = {place: self._read_links(place) for place in self.known}
+        self.replies: dict[str, list[LinkReply]] = {place: self._read_links(place, counters) for place in self.known}
+        self.names = {place: {link.index: link.name for link in links} for place, links in self.replies.items()}
+        self.ends = peers.other_ends(namespaces, self.replies)
 
     def sections(self, names: t.Sequence[str]) -> Data:
         return {name: getattr(self, f"_{name}")() for name in SECTIONS if name in names}
@@ -109,8 +115,8 @@ class _Inventory:
             return False
         return True
 
-    def _read_links(self, place: str) -> list[LinkReply]:
-        return [parse_link(data) for data in self.open.socket(place).dump(get_links())]
+    def _read_links(self, place: str, counters: bool) -> list[LinkReply]:
+        return [parse_link(data) for data in self.open.socket(place).dump(get_links(counters=counters))]
 
     def _namespaces(self) -> list[Data]:
         listed = []
@@ -121,12 +127,15 @@ class _Inventory:
         return listed
 
     def _links(self) -> list[Data]:
-        return [self._link(place, reply) for place, replies in self.replies.items() for reply in replies]
+        listed = []
+        for place, replies in self.replies.items():
+            held: dict[int, list[addresses.AddressReply]] = {}
+            for item in addresses.read(self.open.socket(place)) if replies else ():
+                held.setdefault(item.index, []).append(item)
+            listed += [self._link(place, reply, held.get(reply.index, [])) for reply in replies]
+        return listed
 
-    def _link(self, place: str, reply: LinkReply) -> Data:
-        fact = self.links_of.fact(place, reply)
-        listed = addresses.read(self.open.socket(place), reply.index)
-        peer = fact.peer
+    def _link(self, place: str, reply: LinkReply, held: t.Sequence[addresses.AddressReply]) -> Data:
         return {
             "netns": place,
             "name": reply.name,
@@ -136,31 +145,77 @@ class _Inventory:
             "mtu": reply.mtu,
             "up": reply.up,
             "carrier": bool(reply.flags & 0x10000),
-            "master": fact.master,
+            "master": self.names[place].get(reply.master, ""),
             "alias": reply.alias,
             "network": label(reply.alias),
-            "peer": {"netns": peer.netns, "name": peer.name, "index": peer.index} if peer else None,
-            "addresses": [item.cidr for item in listed if not item.link_local],
-            "link_local": [item.cidr for item in listed if item.link_local],
+            "peer": self._peer(place, reply),
+            "addresses": [item.cidr for item in held if not item.link_local],
+            "link_local": [item.cidr for item in held if item.link_local],
             "added": self.added.get((place, reply.name), []),
         }
+
+    def _peer(self, place: str, reply: LinkReply) -> Data | None:
+        """The other end of a veth. One of ours is looked for also where only processes hold the namespace."""
+        end = self.ends.get((place, reply.index))
+        if end:
+            return {"netns": end[0], "name": end[1].name, "index": end[1].index}
+        found = self.links_of.fact(place, reply).peer if reply.kind == "veth" and is_ours(reply.alias) else None
+        return {"netns": found.netns, "name": found.name, "index": found.index} if found else None
+
+    def _counters(self) -> list[Data]:
+        return [
+            {"netns": place, "name": reply.name, **reply.counters}
+            for place, replies in self.replies.items()
+            for reply in replies
+        ]
 
     def _bridges(self) -> list[Data]:
         listed = []
         for place, replies in self.replies.items():
+            members: dict[int, list[str]] = {}
+            for port in replies:
+                members.setdefault(port.master, []).append(port.name)
             for reply in replies:
                 if reply.kind == "bridge":
-                    ports = [port.name for port in replies if port.master == reply.index]
+                    ports = members.get(reply.index, [])
                     network = label(reply.alias)
                     listed.append(
                         {"netns": place, "name": reply.name, "network": network, "ports": ports, **reply.options}
                     )
         return listed
 
+    def _fdb(self) -> list[Data]:
+        return [
+            {
+                "netns": place,
+                "bridge": self.names[place].get(entry.bridge, ""),
+                "port": self.names[place].get(entry.port, ""),
+                "mac": entry.mac,
+                "vlan": entry.vlan or None,
+                "kind": entry.kind,
+            }
+            for place, replies in self.replies.items()
+            if any(reply.kind == "bridge" for reply in replies)
+            for entry in bridge_entries.read(self.open.socket(place))
+        ]
+
+    def _neighbours(self) -> list[Data]:
+        return [
+            {
+                "netns": place,
+                "link": self.names[place].get(item.index, ""),
+                "address": item.address,
+                "mac": item.mac or None,
+                "state": item.state,
+            }
+            for place in self.replies
+            for item in neighbours.read(self.open.socket(place))
+        ]
+
     def _routes(self) -> list[Data]:
         listed = []
         for place, replies in self.replies.items():
-            names = {reply.index: reply.name for reply in replies}
+            names = self.names[place]
             for family in (4, 6):
                 for found in routes.read(self.open.socket(place), family, netns=place) if replies else []:
                     fact = found.fact
@@ -227,42 +282,19 @@ class _Inventory:
 
     def _orphans(self) -> list[Data]:
         """What nobody seems to need any more, with what says so. Nothing is judged by its name."""
-        names = os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []
-        stale = [name for name in sorted(names) if not is_namespace(path_of(name))]
-        networks = {label(reply.alias) for replies in self.replies.values() for reply in replies}
+        networks = {network for replies in self.replies.values() for network in (label(r.alias) for r in replies)}
+        ends = [reply for reply in self.replies[HOST] if reply.kind == "veth" and is_ours(reply.alias)]
         return [
-            *(_orphan("stale_handle", name, f"{DIRECTORY}/{name} is no namespace") for name in stale),
-            *self._leaked_namespaces(),
-            *self._dangling_ends(),
-            *(
-                _orphan("rules_without_network", rules["name"], "no link carries this network's mark")
-                for rules in self._nat()
-                if rules["netns"] == HOST and rules["name"] not in networks
-            ),
+            *orphans.stale_handles(),
+            *orphans.leaked_namespaces(self._namespaces()),
+            *(orphans.dangling_end(reply) for reply in ends if self._peer(HOST, reply) is None),
+            *orphans.rules(self.open, {network for network in networks if network}),
         ]
-
-    def _leaked_namespaces(self) -> t.Iterator[Data]:
-        for data in self._namespaces():
-            if data["name"] is None and data["network"] is not None:
-                held = ", ".join(f"{item['pid']} ({item['command']})" for item in data["processes"])
-                made = f"made by us for network {data['network']}" if data["network"] else "made by us"
-                yield _orphan("leaked_namespace", data["path"], f"{made}, has no name, held by {held}")
-
-    def _dangling_ends(self) -> t.Iterator[Data]:
-        for reply in self.replies[HOST]:
-            if reply.kind == "veth" and is_ours(reply.alias) and self.links_of.fact(HOST, reply).peer is None:
-                yield _orphan(
-                    "dangling_veth", reply.name, f"its other end (nsid {reply.peer_nsid}) is nowhere to be found"
-                )
 
 
 def _namespace(name: str | None, path: str, inode: int, inhabitants: t.Sequence[tuple[int, str]]) -> Data:
     processes = [{"pid": pid, "command": command} for pid, command in inhabitants]
     return {"name": name, "path": path, "inode": inode, "processes": processes}
-
-
-def _orphan(kind: str, name: str, evidence: str) -> Data:
-    return {"kind": kind, "name": name, "evidence": evidence}
 
 
 def _nat(rules: t.Any) -> Data:

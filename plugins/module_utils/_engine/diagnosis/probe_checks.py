@@ -72,7 +72,8 @@ def _lost_on_the_bridge(seen: Seen, probing: Probing) -> Finding | None:
         return Finding("UNEXPLAINED_DROP", (f"it left {interface}, and {end.name} did not see it",), "bridge_port")
     if end is not None and bridge is not None and seen.path.routed and not trace.first("host", bridge.name):
         said = f"{end.name} saw it, and {bridge.name} did not"
-        return Finding("UNEXPLAINED_DROP", (said, *_ignored(seen, probing)), hop="bridge")
+        unexplained = Finding("UNEXPLAINED_DROP", (said, *_ignored(seen, probing)), hop="bridge")
+        return _dropped_by_the_host(seen, probing, said) or unexplained
     return None
 
 
@@ -92,10 +93,9 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
     others = [name for name in others if name not in (ingress.name, uplink.name)]
     if others:
         return Finding("POLICY_ROUTE_CONFLICT", (said, f"it left by {others[0]}"))
-    if probing.counted.get("drop") or probing.counted.get("insert_failed"):
-        return _untracked(seen, probing, said)
-    if probing.ruling:
-        return Finding("FORWARD_DROPPED", (said, str(probing.ruling)))
+    dropped = _dropped_by_the_host(seen, probing, said)
+    if dropped:
+        return dropped
     if probing.entry:
         return _behind_the_rules(seen, probing, said)
     refusals = [sight.error for sight in trace.sights if sight.error]
@@ -112,14 +112,17 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
     )
 
 
-def _untracked(seen: Seen, probing: Probing, said: str) -> Finding:
-    """The kernel had no room for its entry, or no port."""
+def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | None:
+    """By a rule, or because the kernel had no room for its entry, or no port."""
     count, maximum = int(seen.table.get("count", "0")), int(seen.table.get("max", "1"))
-    rose = ", ".join(
-        f"{name} rose by {probing.counted[name]}" for name in ("drop", "insert_failed") if name in probing.counted
-    )
+    counters = [name for name in ("drop", "insert_failed") if name in probing.counted]
+    rose = ", ".join(f"{name} of conntrack rose by {probing.counted[name]}" for name in counters)
     room = f"{count} connections of {maximum} are tracked"
-    return Finding("CONNTRACK_FULL" if count >= _FULL * maximum else "PORTS_EXHAUSTED", (said, room, rose))
+    if counters and count >= _FULL * maximum:
+        return Finding("CONNTRACK_FULL", (said, room, rose))
+    if probing.ruling:
+        return Finding("FORWARD_DROPPED", (said, str(probing.ruling)))
+    return Finding("PORTS_EXHAUSTED", (said, room, rose)) if counters else None
 
 
 def _behind_the_rules(seen: Seen, probing: Probing, said: str) -> Finding:

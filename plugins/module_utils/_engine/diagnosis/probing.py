@@ -114,10 +114,13 @@ class Prober:
             counted={name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)},
             entry=conntrack_entry.find(
                 open_ones, HOST, source, target.address, target.protocol, trace.number, target.port
-            ),
+            )
+            if source
+            else None,
         )
-        arrived = trace.first("host", seen.ingress.name) if seen.ingress else None
-        if seen.path.routed and arrived:
+        # The rules see what comes to the bridge before it does, where they see bridged packets.
+        first = seen.host_end if _filters_bridged(seen) else seen.ingress
+        if seen.path.routed and first and trace.first("host", first.name):
             back = any(sight.back and sight.place == "host" for sight in trace.sights)
             return replace(probing, ruling=self._ruling(seen, back))
         return probing

@@ -106,7 +106,7 @@ def _address(seen: Seen) -> Findings:
 
 def _route(seen: Seen) -> Findings:
     path, out, link = seen.path, seen.out, seen.interface
-    if out is None or link is None or not link.up:
+    if out is None or link is None or not link.up or out.type == "local":
         return
     if out.leads and out.device == link.index:
         if path.asked and out.gateway != path.gateway and out.gateway:

@@ -13,9 +13,11 @@ import tempfile
 
 from ..errors import ConflictError, KernelError
 
+_OURS = ("/var/lib/netpath", "/etc/netpath/networks.d")
+
 
 def read(path: str) -> str | None:
-    """The text, None where there is no such file."""
+    """The text, byte by byte, None where there is no such file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -27,7 +29,7 @@ def read(path: str) -> str | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ConflictError(f"read {path}", "it is not a plain file", "Move it away")
-    with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+    with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return file.read()
 
 
@@ -47,7 +49,7 @@ def write(path: str, content: str, mode: int = 0o644) -> None:
         os.makedirs(directory, mode=0o755, exist_ok=True)
         _refuse_unsafe(directory)
         descriptor, temporary = tempfile.mkstemp(prefix=".netpath-", dir=directory)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(content)
             os.fchmod(file.fileno(), mode)
             file.flush()
@@ -68,8 +70,10 @@ def delete(path: str) -> None:
     except OSError as error:
         raise _error(f"delete {path}", error) from error
     directory = os.path.dirname(path)
-    if os.path.dirname(directory) == "/etc/netns" or directory == "/var/lib/netpath":
+    if os.path.dirname(directory) == "/etc/netns" or directory in _OURS:
         remove_empty(directory)
+    if directory == "/etc/netpath/networks.d":
+        remove_empty("/etc/netpath")
     if os.path.dirname(directory) == "/etc/netns":
         remove_empty("/etc/netns")
 

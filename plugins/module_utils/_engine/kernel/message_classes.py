@@ -16,6 +16,7 @@ import sys
 import types
 import typing as t
 
+OLDEST = (0, 7, 2)
 _NAME = "pyroute2"
 
 
@@ -26,6 +27,14 @@ def version() -> str:
         return str(importlib.import_module(f"{_NAME}.config.version").__version__)
     except (ImportError, AttributeError):
         return _installed_version()
+
+
+def too_old(version: str) -> bool:
+    numbers = []
+    for word in version.split(".")[:3]:
+        digits = "".join(character for character in word if character.isdigit())
+        numbers.append(int(digits or 0))
+    return tuple(numbers) < OLDEST
 
 
 def _installed_version() -> str:

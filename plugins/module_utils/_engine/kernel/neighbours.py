@@ -9,13 +9,15 @@ import contextlib
 import ipaddress
 import socket
 import struct
+from dataclasses import dataclass
 
 from .namespaces import Namespaces
 from .netlink import Message, NetlinkSocket, attributes
 
 RTM_GETNEIGH = 30
 _NDM = struct.Struct("=BxxxiHBB")
-_NDA_DST = 1
+_NDA_DST, _NDA_LLADDR = 1, 2
+_NUD_NOARP = 0x40
 _HEADER = 16
 _STATES = {
     0x01: "INCOMPLETE",
@@ -27,6 +29,29 @@ _STATES = {
     0x40: "NOARP",
     0x80: "PERMANENT",
 }
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """index: of the link that it is on. mac "" while nobody knows it. state: as ip-neighbour(8) has it."""
+
+    index: int
+    address: str
+    mac: str
+    state: str
+
+
+def read(opened: NetlinkSocket) -> list[Neighbour]:
+    """All of a namespace in both families, by one dump; without what needs no asking, such as multicast groups."""
+    found = []
+    for data in opened.dump(Message(RTM_GETNEIGH, 0, _NDM.pack(socket.AF_UNSPEC, 0, 0, 0, 0))):
+        family, index, number, _flags, _type = _NDM.unpack_from(data, _HEADER)
+        spans = attributes(data, _HEADER + _NDM.size, len(data))
+        if family in (socket.AF_INET, socket.AF_INET6) and _NDA_DST in spans and not number & _NUD_NOARP:
+            address = str(ipaddress.ip_address(data[slice(*spans[_NDA_DST])]))
+            mac = ":".join(f"{byte:02x}" for byte in data[slice(*spans[_NDA_LLADDR])]) if _NDA_LLADDR in spans else ""
+            found.append(Neighbour(index, address, mac, _STATES.get(number, str(number))))
+    return found
 
 
 def state(namespaces: Namespaces, netns: str, address: str) -> str:

@@ -199,13 +199,14 @@ def _checksum(data: bytes) -> int:
 
 
 def _look(taps: t.Mapping[str, Tap], flow: _Flow, trace: Trace) -> None:
-    for place, tap in taps.items():
-        for packet in tap.packets():
-            sight = flow.sight(place, packet)
-            if sight and sight not in trace.sights:
-                trace.sights.append(sight)
-                if trace.watch:
-                    trace.watch(sight)
+    """In the order in which the kernel saw them, whichever tap has them."""
+    packets = [(place, packet) for place, tap in taps.items() for packet in tap.packets()]
+    for place, packet in sorted(packets, key=lambda item: item[1].at):
+        sight = flow.sight(place, packet)
+        if sight and sight not in trace.sights:
+            trace.sights.append(sight)
+            if trace.watch:
+                trace.watch(sight)
 
 
 class _Flow:
@@ -228,7 +229,7 @@ class _Flow:
         source, destination = (str(ipaddress.ip_address(end)) for end in ends)
         back = source == self.target.address
         if protocol == _ICMP[version] and data[size] in _ERRORS[version]:
-            return self._error(place, packet, source, size)
+            return self._error(place, packet, (source, destination), size)
         if not back and destination != self.target.address:
             return None
         if not self._is_ours(data[size:], protocol, back):
@@ -253,7 +254,7 @@ class _Flow:
             self.sequence = sequence
         return bool(destination == self.target.port and sequence == self.sequence)
 
-    def _error(self, place: str, packet: Packet, source: str, size: int) -> Sight | None:
+    def _error(self, place: str, packet: Packet, ends: tuple[str, str], size: int) -> Sight | None:
         """An error that quotes the probe."""
         version = self.target.family
         quoted = packet.data[size + 8 :]
@@ -262,4 +263,5 @@ class _Flow:
             return None
         kind, code = packet.data[size], packet.data[size + 1]
         error = f"ICMP type {kind}, code {code}"
-        return Sight(place, packet.link, packet.outgoing, True, source, error, at=packet.at - self.sent)
+        source, destination = ends
+        return Sight(place, packet.link, packet.outgoing, True, source, error, destination, packet.at - self.sent)

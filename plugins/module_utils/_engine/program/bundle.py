@@ -1,0 +1,120 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The program as one executable file: a zip of the engine's files that it imports, with a line for the kernel ahead.
+
+The files are read by their loaders, so they may be in a folder or in the zip that Ansible brings to a host. The same
+files give the same bytes, wherever and whenever it is built.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import io
+import os
+import re
+import sys
+import typing as t
+import zipfile
+
+from ..errors import SpecError
+from ..kernel import files
+from . import main as program
+
+INTERPRETER = "/usr/bin/python3"
+PERMISSIONS = 0o755
+PACKAGE = "netpath_egress"
+MARK = b"netpath.egress"  # the zip's comment, by which a file is known for ours
+# Imported above, so that Ansible brings all that the program imports to the host of a module that imports this.
+_ENTRY = program.__name__
+_ENGINE = _ENTRY.rpartition(".program.")[0]
+_START = f"""\
+import sys
+
+from {PACKAGE}.program.main import main
+
+sys.exit(main())
+"""
+_OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
+_UNIX, _PLAIN_FILE = 3, 0o100644
+# The kernel reads this much of the line that names the interpreter (BINPRM_BUF_SIZE).
+_LONGEST = 255
+
+
+def executable(interpreter: str = INTERPRETER) -> bytes:
+    """The program's file. Errors: SpecError for an interpreter that the kernel cannot start."""
+    if not re.fullmatch(r"/[!-~]+( -[A-Za-z]+)?", interpreter) or len(interpreter) + 2 > _LONGEST:
+        raise SpecError("interpreter", f"{interpreter!r} is no path of a program", "such as /usr/bin/python3")
+    packed = io.BytesIO()
+    packed.write(f"#!{interpreter}\n".encode())
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in sorted({**_files(), "__main__.py": _START.encode()}.items()):
+            member = zipfile.ZipInfo(name, _OLDEST_DATE)
+            member.create_system, member.external_attr = _UNIX, _PLAIN_FILE << 16
+            # Not compressed: libraries differ in what they make of the same bytes.
+            archive.writestr(member, content, zipfile.ZIP_STORED)
+        archive.comment = MARK
+    return packed.getvalue()
+
+
+def is_ours(content: bytes) -> bool:
+    """Whether a file is a program of this kind, of any version."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return archive.comment == MARK
+    except (zipfile.BadZipFile, ValueError, OSError):
+        return False
+
+
+def _files() -> dict[str, bytes]:
+    """{path in the zip: content} of what the program imports, at any depth."""
+    found: dict[str, bytes] = {}
+    left = [_ENTRY]
+    seen: set[str] = set()
+    while left:
+        name = left.pop()
+        if name in seen or not (name == _ENGINE or name.startswith(f"{_ENGINE}.")):
+            continue
+        seen.add(name)
+        module = _read(name)
+        if module is None:
+            continue  # a name in a module, not one of a module
+        content, is_package = module
+        path = "/".join([PACKAGE, *name[len(_ENGINE) + 1 :].split(".")]).rstrip("/")
+        found[f"{path}/__init__.py" if is_package else f"{path}.py"] = content
+        left += [name.rpartition(".")[0], *_imports(content, name, is_package)]
+    return found
+
+
+def _read(name: str) -> tuple[bytes, bool] | None:
+    """(content, whether it is a package) of a module; None where there is none of the name."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    loader: t.Any = spec.loader
+    return bytes(loader.get_data(spec.origin)), spec.submodule_search_locations is not None
+
+
+def _imports(content: bytes, name: str, is_package: bool) -> t.Iterator[str]:
+    """Names that a module imports relatively, in functions too; of "from . import a" both "." and "a"."""
+    package = name if is_package else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def main() -> None:
+    """Write the program. Arguments: path, and an interpreter if it is another one."""
+    path, *rest = sys.argv[1:]
+    content = executable(*rest)
+    files.write(os.path.abspath(path), content.decode(errors="surrogateescape"), PERMISSIONS)
+
+
+if __name__ == "__main__":
+    main()

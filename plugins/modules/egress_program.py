@@ -1,0 +1,142 @@
+#!/usr/bin/python
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: egress_program
+version_added: 0.1.0
+author: netpath.egress contributors (@netpath)
+short_description: Install the program netpath-egress, which diagnoses on the node without Ansible
+description:
+  - Writes one executable file, which has all of the engine that it needs. On the node it needs Python and pyroute2.
+  - Writes a file for each network below C(/etc/netpath/networks.d), which C(netpath-egress check) reads.
+  - A file that is no such program, or no such network, is neither replaced nor removed.
+options:
+  path:
+    description: Where the program shall be. Its directory must be there.
+    type: str
+    default: /usr/local/sbin/netpath-egress
+  interpreter:
+    description:
+      - The Python that shall run it.
+      - Without it, that of this module where it finds pyroute2, and else C(/usr/bin/python3).
+    type: str
+  state:
+    description:
+      - With V(absent) the files of the listed networks are removed, and the program with the last file of any network.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - netpath.egress.egress
+  - netpath.egress.egress.networks
+  - netpath.egress.egress.manage
+"""
+
+EXAMPLES = r"""
+- name: Install the program, and say what it checks
+  netpath.egress.egress_program:
+    networks:
+      - name: pods
+        subnets: [10.22.33.0/24, "fd00:22:33::/64"]
+        namespaces: [ns1, ns2, ns3]
+
+- name: Install it alone, for another Python
+  netpath.egress.egress_program:
+    networks: []
+    interpreter: /opt/python/bin/python3
+
+- name: Remove both
+  netpath.egress.egress_program:
+    networks:
+      - name: pods
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: What was done or, in check mode, would be done, in order.
+  returned: success
+  type: list
+  elements: str
+  sample: [write /etc/netpath/networks.d/pods.json, write /usr/local/sbin/netpath-egress]
+diff:
+  description: The affected files, as YAML. Of the program it has the SHA-256 sum.
+  returned: success
+  type: dict
+  contains:
+    before:
+      description: Before the run.
+      type: str
+      sample: ""
+    after:
+      description: After the run.
+      type: str
+      sample: "file /usr/local/sbin/netpath-egress:\n  content: \"sha256 5f2b\"\n  mode: '0755'\n"
+asked:
+  description: What of the request could not be done.
+  returned: failure
+  type: str
+  sample: write /usr/local/sbin/netpath-egress
+found:
+  description: What stood in its way.
+  returned: failure
+  type: str
+  sample: somebody else's file has this name
+advice:
+  description: What to do, empty where there is nothing to say.
+  returned: failure
+  type: str
+  sample: Move it away
+rolled_back:
+  description: Whether a run that failed half way put back what it had changed.
+  returned: when it failed half way
+  type: bool
+  sample: true
+"""
+
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import message_classes
+from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle, installation
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
+from ansible_collections.netpath.egress.plugins.module_utils._module import fail
+
+
+def _interpreter() -> str:
+    try:
+        message_classes.version()
+    except ImportError:
+        return bundle.INTERPRETER
+    return sys.executable or bundle.INTERPRETER
+
+
+def main() -> None:
+    options = {
+        "networks": path.OPTIONS["networks"],
+        "path": {"type": "str", "default": installation.PATH},
+        "interpreter": {"type": "str"},
+        "state": path.OPTIONS["state"],
+    }
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    asked = module.params
+    try:
+        result = installation.install(
+            asked["path"],
+            asked["interpreter"] or _interpreter(),
+            asked["networks"],
+            absent=asked["state"] == "absent",
+            check=module.check_mode,
+        )
+    except EgressError as error:
+        fail(module, error)
+    module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Failures that take more than a script: a table that is full, ports that are taken, a second uplink."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import typing as t
+
+import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import conntrack
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.conntrack_entry import _attribute, _nested
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netlink import Message, NetlinkSocket
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Flows
+
+from tests.kernel.building import build_at_once, unreachable_from
+from tests.kernel.settling import inside
+from tests.kernel.test_diagnosis import BOTH, PODS, TARGETS, told
+from tests.lab import privilege
+from tests.lab.world import Node, World, wire
+
+_OBSTACLE = privilege.obstacle()
+pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
+
+Record = t.Callable[[str, object], None]
+_CREATE = 0x600  # NLM_F_CREATE | NLM_F_EXCL
+_NEW = 0x100
+_SURE = 0x0E  # IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED
+_HOUR = 3600
+_BATCH = 40
+
+
+@pytest.fixture(scope="module")
+def world() -> t.Iterator[World]:
+    with World(nodes=0) as made:
+        yield made
+
+
+@pytest.fixture
+def node(world: World) -> t.Iterator[Node]:
+    with world.add_node() as made:
+        made.call(build_at_once, [PODS])
+        yield made
+
+
+def record(told_by: t.Mapping[str, t.Any], row: int, title: str, into: Record) -> None:
+    evidence = "; ".join(told_by["evidence"])
+    into("row of the catalogue", (str(row), title, f"{told_by['code']} at {told_by['hop']}", evidence))
+
+
+def _flow(number: int) -> Message:
+    """A connection of TCP that the kernel does not give up for a new one."""
+    source, port = 0x0A000000 + (number >> 14), 1024 + (number & 0x3FFF)
+
+    def ends(first: bytes, second: bytes, from_port: int, to_port: int) -> bytes:
+        addresses = _attribute(1, first) + _attribute(2, second)
+        protocol = _attribute(1, b"\x06") + _attribute(2, struct.pack("!H", from_port))
+        return _nested(1, addresses) + _nested(2, protocol + _attribute(3, struct.pack("!H", to_port)))
+
+    near, far = struct.pack("!I", source), socket.inet_aton("203.0.113.9")
+    state = _nested(4, _nested(1, _attribute(1, b"\x03")))  # CTA_PROTOINFO, of TCP: established
+    body = struct.pack("=BBH", socket.AF_INET, 0, 0)
+    body += _nested(1, ends(near, far, port, 80)) + _nested(2, ends(far, near, 80, port))
+    body += _attribute(3, struct.pack("!I", _SURE)) + _attribute(7, struct.pack("!I", _HOUR)) + state
+    return Message(_NEW, _CREATE, body)
+
+
+def fill() -> int:
+    """Fill the table of connections of this namespace; how many it takes."""
+    with open("/proc/sys/net/netfilter/nf_conntrack_max", encoding="ascii") as file:
+        wanted = int(file.read())
+    with contextlib.closing(NetlinkSocket(conntrack.NETLINK_NETFILTER)) as opened:
+        for start in range(0, wanted + 4 * _BATCH, _BATCH):
+            opened.request([_flow(start + offset) for offset in range(_BATCH)])
+    return wanted
+
+
+def test_table_of_connections_that_is_full(node: Node, record_property: Record) -> None:
+    node.call(fill)
+    found = told(node, "c1", [PODS])
+    assert {one["code"] for one in found.values()} == {"CONNTRACK_FULL"}, found
+    assert {one["hop"] for one in found.values()} == {"conntrack"}
+    record(found["ipv4"], 36, "table of connections full", record_property)
+    node.call(forget)
+    healed = told(node, "c1", [PODS])
+    assert {one["status"] for one in healed.values()} == {"ok"}, healed
+
+
+def forget() -> int:
+    with Namespaces() as namespaces:
+        return conntrack.flush(namespaces, "", Flows(""))
+
+
+def take_ports() -> None:
+    """More flows to the resolver than there are ports."""
+    with inside("c1"), contextlib.ExitStack() as taken:
+        for _number in range(8):
+            opened = taken.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            opened.connect((TARGETS[0], 53))
+            with contextlib.suppress(OSError):
+                opened.send(b"\0")
+
+
+def test_ports_that_are_all_taken(node: Node, record_property: Record) -> None:
+    networks = [{**PODS, "nat": {"ports": "40000-40003"}}]
+    node.call(build_at_once, networks)
+    asked = [f"udp://{TARGETS[0]}:53"]
+    node.call(take_ports)
+    found = told(node, "c1", networks, asked=asked)["ipv4"]
+    assert (found["code"], found["hop"], found["status"]) == ("PORTS_EXHAUSTED", "conntrack", "broken"), found
+    record(found, 37, "port pool too small", record_property)
+    node.call(build_at_once, [PODS])
+    healed = told(node, "c1", [PODS])
+    assert {one["status"] for one in healed.values()} == {"ok"}, healed
+
+
+def test_reply_by_another_uplink(world: World, node: Node, record_property: Record) -> None:
+    wire(world.segment, node, "uplink1", port=f"{node.name}-2", mac="02:00:00:00:77:01")
+    node.run(
+        [
+            "sh",
+            "-ec",
+            "ip addr add 198.18.99.1/32 dev uplink1; ip link set uplink1 up;"
+            " sysctl -qw net.ipv4.conf.uplink1.rp_filter=1",
+        ]
+    )
+    world.internet.run(["ip", "neigh", "replace", node.address, "lladdr", "02:00:00:00:77:01", "dev", "uplink0"])
+    world.internet.run(["ip", "neigh", "change", node.address, "nud", "permanent", "dev", "uplink0"])
+    try:
+        found = told(node, "c1", [PODS])
+        assert (found["ipv4"]["code"], found["ipv4"]["hop"]) == ("RP_FILTER_DROP", "return_path"), found
+        assert found["ipv4"]["direction"] == "return"
+        assert found["ipv6"]["status"] == "ok"
+        record(found["ipv4"], 39, "reply by another uplink", record_property)
+        node.run(["sysctl", "-qw", "net.ipv4.conf.uplink1.rp_filter=2"])
+        assert unreachable_from(node, "c1") == []
+        healed = told(node, "c1", [PODS])
+        assert {one["status"] for one in healed.values()} == {"ok"}, healed
+    finally:
+        world.internet.run(["ip", "neigh", "del", node.address, "dev", "uplink0"])
+
+
+def test_mtu_of_the_other_side(world: World, node: Node, record_property: Record) -> None:
+    """The link drops what is too large, and nobody tells the sender."""
+    world.segment.run(["ip", "link", "set", node.name, "mtu", "1400"])
+    found = told(node, "c1", [PODS])
+    for family in BOTH:
+        assert (found[family]["code"], found[family]["status"]) == ("MTU_MISMATCH", "degraded"), found
+    record(found["ipv4"], 25, "MTU of the other side of the uplink", record_property)
+    world.segment.run(["ip", "link", "set", node.name, "mtu", "1500"])
+    assert {one["status"] for one in told(node, "c1", [PODS]).values()} == {"ok"}
