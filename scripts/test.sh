@@ -7,7 +7,7 @@ mkdir -p build/log
 summary=()
 failures=()
 result=0
-for part in lint test-unit test-kernel test-playbooks test-booted test-molecule; do
+for part in lint test-unit test-kernel test-playbooks test-report test-booted test-molecule; do
     echo "== $part"
     began=$SECONDS
     status=0

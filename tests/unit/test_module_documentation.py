@@ -25,6 +25,8 @@ PLUGINS = "ansible_collections.netpath.egress.plugins.modules"
 MODULES = sorted(file.stem for file in (ROOT / "plugins/modules").glob("*.py") if file.stem != "__init__")
 # Those that change something; the others only look.
 CHANGING = sorted(set(MODULES) & set(SPECS))
+# Those that are an action on the controller, with a file that documents it.
+ACTIONS = {file.stem for file in (ROOT / "plugins/action").glob("*.py")}
 ATTRIBUTES = {"platform", "action_group", "check_mode", "diff_mode", "idempotent"}
 RETURNED = {"changed", "actions", "diff", "asked", "found", "advice", "rolled_back"}
 
@@ -54,7 +56,10 @@ class _StartedError(Exception):
 
 
 def started(module: str) -> dict[str, t.Any]:
-    """What a module tells AnsibleModule about itself."""
+    """What a module tells AnsibleModule about itself, or an action its validation."""
+    if module in ACTIONS:
+        action = importlib.import_module(f"{PLUGINS.replace('.modules', '.action')}.{module}")
+        return {"argument_spec": action.OPTIONS, "supports_check_mode": action.ActionModule._supports_check_mode}
     told: dict[str, t.Any] = {}
 
     def listen(_self: AnsibleModule, argument_spec: Options, **rest: t.Any) -> None:
@@ -149,7 +154,7 @@ def test_attributes_and_requirements(module: str) -> None:
     assert set(document["attributes"]) >= ATTRIBUTES
     assert {name: document["attributes"][name]["support"] for name in ATTRIBUTES} == dict.fromkeys(ATTRIBUTES, "full")
     assert document["attributes"]["action_group"]["membership"] == [f"{COLLECTION}.egress"]
-    assert any(needed.startswith("pyroute2 >= 0.7.2") for needed in document["requirements"])
+    assert module in ACTIONS or any(needed.startswith("pyroute2 >= 0.7.2") for needed in document["requirements"])
     assert document["version_added"] == "0.1.0"
     assert started(module)["supports_check_mode"] is True
 

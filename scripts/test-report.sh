@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The HTML report in a headless Chromium, in a network of its own that leads nowhere. Pictures stay in build/report.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+cd "$ROOT"
+browser() { python -c 'from tests.report import browser; raise SystemExit(browser.program() is None)'; }
+if ! browser && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing with apt: chromium"
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1 ||
+        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } >/dev/null 2>&1 || true
+fi
+if ! browser; then
+    echo "SKIPPED: no Chromium here, and apt could not install one"
+    exit "$SKIPPED"
+fi
+say "the report in a browser"
+exec scripts/pytest.sh --private tests/report "$@"
