@@ -25,7 +25,7 @@ PODS: Options = {
     "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
     "namespaces": ["c1", "c2"],
 }
-TARGETS = list(probe.TARGETS.values())
+TARGETS = tuple(probe.TARGETS.values())
 
 
 @pytest.fixture(scope="module")

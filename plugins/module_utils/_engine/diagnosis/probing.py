@@ -110,7 +110,7 @@ class Prober:
         return probes.send(self.namespaces, seen.path.namespace, target, patience=patience, **options)
 
     def _again(self, seen: Seen) -> Trace:
-        """One packet may always be lost, and so may a question for a neighbour, of which the kernel sends one a second."""
+        """One packet may always be lost, and so may a question for a neighbour: the kernel sends one a second."""
         gateway = seen.path.gateway
         state = neighbours.state(self.namespaces, seen.path.namespace, gateway) if gateway else ""
         return self._send(seen, seen.target, _RESOLVING if state in UNRESOLVED else _SHORT)

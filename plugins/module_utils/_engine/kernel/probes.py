@@ -149,7 +149,7 @@ def _exchange(
     watched = [sender, *(tap.socket for tap in taps.values())]
     while not trace.answered and time.monotonic() < give_up:
         wanted = [sender] if target.protocol == "tcp" else []
-        readable, writable, _ = select.select(watched, wanted, [], max(0.0, give_up - time.monotonic()))
+        readable, writable, _errors = select.select(watched, wanted, [], max(0.0, give_up - time.monotonic()))
         _look(taps, flow, trace)
         if (sender in readable or sender in writable) and _is_over(sender, target, token, trace):
             break
