@@ -45,7 +45,8 @@ options:
       - Where to send packets, of either family or both, such as V(198.51.100.80), V(tcp://198.51.100.80:443) or
         V(udp://[2001:db8::1]:53). Without a protocol it is an echo request, or TCP where there is a port.
       - A refused connection is an answer.
-      - Without targets, it is the gateway of the host's best default route of each family.
+      - For a family without targets, it is the gateway of the host's best default route, unless that is link-local.
+        Then nothing is sent, and a path that looks right is V(unknown).
     type: list
     elements: str
     default: []

@@ -120,6 +120,27 @@ def test_without_a_target_it_is_the_gateway_of_the_uplink(node: Node) -> None:
     assert {one["status"] for one in found} == {"ok"}, found
 
 
+def test_gateway_that_is_link_local_is_not_asked(world: World, node: Node) -> None:
+    """Nobody else is there to ask: what looks right is unknown, and a target says more."""
+    link_local = world.internet.run(
+        ["ip", "-6", "-o", "addr", "show", "dev", "uplink0", "scope", "link"]
+    ).stdout.split()[3]
+    node.run(["ip", "-6", "route", "replace", "default", "via", link_local.split("/")[0], "dev", "uplink0"])
+    node.call(build_at_once, [PODS])
+    found = told(node, "c1", [PODS], asked=[])
+    assert {family: (one["status"], one["findings"]) for family, one in found.items()} == {
+        "ipv4": ("ok", []),
+        "ipv6": ("unknown", []),
+    }
+    assert {one["status"] for one in told(node, "c1", [PODS]).values()} == {"ok"}
+
+
+def test_family_without_a_target_has_the_gateway(node: Node) -> None:
+    node.call(build_at_once, [PODS])
+    found = node.call(checked, [PODS], True, TARGETS[:1])
+    assert {one["status"] for one in found} == {"ok"}, found
+
+
 def test_nothing_is_sent_unless_asked(world: World, node: Node) -> None:
     node.call(build_at_once, [PODS])
     before = world.internet.seen()

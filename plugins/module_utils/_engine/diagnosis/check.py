@@ -73,9 +73,7 @@ def _is_broken(findings: t.Sequence[Finding]) -> bool:
 def _looks(reader: Reader, path: Path, targets: t.Sequence[Target]) -> list[Seen]:
     """One for each target of the path's family; without any, the gateway of the host's uplink."""
     chosen = [target for target in targets if target.family == path.family]
-    if not targets:
-        chosen = [default_target(reader.namespaces, path.family)]
-    return [reader.see(path, target) for target in chosen]
+    return [reader.see(path, target) for target in chosen or [default_target(reader.namespaces, path.family)]]
 
 
 def _judged(
@@ -93,5 +91,5 @@ def _judged(
             told = [] if _is_broken(known) else probe_checks.findings(seen, probing)
         found += [finding for finding in (*known, *told) if finding not in found]
     answered = all(answers) if answers else None
-    links = looks[0].links if looks else ()
-    return verdict(path, found, Probed(answered, notes=notes), links, [str(seen.target) for seen in looks])
+    asked = [str(seen.target) for seen in looks if seen.target.somebody]
+    return verdict(path, found, Probed(answered, notes=notes), looks[0].links if looks else (), asked)

@@ -87,7 +87,7 @@ class Prober:
 
     def probe(self, seen: Seen, broken: bool) -> Probing | None:
         """None where the structure says that nothing can be sent. broken: it says that nothing comes back."""
-        if seen.inside is None or seen.interface is None:
+        if seen.inside is None or seen.interface is None or not seen.target.somebody:
             return None
         if broken:
             return Probing(seen.target, self._send(seen, seen.target, _SHORT))

@@ -155,8 +155,9 @@ def _bridge(seen: Seen) -> Findings:
         if not bridge.up:
             yield Finding("BRIDGE_DOWN", (f"{bridge.name} is not up",))
         yield from _gateway(seen, bridge)
-    if seen.ingress is not None and path.cidr and path.routed:
-        yield from _same_subnet(seen, seen.ingress)
+    ingress = seen.ingress
+    if ingress is not None and path.cidr and path.routed and (path.bridge or seen.host.of_family(ingress, path.family)):
+        yield from _same_subnet(seen, ingress)
 
 
 def _gateway(seen: Seen, bridge: LinkReply) -> Findings:

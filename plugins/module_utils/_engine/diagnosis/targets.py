@@ -15,7 +15,7 @@ from ..kernel.probes import Target
 from ..model import HOST
 from ..spec import values
 
-# For route lookups where the host has no default route: addresses for documentation, which nobody sends to.
+# For route lookups where there is no gateway to ask: addresses for documentation, which nothing is sent to.
 _NOWHERE = {4: "203.0.113.1", 6: "2001:db8::1"}
 _FORM = re.compile(r"(?:(icmp|tcp|udp)://)?(?:\[([0-9a-fA-F:.]+)\]|([0-9a-fA-F:.]+?))(?::([0-9]{1,5}))?")
 
@@ -39,8 +39,8 @@ def _parsed(item: t.Any, key: str) -> Target:
 
 
 def default_target(namespaces: Namespaces, family: int) -> Target:
-    """The gateway of the best default route."""
+    """The gateway of the best default route. A link-local one is nobody's whom a namespace could ask."""
     for route in routes.default_uplinks(namespaces.socket(HOST), family):
         if route.fact.gateway and not route.fact.gateway.startswith("fe80:"):
             return Target(route.fact.gateway)
-    return Target(_NOWHERE[family])
+    return Target(_NOWHERE[family], somebody=False)

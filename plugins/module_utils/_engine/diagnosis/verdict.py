@@ -73,7 +73,7 @@ def verdict(
 
 _WORDS = {
     "ok": "packets reach the target and come back",
-    "unknown": "nothing is wrong with what can be seen, and nothing was sent",
+    "unknown": "nothing is wrong with what can be seen, and nothing was sent to find out",
 }
 
 

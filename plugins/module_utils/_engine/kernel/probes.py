@@ -28,15 +28,17 @@ _HEADER = {4: 20, 6: 40}
 _MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
 _PMTUDISC_PROBE = 3  # DF, whatever path MTU the kernel remembers
 _TOKEN = 16
+_PLACES = ("inside", "host", "peer")  # in which a packet passes them
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where packets go. protocol: icmp, tcp or udp; port 0 with icmp."""
+    """Where packets go. protocol: icmp, tcp or udp; port 0 with icmp. somebody: who may be expected to answer."""
 
     address: str
     protocol: str = "icmp"
     port: int = 0
+    somebody: bool = True
 
     @property
     def family(self) -> int:
@@ -199,8 +201,11 @@ def _checksum(data: bytes) -> int:
 
 
 def _look(taps: t.Mapping[str, Tap], flow: _Flow, trace: Trace) -> None:
-    """In the order in which the kernel saw them, whichever tap has them."""
-    packets = [(place, packet) for place, tap in taps.items() for packet in tap.packets()]
+    """In the order in which the kernel saw them, whichever tap has them.
+
+    Its clock for packets starts a moment after it is asked for; until then a packet has the time at which it is read.
+    """
+    packets = [(place, packet) for place in _PLACES if place in taps for packet in taps[place].packets()]
     for place, packet in sorted(packets, key=lambda item: item[1].at):
         sight = flow.sight(place, packet)
         if sight and sight not in trace.sights:
