@@ -13,10 +13,15 @@ fetch() {
     touch "$target/.complete"
 }
 
+# Long ones, in which pyroute2 does no more than in others: with the last version alone.
+once=(--ignore=tests/kernel/test_diagnosis_{combined,healthy,probes,undescribed}.py)
+
 run() {
+    local left_out=()
+    [ "$1" = "${versions[-1]}" ] || left_out=("${once[@]}")
     # Each file has worlds of its own.
     PYROUTE2_VERSION=$1 scripts/pytest.sh --private tests/kernel -n 2 --dist loadfile \
-        -o "cache_dir=build/.pytest_cache-$1" "${@:2}" 2>&1 |
+        -o "cache_dir=build/.pytest_cache-$1" ${left_out[@]+"${left_out[@]}"} "${@:2}" 2>&1 |
         sed -u "s/^/$1: /"
 }
 
