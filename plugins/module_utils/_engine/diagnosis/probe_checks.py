@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from ..model import NatRules
 from .probing import SMALL, UNRESOLVED, Probing
 from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
@@ -121,7 +122,13 @@ def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | N
         return Finding("CONNTRACK_FULL", (said, room, rose))
     if probing.ruling:
         return Finding("FORWARD_DROPPED", (said, str(probing.ruling)))
-    return Finding("PORTS_EXHAUSTED", (said, room, rose)) if counters else None
+    return Finding("PORTS_EXHAUSTED", (said, room, rose, *_pool(seen))) if counters else None
+
+
+def _pool(seen: Seen) -> t.Iterator[str]:
+    for backend, rules in seen.nat.items():
+        if isinstance(rules, NatRules) and rules.ports:
+            yield f"{backend} gives ports {rules.ports[0]} to {rules.ports[1]}"
 
 
 def _behind_the_rules(seen: Seen, probing: Probing, said: str) -> Finding:
