@@ -79,7 +79,9 @@ def test_first_in_packet_order_is_the_verdict(world: World, first: str, second: 
     assert {one["status"] for one in healed.values()} == {"ok"}, healed
 
 
-@pytest.mark.parametrize("fault", ["ip link set np-c2 down", "ip link set np-c2 nomaster", "ip -n c2 link set eth0 down"])
+@pytest.mark.parametrize(
+    "fault", ["ip link set np-c2 down", "ip link set np-c2 nomaster", "ip -n c2 link set eth0 down"]
+)
 def test_neighbour_that_is_broken_says_nothing_of_the_filters(world: World, fault: str) -> None:
     """Where the host's rules see bridged packets, they are not to blame for a neighbour without a link."""
     with world.add_node() as node:
