@@ -41,7 +41,7 @@ test-molecule: setup ## the scenarios in molecule/ on booted nodes; SCENARIO=fle
 test: setup ## all of the above, and a summary
 	@scripts/test.sh
 
-demo: setup-demo ## three nodes, nine namespaces: build, prove by packets, change nothing twice, tear down
+demo: setup-demo ## three nodes, nine namespaces: build, prove by packets, break, diagnose, repair, change nothing twice, tear down
 	@scripts/demo.sh
 
 changelog: setup ## write changelog.yaml and CHANGELOG.rst anew for the version in galaxy.yml

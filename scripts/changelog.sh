@@ -4,4 +4,4 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 # It needs the real path of a collection, not a checkout with any name.
 cd "$PYTHONPATH/ansible_collections/netpath/egress"
-antsibull-changelog release --update-existing --reload-plugins
+antsibull-changelog release --update-existing --reload-plugins --refresh

@@ -10,7 +10,7 @@ if ! reason=$(python -m tests.lab boot list 2>&1 >/dev/null); then
     exit "$SKIPPED"
 fi
 # The longest first, so that none is left alone at the end.
-[ $# != 0 ] || set -- fleet firewalld inclusion ufw upgrade dual-stack uplink-change docker reboot iptables-legacy composed default
+[ $# != 0 ] || set -- fleet diagnose firewalld inclusion ufw upgrade dual-stack uplink-change docker reboot iptables-legacy composed default
 for scenario in "$@"; do
     [ -e "molecule/$scenario/molecule.yml" ] || die "there is no scenario '$scenario' in molecule/"
 done

@@ -83,6 +83,17 @@ def test_fault_is_named(node: Node, title: str, record_property: t.Callable[[str
     record_property("row of the catalogue", _row(fault.row or "beyond", title, found[fault.families[0]]))
 
 
+@pytest.mark.parametrize("title", ["forward drops", "rule that drops ahead of ours", "answers dropped"])
+def test_drop_of_somebody_else_is_for_a_person(node: Node, title: str) -> None:
+    """The role does not change it, so nobody is sent to run it."""
+    node.call(build_at_once, [PODS])
+    node.run(["sh", "-ec", FAULTS[title].inject])
+    verdict = told(node, "c1", [PODS])["ipv4"]
+    assert (verdict["code"], verdict["tier"]) == ("FORWARD_DROPPED", "advise"), verdict
+    assert "role egress" not in verdict["fix"]
+    assert {(one["tier"], one["fix"]) for one in verdict["findings"]} == {("advise", verdict["fix"])}
+
+
 def _row(number: int | str, title: str, told_by: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     return str(number), title, f"{told_by['code']} at {told_by['hop']}", "; ".join(told_by["evidence"])
 

@@ -77,3 +77,16 @@ def test_first_in_packet_order_is_the_verdict(world: World, first: str, second: 
         assert verdict["code"] == (here[0].code if here else None), verdict
         assert {fault.code for fault in here} <= {one["code"] for one in verdict["findings"]}, verdict
     assert {one["status"] for one in healed.values()} == {"ok"}, healed
+
+
+@pytest.mark.parametrize(
+    "fault", ["ip link set np-c2 down", "ip link set np-c2 nomaster", "ip -n c2 link set eth0 down"]
+)
+def test_neighbour_that_is_broken_says_nothing_of_the_filters(world: World, fault: str) -> None:
+    """Where the host's rules see bridged packets, they are not to blame for a neighbour without a link."""
+    with world.add_node() as node:
+        node.call(build_at_once, [PODS])
+        node.run(["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"])
+        node.run(["sh", "-ec", fault])
+        found = told(node, "c1", [PODS])
+    assert {family: one["findings"] for family, one in found.items()} == {family: [] for family in BOTH}

@@ -1,4 +1,5 @@
-"""The main job before your eyes: three nodes, built by the playbook, proved by packets, taken down again.
+"""The main job before your eyes: three nodes, built by the playbook, proved by packets, broken, diagnosed and repaired,
+and taken down again.
 
 With DEMO_KEEP=1 in the environment the world stays until Ctrl-C.
 """
@@ -18,6 +19,8 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle
+
 from tests.lab import inventory, privilege
 from tests.lab.probe import __file__ as probe_program
 from tests.lab.snapshot import difference
@@ -27,6 +30,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NODES = 3
 NAMESPACES = ("ns1", "ns2", "ns3")
 TARGETS = {4: "198.51.100.80", 6: "2001:db8:51::80"}
+REPORTS = ROOT / "build" / "demo"
+# What breaks a node, as the firewall of somebody else would, and what takes it away.
+DROP = "add table ip theirs; add chain ip theirs forward { type filter hook forward priority 0; policy drop; }"
+ALLOW = "delete table ip theirs"
 
 
 class DemoError(Exception):
@@ -72,6 +79,7 @@ def _demo(world: World, directory: Path) -> int:
     recap = _playbook("site", environment)
     print(f"demo: built in {time.monotonic() - started:.0f} s\n")
     _print_table(_rows(world), world)
+    _diagnose(world.nodes[1], directory, environment)
     print("\ndemo: the same playbook again changes nothing")
     again = _playbook("site", environment)
     if _changed(again) or not _changed(recap):
@@ -96,10 +104,56 @@ def _environment(world: World, directory: Path) -> dict[str, str]:
     return {**os.environ, **known, "ANSIBLE_CONFIG": str(directory / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
 
 
+def _diagnose(node: Node, directory: Path, environment: t.Mapping[str, str]) -> None:
+    """Break a hop of a node, have it named, repair it, and see that all is healthy."""
+    print(f"\ndemo: somebody's firewall on {node.name} drops what is forwarded in IPv4, and packets stop")
+    print(f"    nft '{DROP}'")
+    node.run(["nft", DROP])
+    shutil.rmtree(REPORTS, ignore_errors=True)  # of an earlier demo, with which this one would be compared
+    print("demo: ansible-playbook netpath.egress.diagnose")
+    _reported(environment, status=2, line="BROKEN FORWARD_DROPPED at forward_policy: 3 paths on 1 host")
+    page = REPORTS / "broken.html"
+    (REPORTS / "report.html").replace(page)
+
+    print(f"\ndemo: the same path by itself: netpath-egress check --netns {NAMESPACES[0]}, on {node.name}")
+    program = directory / "netpath-egress"
+    program.write_bytes(bundle.executable(sys.executable))
+    targets = [part for target in TARGETS.values() for part in ("--target", target)]
+    told = node.run([sys.executable, str(program), "check", "--netns", NAMESPACES[0], *targets], check=False)
+    print("\n".join(f"    {line}" for line in told.stdout.splitlines()))
+    if "x forward_policy" not in told.stdout:
+        raise DemoError(f"the program ended with {told.returncode}, and did not name the hop: {told.stderr}")
+    print(f"demo: and drawn, with all other paths, in {page}")
+
+    print("\ndemo: without that firewall all is healthy again")
+    print(f"    nft '{ALLOW}'")
+    node.run(["nft", ALLOW])
+    print("demo: ansible-playbook netpath.egress.diagnose")
+    _reported(environment, status=0, line=f"OK: {NODES * len(NAMESPACES) * len(TARGETS)} paths on {NODES} hosts")
+
+
+def _reported(environment: t.Mapping[str, str], status: int, line: str) -> None:
+    """Run the playbook diagnose and show what it reports, where a line has to begin like this."""
+    asked = {"diagnose_targets": list(TARGETS.values()), "diagnose_report_dir": str(REPORTS)}
+    output = _run("diagnose", environment, "-e", json.dumps(asked), status=status)
+    # The report follows the title of its task and an empty line.
+    found = re.search(r"^TASK \[.* : Report .*\] \*+\n\n(.*?)^ok: ", output, re.MULTILINE | re.DOTALL)
+    if not found or not re.search(f"^{re.escape(line)}", found[1], re.MULTILINE):
+        raise DemoError(f"the report does not say {line!r}:\n{output}")
+    print("\n".join(f"    {told}" for told in found[1].splitlines()), flush=True)
+
+
 def _playbook(name: str, environment: t.Mapping[str, str]) -> str:
-    """Run a playbook of the collection, show its tasks as they come, and return its recap."""
+    """Run a playbook of the collection, show its tasks as they come, and return its recap, which is shown too."""
+    recap = _run(name, environment).partition("PLAY RECAP")[2].partition("\n")[2].strip()
+    print("\n".join(f"    {line}" for line in recap.splitlines()), flush=True)
+    return recap
+
+
+def _run(name: str, environment: t.Mapping[str, str], *options: str, status: int = 0) -> str:
+    """Run a playbook of the collection, show its tasks as they come, and return its output. status: how it ends."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    argv = [str(program), "-i", environment["LAB_INVENTORY"], f"netpath.egress.{name}"]
+    argv = [str(program), "-i", environment["LAB_INVENTORY"], f"netpath.egress.{name}", *options]
     process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     output: list[str] = []
     for line in process.stdout or ():
@@ -107,11 +161,9 @@ def _playbook(name: str, environment: t.Mapping[str, str]) -> str:
         title = re.match(r"(?:TASK|PLAY) \[(?:netpath\.egress\.\w+ : )?(.+?)\]", line)
         if title and not line.startswith("PLAY RECAP"):
             print(f"    {title[1]}", flush=True)
-    if process.wait() != 0:
-        raise DemoError(f"the playbook {name} failed:\n{''.join(output)}")
-    recap = "".join(output).partition("PLAY RECAP")[2].partition("\n")[2].strip()
-    print("\n".join(f"    {line}" for line in recap.splitlines()), flush=True)
-    return recap
+    if process.wait() != status:
+        raise DemoError(f"the playbook {name} ended with {process.returncode}, not {status}:\n{''.join(output)}")
+    return "".join(output)
 
 
 def _changed(recap: str) -> int:

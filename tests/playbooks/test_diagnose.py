@@ -146,6 +146,19 @@ def test_what_the_query_selects_fails_the_play(world: World, playbooks: Playbook
     assert "Traceback" not in wrong.output
 
 
+def test_namespaces_that_nobody_described(world: World, playbooks: Playbooks) -> None:
+    """By name alone; all of a host would be those of this machine's processes too."""
+    first = world.nodes[0]
+    first.run(["ip", "-n", "c2", "route", "del", "default"])
+    done = diagnosed(playbooks, "--limit", first.name, egress_networks=[], diagnose_netns=["c1", "c2", "c9"])
+    assert done.status == 2, done.output
+    assert {(one["namespace"], one["family"], one["code"]) for one in content(playbooks)["findings"]} == {
+        ("c2", "ipv4", "NO_DEFAULT_ROUTE"),
+        ("c9", "ipv4", "NAMESPACE_MISSING"),
+    }
+    assert content(playbooks)["counts"]["ok"] == 3
+
+
 def test_host_that_does_not_answer(world: World, playbooks: Playbooks) -> None:
     """Also where it is the only one: then there is a report all the same."""
     name = world.nodes[0].name

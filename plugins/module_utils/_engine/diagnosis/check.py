@@ -57,7 +57,9 @@ def check(
 def _probe(
     namespaces: Namespaces, looks: t.Sequence[tuple[Path, list[Seen]]], wrong: t.Sequence[list[list[Finding]]]
 ) -> list[list[Probing | None]]:
-    prober = Prober(namespaces, [one for _path, seen in looks for one in seen])
+    judged = [pair for (_path, seen), findings in zip(looks, wrong) for pair in zip(seen, findings)]
+    sound = [one for one, found in judged if not _is_broken(found)]
+    prober = Prober(namespaces, [one for one, _found in judged], sound)
     with ThreadPoolExecutor(_WORKERS) as workers:
         jobs = [
             [workers.submit(prober.probe, one, _is_broken(found)) for one, found in zip(seen, findings)]

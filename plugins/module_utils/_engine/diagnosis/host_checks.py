@@ -50,7 +50,16 @@ def forward_policy(seen: Seen) -> Findings:
             or path.bridge != rules.bridge
             or not set(path.sources) <= {*rules.sources}
         ):
-            yield Finding("FORWARD_DROPPED", (reason, f"no rule of {path.network} in {backend or 'it'} accepts"))
+            if backend:
+                yield Finding("FORWARD_DROPPED", (reason, f"no rule of {path.network} in {backend} accepts"))
+            else:
+                yield dropped_by_others((reason,))
+
+
+def dropped_by_others(evidence: tuple[str, ...], direction: str = "out") -> Finding:
+    """By a chain or rule that is not ours to change, and that no accept of ours overrides."""
+    fix = "let the network through there, or remove what drops it"
+    return Finding("FORWARD_DROPPED", evidence, direction=direction, fix=fix, tier="advise")
 
 
 def host_route(seen: Seen) -> Findings:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from ..errors import EgressError, SpecError
 from ..kernel import namespaces as handles
 from ..kernel.link_messages import LinkReply
+from ..kernel.links import host_ends
 from ..kernel.processes import namespaces_of_processes
 from ..model import HOST
 from ..spec import values
@@ -49,7 +50,7 @@ def of_everything(reader: Reader) -> list[Path]:
         if identity in seen or not _may_enter(reader, place):
             continue
         # Services are often kept from the network by a namespace with nothing in it, and not all are of this host.
-        if _leads_here(reader.place(place), reader.place(HOST)):
+        if host_ends(reader.namespaces, place):
             found += of_place(reader, place, f"process {pid} ({command})")
     return found
 
@@ -149,10 +150,6 @@ def _named_like(reader: Reader, place: str) -> str:
         raise SpecError("pid", f"{place} cannot be entered", "it ended, or belongs to another user's namespace")
     identity = _identity(reader, place)
     return next((name for name in handles.names() if _identity(reader, name) == identity), "")
-
-
-def _leads_here(inside: Place, host: Place) -> bool:
-    return any(host.peer_of(link) for link in inside.links.values())
 
 
 def _may_enter(reader: Reader, place: str) -> bool:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import typing as t
+from dataclasses import replace
 
 from ..model import NatRules
+from .host_checks import dropped_by_others
 from .probing import SMALL, UNRESOLVED, Probing
 from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
@@ -51,7 +53,7 @@ def findings(seen: Seen, probing: Probing) -> list[Finding]:
     for check in (_never_left, _lost_on_the_bridge, _lost_on_the_host, _lost_outside, _lost_on_the_way_back):
         found = check(seen, probing)
         if found:
-            return [Finding(found.code, (asked, *found.evidence), found.hop, found.direction, found.fix)]
+            return [replace(found, evidence=(asked, *found.evidence))]
     return [Finding("UNEXPLAINED_DROP", (asked,))]
 
 
@@ -121,7 +123,7 @@ def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | N
     if counters and count >= _FULL * maximum:
         return Finding("CONNTRACK_FULL", (said, room, rose))
     if probing.ruling:
-        return Finding("FORWARD_DROPPED", (said, str(probing.ruling)))
+        return dropped_by_others((said, str(probing.ruling)))
     return Finding("PORTS_EXHAUSTED", (said, room, rose, *_pool(seen))) if counters else None
 
 
@@ -206,7 +208,7 @@ def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Fin
         link = f"rp_filter of {by} is {max(strict)}"
         return Finding("RP_FILTER_DROP", (said, f"IPReversePathFilter rose by {dropped}", link), direction="return")
     if probing.ruling:
-        return Finding("FORWARD_DROPPED", (said, str(probing.ruling)), direction="return")
+        return dropped_by_others((said, str(probing.ruling)), "return")
     if probing.neighbour_back in UNRESOLVED:
         state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
         return Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")

@@ -77,9 +77,10 @@ class Probing:
 class Prober:
     """Sends for many paths at once; what shows a shared cause is done once."""
 
-    def __init__(self, namespaces: Namespaces, looks: t.Sequence[Seen]) -> None:
+    def __init__(self, namespaces: Namespaces, looks: t.Sequence[Seen], sound: t.Sequence[Seen]) -> None:
+        """looks: at all paths. sound: those of them that the structure does not break."""
         self.namespaces = namespaces
-        self._owners = {seen.path.address: seen for seen in looks if seen.path.cidr and seen.inside is not None}
+        self._owners, self._neighbours = _owners(looks), _owners(sound)
         self._tracing, self._controlling = threading.Lock(), threading.Lock()
         self._controls: dict[Target, Trace] = {}
         self._unanswered: collections.Counter[tuple[int, Target]] = collections.Counter()
@@ -235,12 +236,18 @@ class Prober:
         """A probe to another namespace of the bridge, where the host's rules see what stays on the bridge."""
         if not _filters_bridged(seen) or _is_isolated(seen):
             return {}
-        for address, other in self._owners.items():
+        for address, other in self._neighbours.items():
             same = other.path.bridge == seen.path.bridge and other.path.family == seen.path.family
             if same and other.path.namespace != seen.path.namespace and not _is_isolated(other):
                 found = self._send(seen, Target(address), peer=other.path.namespace)
+                if found.first("peer") is None:
+                    found = self._send(seen, Target(address), _RESOLVING, peer=other.path.namespace)
                 return {"beside": found, "beside_address": address}
         return {}
+
+
+def _owners(looks: t.Sequence[Seen]) -> dict[str, Seen]:
+    return {seen.path.address: seen for seen in looks if seen.path.cidr and seen.inside is not None}
 
 
 def _filters_bridged(seen: Seen) -> bool:

@@ -16,13 +16,14 @@ Data = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong. hop "" is the catalogue's; direction: out or return."""
+    """Something that is wrong. hop, fix, tier: "" for the catalogue's; direction: out or return."""
 
     code: str
     evidence: tuple[str, ...]
     hop: str = ""
     direction: str = "out"
     fix: str = ""
+    tier: str = ""
 
     @property
     def place(self) -> str:
@@ -63,7 +64,7 @@ def verdict(
         "summary": f"{subject}: {entry.summary}" if entry else f"{subject}: {_WORDS[status]}",
         "evidence": list(first.evidence) if first else [],
         "fix": _fix(path, first) if first else None,
-        "tier": entry.tier if entry else None,
+        "tier": _tier(first) if first else None,
         "findings": [_listed(path, finding) for finding in ordered],
         "hops": _hops(ordered, probed, status),
         "links": list(links),
@@ -92,6 +93,10 @@ def _fix(path: Path, finding: Finding) -> str:
     return finding.fix or CODES[finding.code].fix.format(namespace=path.shown)
 
 
+def _tier(finding: Finding) -> str:
+    return finding.tier or CODES[finding.code].tier
+
+
 def _listed(path: Path, finding: Finding) -> Data:
     return {
         "code": finding.code,
@@ -99,7 +104,7 @@ def _listed(path: Path, finding: Finding) -> Data:
         "direction": finding.direction,
         "evidence": list(finding.evidence),
         "fix": _fix(path, finding),
-        "tier": CODES[finding.code].tier,
+        "tier": _tier(finding),
     }
 
 
