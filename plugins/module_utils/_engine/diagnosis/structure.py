@@ -36,6 +36,7 @@ from .path import Path
 IPNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 FORWARD = {4: FORWARD4, 6: FORWARD6}
 _TABLE_IN_USE = {"count": "net/netfilter/nf_conntrack_count", "max": "net/netfilter/nf_conntrack_max"}
+_FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
 BRIDGE_CALLS = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-nf-call-ip6tables"}
 
 
@@ -208,11 +209,13 @@ class Reader:
             legacy=self._legacy,
             own_settings=sysctls.read(self.namespaces, path.namespace, _own_keys(path)),
             nat={
-                backend: found[key] for backend, found in self._nat.items() if (key := ("nat", path.network)) in found
+                backend: self._rules[backend][key]
+                for backend in NAT_BACKENDS
+                if (key := ("nat", path.network)) in self._rules[backend]
             },
             nat_inside=self._translates_inside(path.namespace),
             filters=self._filters(path),
-            accepted=self._accepted,
+            accepted=self._rules,
         )
 
     def gateway(self, netns: str, family: int) -> str:
@@ -262,8 +265,10 @@ class Reader:
         return sysctl_files.persisted(FORWARD.values())
 
     @functools.cached_property
-    def _nat(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
-        return {backend: rulesets.read(self.namespaces, HOST, backend, ("nat",)) for backend in NAT_BACKENDS}
+    def _rules(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
+        """What each back end has of all networks, read once: firewalld takes a hundredth of a second a question."""
+        backends = dict.fromkeys((*NAT_BACKENDS, *_FORWARD_BACKENDS))
+        return {backend: rulesets.read(self.namespaces, HOST, backend, ("nat", "forward")) for backend in backends}
 
     def _translates_inside(self, netns: str) -> bool:
         return base_chains.translates(self.namespaces, netns)
@@ -280,12 +285,6 @@ class Reader:
                 (backend, reason) for backend, reason, families in found if path.family in families
             ]
         return self._found_filters[key]
-
-    @functools.cached_property
-    def _accepted(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
-        """What each back end lets through, for all networks."""
-        backends = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
-        return {backend: rulesets.read(self.namespaces, HOST, backend, ("forward",)) for backend in backends}
 
 
 def _has_lines(path: str) -> bool:
