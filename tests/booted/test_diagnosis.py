@@ -24,30 +24,39 @@ TARGETS = tuple(probe.TARGETS.values())
 Row = tuple[str, str]
 
 
+_NODES = {f"{wall}{number}": wall for wall in WALLS for number in range(WALLS[wall].nodes)}
+
+
 @pytest.fixture(scope="module")
 def lab() -> t.Iterator[Lab]:
-    with Lab.create(f"ill-{os.getpid()}", {name: wall.recipe for name, wall in WALLS.items()}) as made:
+    with Lab.create(f"ill-{os.getpid()}", {node: WALLS[wall].recipe for node, wall in _NODES.items()}) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def patients(lab: Lab) -> t.Iterator[dict[str, Patient]]:
+def patients(lab: Lab) -> t.Iterator[dict[str, list[Patient]]]:
+    """Of each wall."""
     with contextlib.ExitStack() as stack:
-        found = {}
-        for name, wall in WALLS.items():
-            found[name] = stack.enter_context(contextlib.closing(Patient(lab, name)))
-            found[name].host.sh(wall.start)
+        found: dict[str, list[Patient]] = {}
+        for node, wall in _NODES.items():
+            patient = stack.enter_context(contextlib.closing(Patient(lab, node)))
+            patient.host.sh(WALLS[wall].start)
+            found.setdefault(wall, []).append(patient)
         yield found
 
 
 @pytest.fixture(scope="module")
-def outcomes(patients: dict[str, Patient], request: pytest.FixtureRequest) -> t.Iterator[dict[Row, Future[Outcome]]]:
+def outcomes(
+    patients: dict[str, list[Patient]], request: pytest.FixtureRequest
+) -> t.Iterator[dict[Row, Future[Outcome]]]:
     """Of the rows that this run tests. All nodes at once: each waits more than it computes."""
-    chosen = [item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")]
+    chosen = {item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")}
     futures: dict[Row, Future[Outcome]] = {row: Future() for row in rows() if row in chosen and row not in LEFT_OUT}
-    with ThreadPoolExecutor(len(patients)) as threads:
-        for wall, patient in patients.items():
-            threads.submit(_try_all, patient, {row: future for row, future in futures.items() if row[0] == wall})
+    with ThreadPoolExecutor(len(_NODES)) as threads:
+        for wall, several in patients.items():
+            own = [(row, future) for row, future in futures.items() if row[0] == wall]
+            for number, patient in enumerate(several):
+                threads.submit(_try_all, patient, dict(own[number :: len(several)]))
         yield futures
 
 
@@ -70,7 +79,6 @@ def _try_all(patient: Patient, futures: dict[Row, Future[Outcome]]) -> None:
 def test_fault_is_named(
     row: Row, outcomes: dict[Row, Future[Outcome]], record_property: t.Callable[[str, object], None]
 ) -> None:
-    wall, title = row
     if row in LEFT_OUT:
         pytest.skip(LEFT_OUT[row])
     tried, outcome = fault(*row), outcomes[row].result()
@@ -86,6 +94,5 @@ def test_fault_is_named(
     assert [(one["status"], one["findings"]) for one in outcome.after] == [("ok", [])] * 4, outcome.after
     told_by = outcome.found[tried.families[0]]
     told = f"{told_by['code']} at {told_by['hop']}"
-    record_property(
-        "row of the catalogue", (str(tried.row or "beyond"), f"{wall}: {title}", told, "; ".join(told_by["evidence"]))
-    )
+    evidence = "; ".join(told_by["evidence"])
+    record_property("row of the catalogue", (str(tried.row or "beyond"), ": ".join(row), told, evidence))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES, HOPS
+
 from tests.kernel.faults import FAULTS, Fault
 
 _PACKAGES = "docker.io+firewalld+ufw"
@@ -11,9 +13,10 @@ _PACKAGES = "docker.io+firewalld+ufw"
 
 @dataclass(frozen=True)
 class Wall:
-    """What a node is made from, the script that starts its program, and one that reloads it."""
+    """What nodes are made from and how many there are, the script that starts its program, and one that reloads it."""
 
     recipe: str
+    nodes: int
     start: str
     reload: str
 
@@ -21,11 +24,12 @@ class Wall:
 WALLS = {
     "firewalld": Wall(
         f"trixie+{_PACKAGES}+docker-cli",
+        2,
         "systemctl start firewalld",
         "firewall-cmd --reload; firewall-cmd --complete-reload",
     ),
-    "ufw": Wall(f"bookworm+{_PACKAGES}", "ufw allow 22/tcp; ufw --force enable", "ufw reload"),
-    "docker": Wall(f"bookworm+{_PACKAGES}", "systemctl start docker", "systemctl restart docker"),
+    "ufw": Wall(f"bookworm+{_PACKAGES}", 2, "ufw allow 22/tcp; ufw --force enable", "ufw reload"),
+    "docker": Wall(f"bookworm+{_PACKAGES}", 1, "systemctl start docker", "systemctl restart docker"),
 }
 # Failures that only such a program makes possible.
 _THEIRS = "firewall-cmd --permanent --policy=theirs"
@@ -75,8 +79,13 @@ OWN: dict[str, dict[str, Fault]] = {
         ),
     },
 }
+_AHEAD = HOPS[: HOPS.index("neighbour")]
 # (wall, title): why it is not tried there.
-LEFT_OUT: dict[tuple[str, str], str] = {}
+LEFT_OUT: dict[tuple[str, str], str] = {
+    ("docker", title): "ahead of all rules of Docker, and tried beside firewalld and ufw"
+    for title, fault in FAULTS.items()
+    if (fault.hop or CODES[fault.code].hop) in _AHEAD
+}
 # (wall, title): what is otherwise there, and each is a failure of its own beside the wall.
 _TAKEN = "IPv6 address that another one has"
 OTHERWISE: dict[tuple[str, str], Fault] = {
