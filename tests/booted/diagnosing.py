@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import typing as t
+from pathlib import Path
+
+import pyroute2
 
 from tests.booted.engine import PACKAGE, PLACE, Host, RefusalError
 from tests.kernel.faults import Fault
+from tests.lab import probe
 from tests.lab.booted.lab import Lab
 from tests.lab.booted.plan import ROOT
 from tests.unit.asking import Options
 
 PROGRAM = "/opt/netpath-egress"
+TARGETS = tuple(probe.TARGETS.values())
 PODS: Options = {
     "name": "pods",
     "bridge": "br0",
@@ -59,8 +64,11 @@ class Outcome(t.NamedTuple):
 class Patient:
     """A booted node on which one failure at a time is tried."""
 
-    def __init__(self, lab: Lab, node: str) -> None:
+    def __init__(self, lab: Lab, node: str, *, with_pyroute2: bool = False) -> None:
+        """with_pyroute2: this machine's is copied to the node, whose own is too old."""
         self.host = Host(lab, node)
+        if with_pyroute2:
+            self.host.copy(Path(pyroute2.__file__).parent, "pyroute2")
         command = lab.inside(node, ["env", f"PYTHONPATH={PLACE}", "python3", "-c", _SERVE])
         self._engine = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd="/"

@@ -67,10 +67,14 @@ class Host:
     def __init__(self, lab: Lab, node: str) -> None:
         self.lab = lab
         self.node = node
+        self.run(["mkdir", "-p", PLACE])
+        self.copy(_ENGINE, "/".join(PACKAGE.split(".")))
+
+    def copy(self, folder: Path, name: str) -> None:
+        """Put a Python package where the engine is."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.add(_ENGINE, "/".join(PACKAGE.split(".")), filter=_source)
-        self.run(["mkdir", "-p", PLACE])
+            tar.add(folder, name, filter=_source)
         self.run(["tar", "-x", "-C", PLACE], archive.getvalue())
 
     def sh(self, script: str, check: bool = True) -> str:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
 
-from tests.booted.diagnosing import Outcome, Patient, Verdict
+from tests.booted.diagnosing import PODS, PROGRAM, TARGETS, Outcome, Patient, Verdict
 from tests.booted.walls import LEFT_OUT, WALLS, fault, rows
 from tests.kernel.faults import BOTH
-from tests.lab import probe
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
 
-TARGETS = tuple(probe.TARGETS.values())
 Row = tuple[str, str]
 
 
@@ -96,3 +96,46 @@ def test_fault_is_named(
     told = f"{told_by['code']} at {told_by['hop']}"
     evidence = "; ".join(told_by["evidence"])
     record_property("row of the catalogue", (str(tried.row or "beyond"), ": ".join(row), told, evidence))
+
+
+def assert_healthy(verdicts: t.Sequence[Verdict]) -> None:
+    assert [(one["status"], one["findings"]) for one in verdicts] == [("ok", [])] * 4, verdicts
+
+
+@pytest.mark.parametrize("wall", WALLS)
+def test_reload_leaves_nothing_to_find(wall: str, patients: dict[str, list[Patient]]) -> None:
+    patient = patients[wall][0]
+    patient.build(PODS)
+    patient.host.sh(WALLS[wall].reload)
+    assert_healthy(patient.check([PODS], TARGETS))
+    assert "netpath_trace" not in patient.host.sh("nft list tables")
+
+
+def test_program_and_module_tell_the_same(lab: Lab, patients: dict[str, list[Patient]]) -> None:
+    patient = patients["firewalld"][0]
+    patient.build(PODS)
+    patient.install_program()
+    patient.host.sh("firewall-cmd --permanent --delete-policy=np-pods-fwd; firewall-cmd --reload")
+    asked = json.dumps([PODS]).encode()
+    command = f"{PROGRAM} check --json --networks - --target {TARGETS[0]} --target {TARGETS[1]} || echo ended with $?"
+    told = patient.host.run(["sh", "-ec", command], asked).rpartition("ended with ")
+    assert told[2].strip() == "1"
+    of_program = json.loads(told[0])["verdicts"]
+    of_module = _by_module(lab, patient.host.node)
+    assert {one["code"] for one in of_program} == {"FORWARD_DROPPED"}
+    assert [_essence(one) for one in of_program] == [_essence(one) for one in of_module]
+    patient.build(PODS)
+    assert {one["status"] for one in _by_module(lab, patient.host.node)} == {"ok"}
+
+
+def _by_module(lab: Lab, node: str) -> list[Verdict]:
+    arguments = json.dumps({"networks": [PODS], "targets": list(TARGETS)})
+    command = ["ansible", node, "-i", str(lab.places.inventory), "-b", "--check", "--one-line"]
+    command += ["-m", "netpath.egress.egress_check", "-a", arguments]
+    done = subprocess.run(command, cwd="/", capture_output=True, check=False, text=True)
+    found: list[Verdict] = json.loads(done.stdout.partition("=> ")[2])["verdicts"]
+    return found
+
+
+def _essence(verdict: Verdict) -> tuple[object, ...]:
+    return tuple(verdict[key] for key in ("namespace", "family", "status", "code", "hop", "evidence"))

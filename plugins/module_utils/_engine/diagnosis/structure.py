@@ -94,6 +94,7 @@ class Seen:
     back: for a reply to its address. interface: the namespace's link to the host, whatever it is called.
     settings: of the host; own_settings: of the namespace; persisted: what files say about the host's at the next boot.
     local: addresses on which alone somebody listens, of the ports that are published.
+    nat_unseen: something translates on the host, and no program is there to say what.
     table: count and max of tracked connections. legacy: iptables-legacy is in use, which nftables cannot see.
     """
 
@@ -116,6 +117,7 @@ class Seen:
     own_settings: t.Mapping[str, str] = field(default_factory=dict)
     nat: t.Mapping[str, Rules | None] = field(default_factory=dict)
     nat_inside: bool = False
+    nat_unseen: bool = False
     filters: t.Sequence[tuple[str, str]] = ()
     accepted: t.Mapping[str, t.Mapping[tuple[str, str], Rules | None]] = field(default_factory=dict)
 
@@ -213,7 +215,8 @@ class Reader:
                 for backend in NAT_BACKENDS
                 if (key := ("nat", path.network)) in self._rules[backend]
             },
-            nat_inside=self._translates_inside(path.namespace),
+            nat_inside=base_chains.translates(self.namespaces, path.namespace),
+            nat_unseen=self._nat_unseen,
             filters=self._filters(path),
             accepted=self._rules,
         )
@@ -270,8 +273,9 @@ class Reader:
         backends = dict.fromkeys((*NAT_BACKENDS, *_FORWARD_BACKENDS))
         return {backend: rulesets.read(self.namespaces, HOST, backend, ("nat", "forward")) for backend in backends}
 
-    def _translates_inside(self, netns: str) -> bool:
-        return base_chains.translates(self.namespaces, netns)
+    @functools.cached_property
+    def _nat_unseen(self) -> bool:
+        return not packet_filter.installed("nft") and base_chains.translates(self.namespaces, HOST)
 
     def _filters(self, path: Path) -> list[tuple[str, str]]:
         """(backend, why) of each filter that must let the path through."""
