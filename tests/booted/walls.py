@@ -31,6 +31,8 @@ WALLS = {
     "ufw": Wall(f"bookworm+{_PACKAGES}", 2, "ufw allow 22/tcp; ufw --force enable", "ufw reload"),
     "docker": Wall(f"bookworm+{_PACKAGES}", 1, "systemctl start docker", "systemctl restart docker"),
 }
+# What ufw asks its rules about: echo requests it lets through ahead of them.
+_TCP = ("tcp://198.51.100.80:7070", "tcp://[2001:db8:51::80]:7070")
 # Failures that only such a program makes possible.
 _THEIRS = "firewall-cmd --permanent --policy=theirs"
 OWN: dict[str, dict[str, Fault]] = {
@@ -58,14 +60,16 @@ OWN: dict[str, dict[str, Fault]] = {
             "ufw route delete allow in on br0 out on uplink0 from 10.22.33.0/24",
             "FORWARD_DROPPED",
             families=["ipv4"],
+            targets=_TCP,
         ),
-        "rules flushed": Fault(29, "iptables -F ufw-user-forward", "FORWARD_DROPPED", families=["ipv4"]),
+        "rules flushed": Fault(29, "iptables -F ufw-user-forward", "FORWARD_DROPPED", families=["ipv4"], targets=_TCP),
         "rule of others that drops": Fault(
             29,
             "ufw route prepend deny in on br0 to 198.51.100.0/24",
             "FORWARD_DROPPED",
             "ufw route delete deny in on br0 to 198.51.100.0/24",
             families=["ipv4"],
+            targets=_TCP,
         ),
     },
     "docker": {
@@ -86,7 +90,10 @@ LEFT_OUT: dict[tuple[str, str], str] = {
     for title, fault in FAULTS.items()
     if (fault.hop or CODES[fault.code].hop) in _AHEAD
 }
+# Whether the next hop still knows where an address was is a matter of time, of which a busy machine takes more.
+FORGOTTEN = "fixed source address gone"
 # (wall, title): what is otherwise there, and each is a failure of its own beside the wall.
+_BRIDGED = "uplink on a bridge"
 _TAKEN = "IPv6 address that another one has"
 OTHERWISE: dict[tuple[str, str], Fault] = {
     # ufw sees what stays on the bridge, and knows no duplicate address detection there.
@@ -95,6 +102,8 @@ OTHERWISE: dict[tuple[str, str], Fault] = {
         inject=f"sysctl -qw net.bridge.bridge-nf-call-ip6tables=0; {FAULTS[_TAKEN].inject}",
         fix=f"{FAULTS[_TAKEN].fix}; sysctl -qw net.bridge.bridge-nf-call-ip6tables=1",
     ),
+    # Answers come by that bridge, and what was accepted of IPv4 beside Docker names the uplink.
+    ("docker", _BRIDGED): replace(FAULTS[_BRIDGED], statuses={"ipv4": "broken"}),
 }
 
 
