@@ -86,7 +86,7 @@ def test_fault_is_named(
     for family in BOTH:
         verdict = outcome.found[family]
         if family in tried.families:
-            status = "broken" if row[1] == FORGOTTEN and verdict["status"] == "broken" else tried.status
+            status = "broken" if row[1] in FORGOTTEN and verdict["status"] == "broken" else tried.status
             assert (verdict["code"], verdict["status"]) == (tried.code, tried.statuses.get(family, status)), verdict
             assert verdict["hop"] == (tried.hop or CODES[tried.code].hop)
             assert verdict["evidence"]

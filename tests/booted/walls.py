@@ -33,6 +33,8 @@ WALLS = {
 }
 # What ufw asks its rules about: echo requests it lets through ahead of them.
 _TCP = ("tcp://198.51.100.80:7070", "tcp://[2001:db8:51::80]:7070")
+# Rules that were altered are told of for both families: they are read as a whole.
+_ALTERED = {"ipv6": "degraded"}
 # Failures that only such a program makes possible.
 _THEIRS = "firewall-cmd --permanent --policy=theirs"
 OWN: dict[str, dict[str, Fault]] = {
@@ -59,10 +61,10 @@ OWN: dict[str, dict[str, Fault]] = {
             29,
             "ufw route delete allow in on br0 out on uplink0 from 10.22.33.0/24",
             "FORWARD_DROPPED",
-            families=["ipv4"],
             targets=_TCP,
+            statuses=_ALTERED,
         ),
-        "rules flushed": Fault(29, "iptables -F ufw-user-forward", "FORWARD_DROPPED", families=["ipv4"], targets=_TCP),
+        "rules flushed": Fault(29, "iptables -F ufw-user-forward", "FORWARD_DROPPED", targets=_TCP, statuses=_ALTERED),
         "rule of others that drops": Fault(
             29,
             "ufw route prepend deny in on br0 to 198.51.100.0/24",
@@ -90,8 +92,8 @@ LEFT_OUT: dict[tuple[str, str], str] = {
     for title, fault in FAULTS.items()
     if (fault.hop or CODES[fault.code].hop) in _AHEAD
 }
-# Whether the next hop still knows where an address was is a matter of time, of which a busy machine takes more.
-FORGOTTEN = "fixed source address gone"
+# Whether neighbours still know the way there and back is a matter of time, of which a busy machine takes more.
+FORGOTTEN = ("fixed source address gone", "uplink on a bridge")
 # (wall, title): what is otherwise there, and each is a failure of its own beside the wall.
 _BRIDGED = "uplink on a bridge"
 _TAKEN = "IPv6 address that another one has"

@@ -24,8 +24,9 @@ class Fault:
     """row: of the catalogue, 0 for one beyond it. A script that breaks c1's path, what is said about it, and the script
     that puts it right, "" for the next run.
 
-    families: in which it shows. status: of the verdict; statuses: of one family alone. network: more options of it. wrong: those with which it is
-    built in place of a script. before and after: scripts around all of it. targets: of the probes.
+    families: in which it shows. status: of the verdict; statuses: of one family alone. network: more options of it.
+    wrong: those with which it is built in place of a script. before and after: scripts around all of it. targets: of
+    the probes.
     """
 
     row: int

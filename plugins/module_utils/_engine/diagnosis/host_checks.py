@@ -44,13 +44,17 @@ def forward_policy(seen: Seen) -> Findings:
     """Whether each filter that drops by default was told about the network."""
     path = seen.path
     for backend, reason in seen.filters:
-        rules = seen.accepted.get(backend, {}).get(("forward", path.network))
+        held, key = seen.accepted.get(backend, {}), ("forward", path.network)
+        rules = held.get(key)
         if (
             not isinstance(rules, ForwardRules)
             or path.bridge != rules.bridge
             or not set(path.sources) <= {*rules.sources}
         ):
-            yield Finding("FORWARD_DROPPED", (reason, f"no rule of {path.network} in {backend or 'it'} accepts"))
+            said = f"no rule of {path.network} in {backend or 'it'} accepts"
+            if key in held and rules is None:
+                said = f"the rules of {path.network} in {backend} are not as they were written"
+            yield Finding("FORWARD_DROPPED", (reason, said))
 
 
 def host_route(seen: Seen) -> Findings:
