@@ -112,6 +112,21 @@ def test_reload_leaves_nothing_to_find(wall: str, patients: dict[str, list[Patie
     assert "netpath_trace" not in patient.host.sh("nft list tables")
 
 
+def test_panic_mode_of_firewalld(patients: dict[str, list[Patient]]) -> None:
+    """It drops all of IP, and so neighbour discovery too, but not ARP."""
+    patient = patients["firewalld"][0]
+    patient.build(PODS)
+    patient.host.sh("firewall-cmd --panic-on; ip -n c1 -6 neigh flush all")
+    try:
+        found = {one["family"]: one for one in patient.check([PODS], TARGETS) if one["namespace"] == "c1"}
+    finally:
+        patient.host.sh("firewall-cmd --panic-off")
+    assert (found["ipv4"]["code"], found["ipv4"]["status"]) == ("FORWARD_DROPPED", "broken"), found
+    assert "nftables chain inet firewalld" in found["ipv4"]["evidence"][-1]
+    assert (found["ipv6"]["code"], found["ipv6"]["status"]) == ("NEIGHBOUR_FILTERED", "broken"), found
+    assert_healthy(patient.check([PODS], TARGETS))
+
+
 def test_program_and_module_tell_the_same(lab: Lab, patients: dict[str, list[Patient]]) -> None:
     patient = patients["firewalld"][0]
     patient.build(PODS)

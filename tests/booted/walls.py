@@ -54,7 +54,6 @@ OWN: dict[str, dict[str, Fault]] = {
             "firewall-cmd --permanent --delete-policy=theirs; firewall-cmd --reload",
             families=["ipv4"],
         ),
-        "panic mode": Fault(29, "firewall-cmd --panic-on", "FORWARD_DROPPED", "firewall-cmd --panic-off"),
     },
     "ufw": {
         "rule of the network gone": Fault(
