@@ -17,15 +17,15 @@ from tests.lab.booted.plan import ROOT
 from tests.unit.asking import Options
 
 _ENGINE = ROOT / "plugins/module_utils/_engine"
-_PACKAGE = "ansible_collections.netpath.egress.plugins.module_utils._engine"
-_PLACE = "/opt/engine"
+PACKAGE = "ansible_collections.netpath.egress.plugins.module_utils._engine"
+PLACE = "/opt/engine"
 _PROBE = (ROOT / "tests/lab/probe.py").read_text(encoding="utf-8")
 _TIMEOUT = 120
 _RUN = f"""
-import dataclasses, json, sys
-from {_PACKAGE}.errors import EgressError
-from {_PACKAGE}.run import run
-from {_PACKAGE}.spec import path
+import json, sys
+from {PACKAGE}.errors import EgressError
+from {PACKAGE}.run import run
+from {PACKAGE}.spec import path
 asked = json.load(sys.stdin)
 try:
     result = run(lambda host: path.wanted(asked["request"], host), check=asked["check"])
@@ -67,21 +67,25 @@ class Host:
     def __init__(self, lab: Lab, node: str) -> None:
         self.lab = lab
         self.node = node
+        self.run(["mkdir", "-p", PLACE])
+        self.copy(_ENGINE, "/".join(PACKAGE.split(".")))
+
+    def copy(self, folder: Path, name: str) -> None:
+        """Put a Python package where the engine is."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.add(_ENGINE, "/".join(_PACKAGE.split(".")), filter=_source)
-        self._run(["mkdir", "-p", _PLACE])
-        self._run(["tar", "-x", "-C", _PLACE], archive.getvalue())
+            tar.add(folder, name, filter=_source)
+        self.run(["tar", "-x", "-C", PLACE], archive.getvalue())
 
     def sh(self, script: str, check: bool = True) -> str:
         """The output of a shell script that root runs in the node."""
-        return self._run(["sh", "-ec", script], check=check)
+        return self.run(["sh", "-ec", script], check=check)
 
     def build(self, *networks: Options, absent: bool = False, check: bool = False) -> Built:
         """Bring networks to be, or to be no more. Errors: RefusalError."""
         request = {"networks": list(networks), "state": "absent" if absent else "present"}
         asked = json.dumps({"request": request, "check": check}).encode()
-        told = json.loads(self._run(["env", f"PYTHONPATH={_PLACE}", "python3", "-c", _RUN], asked))
+        told = json.loads(self.run(["env", f"PYTHONPATH={PLACE}", "python3", "-c", _RUN], asked))
         if "error" in told:
             raise RefusalError(told["error"])
         return Built(told["actions"], told["backends"])
@@ -109,13 +113,13 @@ class Host:
 
     def _seen(self, namespace: str, family: str) -> str:
         command = ["ip", "netns", "exec", namespace, "python3", "-c", _PROBE, "--json", "--family", family]
-        output = self._run(command, check=False)
+        output = self.run(command, check=False)
         try:
             return str(json.loads(output)["client"])
         except (ValueError, KeyError):
             return output.strip() or "no answer"
 
-    def _run(self, argv: t.Sequence[str], given: bytes = b"", check: bool = True) -> str:
+    def run(self, argv: t.Sequence[str], given: bytes = b"", check: bool = True) -> str:
         done = subprocess.run(
             self.lab.inside(self.node, argv), input=given, capture_output=True, check=False, timeout=_TIMEOUT, cwd="/"
         )

@@ -24,8 +24,9 @@ class Fault:
     """row: of the catalogue, 0 for one beyond it. A script that breaks c1's path, what is said about it, and the script
     that puts it right, "" for the next run.
 
-    families: in which it shows. status: of the verdict. network: more options of it. wrong: those with which it is
-    built in place of a script. before and after: scripts around all of it. targets: of the probes.
+    families: in which it shows. status: of the verdict; statuses: of one family alone. network: more options of it.
+    wrong: those with which it is built in place of a script. before and after: scripts around all of it. targets: of
+    the probes.
     """
 
     row: int
@@ -40,6 +41,7 @@ class Fault:
     after: str = "true"
     wrong: t.Mapping[str, t.Any] = field(default_factory=dict)
     targets: t.Sequence[str] = tuple(probe.TARGETS.values())
+    statuses: t.Mapping[str, str] = field(default_factory=dict)
 
 
 FAULTS: dict[str, Fault] = {
@@ -54,7 +56,10 @@ FAULTS: dict[str, Fault] = {
     "host end down": Fault(10, "ip link set np-c1 down", "HOST_LINK_DOWN"),
     "port on no bridge": Fault(19, "ip link set np-c1 nomaster", "PORT_NOT_ON_BRIDGE"),
     "port on another bridge": Fault(
-        20, "ip link add br9 type bridge; ip link set br9 up; ip link set np-c1 master br9", "PORT_ON_WRONG_BRIDGE"
+        20,
+        "ip link add br9 type bridge; ip link set br9 up; ip link set np-c1 master br9",
+        "PORT_ON_WRONG_BRIDGE",
+        "ip link del br9",
     ),
     "bridge down": Fault(21, "ip link set br0 down", "BRIDGE_DOWN"),
     "bridge without the gateway": Fault(
@@ -241,7 +246,7 @@ FAULTS: dict[str, Fault] = {
         24,
         "sysctl -qw net.bridge.bridge-nf-call-iptables=1; iptables-nft -I FORWARD -i br0 -o br0 -j DROP",
         "BRIDGE_NF_DROPS",
-        "iptables-nft -D FORWARD -i br0 -o br0 -j DROP; sysctl -qw net.bridge.bridge-nf-call-iptables=0",
+        "iptables-nft -D FORWARD -i br0 -o br0 -j DROP",
         ["ipv4"],
         status="degraded",
     ),
@@ -251,7 +256,8 @@ FAULTS: dict[str, Fault] = {
         "ip link set uplink0 mtu 1400; iptables-nft -I OUTPUT -p icmp --icmp-type fragmentation-needed -j DROP;"
         " ip6tables-nft -I OUTPUT -p icmpv6 --icmpv6-type packet-too-big -j DROP",
         "PMTU_BLACKHOLE",
-        "ip link set uplink0 mtu 1500; iptables-nft -F OUTPUT; ip6tables-nft -F OUTPUT",
+        "ip link set uplink0 mtu 1500; iptables-nft -D OUTPUT -p icmp --icmp-type fragmentation-needed -j DROP;"
+        " ip6tables-nft -D OUTPUT -p icmpv6 --icmpv6-type packet-too-big -j DROP",
         status="degraded",
     ),
     "forwarding until the next boot": Fault(
@@ -282,8 +288,7 @@ FAULTS: dict[str, Fault] = {
         "sysctl -qw net.bridge.bridge-nf-call-iptables=1;"
         " iptables-nft -t nat -A POSTROUTING -s 10.22.33.0/24 -j MASQUERADE",
         "EAST_WEST_NATED",
-        "iptables-nft -t nat -D POSTROUTING -s 10.22.33.0/24 -j MASQUERADE;"
-        " sysctl -qw net.bridge.bridge-nf-call-iptables=0",
+        "iptables-nft -t nat -D POSTROUTING -s 10.22.33.0/24 -j MASQUERADE",
         ["ipv4"],
         status="degraded",
     ),
@@ -340,7 +345,8 @@ FAULTS: dict[str, Fault] = {
         "iptables-nft -t raw -A PREROUTING -i br0 -j DROP;"
         " ip6tables-nft -t raw -A PREROUTING -i br0 -d 2001:db8::/32 -j DROP",
         "FORWARD_DROPPED",
-        "iptables-nft -t raw -F; ip6tables-nft -t raw -F",
+        "iptables-nft -t raw -D PREROUTING -i br0 -j DROP;"
+        " ip6tables-nft -t raw -D PREROUTING -i br0 -d 2001:db8::/32 -j DROP",
     ),
     "wrong neighbour in the namespace": Fault(
         0,

@@ -44,16 +44,20 @@ def forward_policy(seen: Seen) -> Findings:
     """Whether each filter that drops by default was told about the network."""
     path = seen.path
     for backend, reason in seen.filters:
-        rules = seen.accepted.get(backend, {}).get(("forward", path.network))
+        held, key = seen.accepted.get(backend, {}), ("forward", path.network)
+        rules = held.get(key)
         if (
             not isinstance(rules, ForwardRules)
             or path.bridge != rules.bridge
             or not set(path.sources) <= {*rules.sources}
         ):
-            if backend:
-                yield Finding("FORWARD_DROPPED", (reason, f"no rule of {path.network} in {backend} accepts"))
-            else:
+            if not backend:
                 yield dropped_by_others((reason,))
+                continue
+            said = f"no rule of {path.network} in {backend} accepts"
+            if key in held and rules is None:
+                said = f"the rules of {path.network} in {backend} are not as they were written"
+            yield Finding("FORWARD_DROPPED", (reason, said))
 
 
 def dropped_by_others(evidence: tuple[str, ...], direction: str = "out") -> Finding:
@@ -87,6 +91,8 @@ def nat(seen: Seen) -> Findings:
     if there:
         yield from _wrong_nat(seen, path, *there[0])
         return
+    if seen.nat_unseen:
+        return  # a packet will tell
     said = [f"no rule of {path.network} translates on the host"]
     said += [f"the rules of {path.network} in {backend} are not as they were written" for backend in seen.nat]
     if seen.nat_inside:

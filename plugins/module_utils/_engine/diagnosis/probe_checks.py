@@ -16,6 +16,7 @@ from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
 
 _FULL = 0.95  # of the table of connections
+_UNTRACEABLE = "this kernel cannot tell which chain drops it"
 
 
 def notes(seen: Seen, probing: Probing) -> dict[str, tuple[str, ...]]:
@@ -82,6 +83,8 @@ def _lost_on_the_bridge(seen: Seen, probing: Probing) -> Finding | None:
 def _ignored(seen: Seen, probing: Probing) -> t.Iterator[str]:
     if probing.neighbour == "PERMANENT":
         yield f"{seen.path.shown} has a static neighbour for {seen.path.gateway}"
+    if probing.untraceable:
+        yield _UNTRACEABLE
 
 
 def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
@@ -109,9 +112,8 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
     if probing.counted.get("IPReversePathFilter"):
         rose = f"IPReversePathFilter rose by {probing.counted['IPReversePathFilter']}"
         return Finding("RP_FILTER_DROP", (said, rose), "host_forwarding")
-    return Finding(
-        "UNEXPLAINED_DROP", (said, "the host forwards, has a route, and no chain drops it"), "forward_policy"
-    )
+    chains = _UNTRACEABLE if probing.untraceable else "no chain drops it"
+    return Finding("UNEXPLAINED_DROP", (said, f"the host forwards, has a route, and {chains}"), "forward_policy")
 
 
 def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | None:
@@ -214,7 +216,8 @@ def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Fin
         return Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
     if seen.legacy:
         return Finding("FORWARD_DROPPED", (said, "iptables-legacy has rules here"), direction="return")
-    return Finding("UNEXPLAINED_DROP", (said, *_tracked(probing)), "return_path", "return")
+    untold = [_UNTRACEABLE] if probing.untraceable else []
+    return Finding("UNEXPLAINED_DROP", (said, *_tracked(probing), *untold), "return_path", "return")
 
 
 def _large(seen: Seen, probing: Probing) -> t.Iterator[Finding]:

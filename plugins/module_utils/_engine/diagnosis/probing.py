@@ -16,8 +16,9 @@ from ..kernel.conntrack_entry import Entry
 from ..kernel.link_messages import get_link, parse_link
 from ..kernel.namespaces import Namespaces, path_of
 from ..kernel.netlink import NetlinkSocket
-from ..kernel.nft_trace import Ruling
+from ..kernel.nft_trace import Ruling, UntraceableError
 from ..kernel.probes import Target, Trace
+from ..kernel.trace_table import Match
 from ..model import HOST
 from ..spec.resolv_conf import resolv_conf_path
 from .structure import BRIDGE_CALLS, Seen
@@ -51,9 +52,9 @@ class Probing:
 
     neighbour: state of the gateway in the namespace; neighbour_back: that of the namespace's address on the host;
     neighbour_out: that of the uplink's next hop. counted: by how much counters of the host rose. entry: the flow's
-    conntrack entry. ruling: who drops it. refuses: the address on which alone somebody listens, where it was refused.
-    silent: servers of the namespace's resolver without an answer, None where there is none to ask. beside: a probe to
-    another namespace of the bridge.
+    conntrack entry. ruling: who drops it, which the kernel cannot tell where untraceable. refuses: the address on which
+    alone somebody listens, where it was refused. silent: servers of the namespace's resolver without an answer, None
+    where there is none to ask. beside: a probe to another namespace of the bridge.
     """
 
     target: Target
@@ -66,6 +67,7 @@ class Probing:
     counted: t.Mapping[str, int] = field(default_factory=dict)
     entry: Entry | None = None
     ruling: Ruling | None = None
+    untraceable: bool = False
     large: Large | None = None
     silent: tuple[str, ...] = ()
     servers: tuple[str, ...] | None = None
@@ -85,6 +87,7 @@ class Prober:
         self._controls: dict[Target, Trace] = {}
         self._unanswered: collections.Counter[tuple[int, Target]] = collections.Counter()
         self._rulings: dict[tuple[str, int, bool], Ruling | None] = {}
+        self._untraceable = False
 
     def probe(self, seen: Seen, broken: bool) -> Probing | None:
         """None where the structure says that nothing can be sent. broken: it says that nothing comes back."""
@@ -150,7 +153,8 @@ class Prober:
         first = seen.host_end if _filters_bridged(seen) else seen.ingress
         if seen.path.routed and first and trace.first("host", first.name):
             back = any(sight.back and sight.place == "host" for sight in trace.sights)
-            return replace(probing, ruling=self._ruling(seen, back))
+            ruling = self._ruling(seen, back)
+            return replace(probing, ruling=ruling, untraceable=self._untraceable)
         return probing
 
     def _next_hop(self, seen: Seen) -> str:
@@ -165,10 +169,13 @@ class Prober:
         key = (ingress, seen.path.family, back)
         with self._tracing:
             if key not in self._rulings:
-                word = "ip" if seen.path.family == 4 else "ip6"
-                ends = [f"{word} saddr {seen.path.address} {word} daddr {seen.target.address}"]
-                ends += [f"{word} saddr {seen.target.address}"] if back else []
-                self._rulings[key] = nft_trace.drops(self.namespaces, ends, lambda: self._send(seen, seen.target))
+                ends = [Match(seen.path.address, seen.target.address), *([Match(seen.target.address)] if back else [])]
+                try:
+                    ruling = nft_trace.drops(self.namespaces, ends, lambda: self._send(seen, seen.target))
+                except UntraceableError:
+                    ruling = None
+                    self._untraceable = True
+                self._rulings[key] = ruling
             return self._rulings[key]
 
     def _large(self, seen: Seen) -> Large | None:

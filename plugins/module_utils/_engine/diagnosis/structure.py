@@ -36,6 +36,7 @@ from .path import Path
 IPNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 FORWARD = {4: FORWARD4, 6: FORWARD6}
 _TABLE_IN_USE = {"count": "net/netfilter/nf_conntrack_count", "max": "net/netfilter/nf_conntrack_max"}
+_FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
 BRIDGE_CALLS = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-nf-call-ip6tables"}
 
 
@@ -93,6 +94,7 @@ class Seen:
     back: for a reply to its address. interface: the namespace's link to the host, whatever it is called.
     settings: of the host; own_settings: of the namespace; persisted: what files say about the host's at the next boot.
     local: addresses on which alone somebody listens, of the ports that are published.
+    nat_unseen: something translates on the host, and no program is there to say what.
     table: count and max of tracked connections. legacy: iptables-legacy is in use, which nftables cannot see.
     """
 
@@ -115,6 +117,7 @@ class Seen:
     own_settings: t.Mapping[str, str] = field(default_factory=dict)
     nat: t.Mapping[str, Rules | None] = field(default_factory=dict)
     nat_inside: bool = False
+    nat_unseen: bool = False
     filters: t.Sequence[tuple[str, str]] = ()
     accepted: t.Mapping[str, t.Mapping[tuple[str, str], Rules | None]] = field(default_factory=dict)
 
@@ -208,11 +211,14 @@ class Reader:
             legacy=self._legacy,
             own_settings=sysctls.read(self.namespaces, path.namespace, _own_keys(path)),
             nat={
-                backend: found[key] for backend, found in self._nat.items() if (key := ("nat", path.network)) in found
+                backend: self._rules[backend][key]
+                for backend in NAT_BACKENDS
+                if (key := ("nat", path.network)) in self._rules[backend]
             },
-            nat_inside=self._translates_inside(path.namespace),
+            nat_inside=base_chains.translates(self.namespaces, path.namespace),
+            nat_unseen=self._nat_unseen,
             filters=self._filters(path),
-            accepted=self._accepted,
+            accepted=self._rules,
         )
 
     def gateway(self, netns: str, family: int) -> str:
@@ -262,11 +268,14 @@ class Reader:
         return sysctl_files.persisted(FORWARD.values())
 
     @functools.cached_property
-    def _nat(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
-        return {backend: rulesets.read(self.namespaces, HOST, backend, ("nat",)) for backend in NAT_BACKENDS}
+    def _rules(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
+        """What each back end has of all networks, read once: firewalld takes a hundredth of a second a question."""
+        backends = dict.fromkeys((*NAT_BACKENDS, *_FORWARD_BACKENDS))
+        return {backend: rulesets.read(self.namespaces, HOST, backend, ("nat", "forward")) for backend in backends}
 
-    def _translates_inside(self, netns: str) -> bool:
-        return base_chains.translates(self.namespaces, netns)
+    @functools.cached_property
+    def _nat_unseen(self) -> bool:
+        return not packet_filter.installed("nft") and base_chains.translates(self.namespaces, HOST)
 
     def _filters(self, path: Path) -> list[tuple[str, str]]:
         """(backend, why) of each filter that must let the path through."""
@@ -280,12 +289,6 @@ class Reader:
                 (backend, reason) for backend, reason, families in found if path.family in families
             ]
         return self._found_filters[key]
-
-    @functools.cached_property
-    def _accepted(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
-        """What each back end lets through, for all networks."""
-        backends = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
-        return {backend: rulesets.read(self.namespaces, HOST, backend, ("forward",)) for backend in backends}
 
 
 def _has_lines(path: str) -> bool:

@@ -64,7 +64,8 @@ def read(netns: str) -> dict[Key, Rules | None]:
             if name.startswith(_PREFIX):
                 runtime, permanent = daemon.runtime(kind, name), daemon.permanent(kind, name)
                 key = _key(name, (permanent or runtime or {}).get("description", ""))
-                if key and (permanent or _is_effective(runtime or {})):
+                # A zone of a policy that was found is read with that.
+                if key and _whose(key) not in found and (permanent or _is_effective(runtime or {})):
                     found[_whose(key)] = _parsed(daemon, _whose(key))
     return found
 

@@ -1,29 +1,24 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which rule decides about a packet: the kernel's own trace of it through the chains of nftables (nft(8), nftrace).
-
-The rule that asks for it is in a table that belongs to the program nft: with that process it goes, whatever happens.
-"""
+"""Which rule decides about a packet: the kernel's own trace of it through the chains of nftables (nft(8), nftrace)."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import select
-import shutil
 import socket
 import struct
-import subprocess
-import time
 import typing as t
 from dataclasses import dataclass
 
+from ..errors import UnsupportedError
 from ..model import HOST
 from . import nft
 from .conntrack import NETLINK_NETFILTER
 from .namespaces import Namespaces
 from .netlink import attributes
+from .trace_table import Match, traced
 
 _NFNLGRP_NFTRACE = 9
 _TRACE = 10 << 8 | 17  # NFNL_SUBSYS_NFTABLES, NFT_MSG_TRACE
@@ -32,7 +27,6 @@ _CODE = 1  # NFTA_VERDICT_CODE
 _DROP, _BY_RULE = 0, 3  # NF_DROP, NFT_TRACETYPE_RULE
 _FAMILIES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
 _BODY = 20
-_PATIENCE = 2.0  # seconds for nft to have the rule in place
 _SETTLE = 0.2  # seconds in which the events of a packet that is gone still come
 
 
@@ -49,51 +43,21 @@ class Ruling:
         return f"the nftables chain {self.family} {self.table} {self.chain} drops it: {self.rule}"
 
 
-def drops(namespaces: Namespaces, matches: t.Sequence[str], send: t.Callable[[], object]) -> Ruling | None:
-    """Who drops what fits one of the matches, in nft's words, while send sends it; None where no chain does."""
-    program = shutil.which("nft", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
-    if program is None:
-        return None
-    with contextlib.ExitStack() as stack:
-        events = stack.enter_context(_events())
-        if not stack.enter_context(_traced(program, matches)):
-            return None
+class UntraceableError(Exception):
+    """The kernel cannot trace packets for one process alone."""
+
+
+def drops(namespaces: Namespaces, matches: t.Sequence[Match], send: t.Callable[[], object]) -> Ruling | None:
+    """Who drops what fits one of the matches, while send sends it; None where no chain does.
+
+    Errors: UntraceableError.
+    """
+    with _events() as events, traced(matches) as ready:
+        if not ready:
+            raise UntraceableError
         send()
         found = _dropped(events)
     return _worded(namespaces, *found) if found else None
-
-
-@contextlib.contextmanager
-def _traced(program: str, matches: t.Sequence[str]) -> t.Iterator[bool]:
-    """Whether packets are traced while the block runs."""
-    table = f"netpath_trace_{os.getpid()}"
-    rules = "".join(
-        f"add rule inet {table} early {match} limit rate 100/second meta nftrace set 1\n" for match in matches
-    )
-    script = (
-        f"add table inet {table} {{ flags owner; }}\n"
-        f"add chain inet {table} early {{ type filter hook prerouting priority -400; }}\n{rules}"
-        f"list table inet {table}\n"
-    )
-    process = subprocess.Popen(
-        [program, "-i"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
-    )
-    # With stdin the table goes too.
-    with process:
-        asked, told = t.cast("tuple[t.IO[bytes], t.IO[bytes]]", (process.stdin, process.stdout))
-        asked.write(script.encode())
-        yield _is_ready(told)
-
-
-def _is_ready(output: t.IO[bytes]) -> bool:
-    give_up = time.monotonic() + _PATIENCE
-    said = b""
-    while b"nftrace set 1" not in said and select.select([output], [], [], max(0.0, give_up - time.monotonic()))[0]:
-        data = os.read(output.fileno(), 4096)
-        if not data:
-            return False
-        said += data
-    return b"nftrace set 1" in said
 
 
 @contextlib.contextmanager
@@ -131,10 +95,12 @@ def _parse(data: bytes) -> tuple[str, str, str, int] | None:
 def _worded(namespaces: Namespaces, family: str, table: str, chain: str, handle: int) -> Ruling:
     if not handle:
         return Ruling(family, table, chain, "its policy is drop")
-    done = nft.run(
-        namespaces, HOST, "look at a rule that drops", ["list", "chain", family, table, chain], style=("-a",)
-    )
-    for line in done.stdout.splitlines():
+    listed = ""
+    # Without the program the rule has its number alone.
+    with contextlib.suppress(UnsupportedError):
+        where = ["list", "chain", family, table, chain]
+        listed = nft.run(namespaces, HOST, "look at a rule that drops", where, style=("-a",)).stdout
+    for line in listed.splitlines():
         rule, _hash, number = line.partition(" # handle ")
         if number.strip() == str(handle):
             return Ruling(family, table, chain, rule.strip())

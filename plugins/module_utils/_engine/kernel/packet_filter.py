@@ -34,9 +34,9 @@ def nat_backend(namespaces: Namespaces, netns: str, asked: str) -> tuple[str, st
     if asked == "firewalld":
         _require_firewalld(netns)
         return asked, "asked for"
-    if _there("nft"):
+    if installed("nft"):
         return "nftables", "a table of our own translates beside whatever else is in use"
-    if not _there("iptables"):
+    if not installed("iptables"):
         found = "the programs nft and iptables are missing"
         raise UnsupportedError("translate source addresses", found, "Install the package nftables")
     return iptables_flavour(namespaces, netns), "the program nft is missing"
@@ -47,7 +47,7 @@ def iptables_flavour(namespaces: Namespaces, netns: str) -> str:
     legacy = iptables.tables(namespaces, netns, "iptables-legacy", "nat")
     if any(rules for table in legacy.values() for rules in table.rules.values()):
         return "iptables-legacy"
-    program = _there("iptables")
+    program = installed("iptables")
     if program is None:
         raise UnsupportedError("use iptables", "the program iptables is missing", "Install the package iptables")
     name = os.path.basename(os.path.realpath(program))
@@ -165,7 +165,7 @@ def foreign_drops(
 
 
 def _forward_chains(namespaces: Namespaces, netns: str) -> list[Json]:
-    if not _there("nft"):
+    if not installed("nft"):
         return []
     chains = [item["chain"] for item in _nft(namespaces, netns, ["list", "chains"]) if "chain" in item]
     return [chain for chain in chains if chain.get("hook") == "forward" and chain.get("type") == "filter"]
@@ -210,7 +210,8 @@ def _nft(namespaces: Namespaces, netns: str, arguments: t.Sequence[str]) -> list
     return listed
 
 
-def _there(program: str) -> str | None:
+def installed(program: str) -> str | None:
+    """Where a program is, or None."""
     return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
 
 

@@ -1,0 +1,118 @@
+"""Programs that filter on booted nodes, and what of the catalogue of failures is otherwise beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES, HOPS
+
+from tests.kernel.faults import FAULTS, Fault
+
+_PACKAGES = "docker.io+firewalld+ufw"
+
+
+@dataclass(frozen=True)
+class Wall:
+    """What nodes are made from and how many there are, the script that starts its program, and one that reloads it."""
+
+    recipe: str
+    nodes: int
+    start: str
+    reload: str
+
+
+WALLS = {
+    "firewalld": Wall(
+        f"trixie+{_PACKAGES}+docker-cli",
+        2,
+        "systemctl start firewalld",
+        "firewall-cmd --reload; firewall-cmd --complete-reload",
+    ),
+    "ufw": Wall(f"bookworm+{_PACKAGES}", 2, "ufw allow 22/tcp; ufw --force enable", "ufw reload"),
+    "docker": Wall(f"bookworm+{_PACKAGES}", 1, "systemctl start docker", "systemctl restart docker"),
+}
+# What ufw asks its rules about: echo requests it lets through ahead of them.
+_TCP = ("tcp://198.51.100.80:7070", "tcp://[2001:db8:51::80]:7070")
+# Rules that were altered are told of for both families: they are read as a whole.
+_ALTERED = {"ipv6": "degraded"}
+# Failures that only such a program makes possible.
+_THEIRS = "firewall-cmd --permanent --policy=theirs"
+OWN: dict[str, dict[str, Fault]] = {
+    "firewalld": {
+        "policy of the network gone": Fault(
+            29, "firewall-cmd --permanent --delete-policy=np-pods-fwd; firewall-cmd --reload", "FORWARD_DROPPED"
+        ),
+        "bridge moved to another zone": Fault(
+            29, "firewall-cmd --zone=public --change-interface=br0", "FORWARD_DROPPED"
+        ),
+        "policy of others that drops": Fault(
+            29,
+            "firewall-cmd --permanent --new-policy=theirs;"
+            f" {_THEIRS} --set-priority=-30000; {_THEIRS} --add-ingress-zone=ANY; {_THEIRS} --add-egress-zone=ANY;"
+            f" {_THEIRS} --add-rich-rule='rule family=ipv4 source address=10.22.33.0/24 drop'; firewall-cmd --reload",
+            "FORWARD_DROPPED",
+            "firewall-cmd --permanent --delete-policy=theirs; firewall-cmd --reload",
+            families=["ipv4"],
+        ),
+    },
+    "ufw": {
+        "rule of the network gone": Fault(
+            29,
+            "ufw route delete allow in on br0 out on uplink0 from 10.22.33.0/24",
+            "FORWARD_DROPPED",
+            targets=_TCP,
+            statuses=_ALTERED,
+        ),
+        "rules flushed": Fault(29, "iptables -F ufw-user-forward", "FORWARD_DROPPED", targets=_TCP, statuses=_ALTERED),
+        "rule of others that drops": Fault(
+            29,
+            "ufw route prepend deny in on br0 to 198.51.100.0/24",
+            "FORWARD_DROPPED",
+            "ufw route delete deny in on br0 to 198.51.100.0/24",
+            families=["ipv4"],
+            targets=_TCP,
+        ),
+    },
+    "docker": {
+        "DOCKER-USER flushed": Fault(29, "iptables -F DOCKER-USER", "FORWARD_DROPPED", families=["ipv4"]),
+        "rule of others in DOCKER-USER": Fault(
+            29,
+            "iptables -I DOCKER-USER -i br0 -d 198.51.100.80 -j DROP",
+            "FORWARD_DROPPED",
+            "iptables -D DOCKER-USER -i br0 -d 198.51.100.80 -j DROP",
+            families=["ipv4"],
+        ),
+    },
+}
+_AHEAD = HOPS[: HOPS.index("neighbour")]
+# (wall, title): why it is not tried there.
+LEFT_OUT: dict[tuple[str, str], str] = {
+    ("docker", title): "ahead of all rules of Docker, and tried beside firewalld and ufw"
+    for title, fault in FAULTS.items()
+    if (fault.hop or CODES[fault.code].hop) in _AHEAD
+}
+# Whether neighbours still know the way there and back is a matter of time, of which a busy machine takes more.
+FORGOTTEN = ("fixed source address gone", "uplink on a bridge")
+# (wall, title): what is otherwise there, and each is a failure of its own beside the wall.
+_BRIDGED = "uplink on a bridge"
+_TAKEN = "IPv6 address that another one has"
+OTHERWISE: dict[tuple[str, str], Fault] = {
+    # ufw sees what stays on the bridge, and knows no duplicate address detection there.
+    ("ufw", _TAKEN): replace(
+        FAULTS[_TAKEN],
+        inject=f"sysctl -qw net.bridge.bridge-nf-call-ip6tables=0; {FAULTS[_TAKEN].inject}",
+        fix=f"{FAULTS[_TAKEN].fix}; sysctl -qw net.bridge.bridge-nf-call-ip6tables=1",
+    ),
+    # Answers come by that bridge, and what was accepted of IPv4 beside Docker names the uplink.
+    ("docker", _BRIDGED): replace(FAULTS[_BRIDGED], statuses={"ipv4": "broken"}),
+}
+
+
+def rows() -> list[tuple[str, str]]:
+    """(wall, title) of every failure, those left out as well."""
+    return [(wall, title) for wall in WALLS for title in (*FAULTS, *OWN[wall])]
+
+
+def fault(wall: str, title: str) -> Fault:
+    """A failure as it is beside a wall."""
+    return OTHERWISE.get((wall, title)) or OWN[wall].get(title) or FAULTS[title]
