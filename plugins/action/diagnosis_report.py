@@ -57,7 +57,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         _checked, options = self.validate_argument_spec(argument_spec=OPTIONS)
         answers = _answers((task_vars or {})["hostvars"], options["hosts"], options["result"])
         try:
-            selected = query.select(findings.findings(answers), options["query"])
+            selected = query.select(findings.findings(answers), options["query"], always=(findings.NO_ANSWER,))
         except query.QueryError as error:
             raise AnsibleActionFail(str(error)) from error
         earlier, warnings = _earlier(options["directory"], options["previous"])

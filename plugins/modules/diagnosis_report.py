@@ -48,7 +48,8 @@ options:
         package jmespath on the controller.
       - It is given a list of objects with C(host), C(namespace), C(network), C(family), C(status), C(code), C(hop),
         C(direction), C(tier), C(evidence), C(fix) and C(summary), and returns some of them.
-      - A host without an answer is one with the status V(unknown) and the code V(NO_ANSWER).
+      - A host without an answer is one with the status V(unknown) and the code V(NO_ANSWER). It is kept, unless the
+        expression speaks of that code.
     type: str
     default: ""
   fail_on:

@@ -146,6 +146,23 @@ def test_gateway_that_is_link_local_is_not_asked(world: World, node: Node) -> No
     assert {one["status"] for one in told(node, "c1", [PODS]).values()} == {"ok"}
 
 
+def test_consequences_are_no_findings(node: Node) -> None:
+    """A link that is down has no IPv6 address and no carrier."""
+    node.call(build_at_once, [PODS])
+    node.run(["ip", "-n", "c1", "link", "set", "eth0", "down"])
+    found = told(node, "c1", [PODS])
+    assert {tuple(listed["code"] for listed in one["findings"]) for one in found.values()} == {("LINK_DOWN",)}, found
+
+
+def test_missing_default_route_is_said_in_both_families(node: Node) -> None:
+    node.call(build_at_once, [PODS])
+    node.run(["sh", "-ec", "ip -n c1 route del default; ip -n c1 -6 route del default"])
+    found = told(node, "c1", [PODS])
+    for one in found.values():
+        assert (one["hop"], "default route" in one["summary"]) == ("route", True), one
+        assert one["findings"][0]["summary"] == one["summary"]
+
+
 def test_family_without_a_target_has_the_gateway(node: Node) -> None:
     node.call(build_at_once, [PODS])
     found = node.call(checked, [PODS], True, TARGETS[:1])

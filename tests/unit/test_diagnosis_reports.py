@@ -167,6 +167,13 @@ def test_query_says_what_is_wrong(expression: str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_query_keeps_hosts_without_an_answer_unless_it_speaks_of_them() -> None:
+    silent = (findings.NO_ANSWER,)
+    everything = findings.findings(HOSTS)
+    assert [one["host"] for one in query.select(everything, "[?hop=='nowhere']", silent)] == ["web5"]
+    assert query.select(everything, "[?hop=='nowhere' && code!='NO_ANSWER']", silent) == []
+
+
 def test_query_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 

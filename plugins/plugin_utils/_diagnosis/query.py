@@ -14,8 +14,11 @@ class QueryError(Exception):
     """The expression is wrong, or cannot be evaluated here; its text says what to do."""
 
 
-def select(findings: t.Sequence[Data], query: str) -> list[Data]:
-    """The findings that the expression selects; all of them without one. Errors: QueryError."""
+def select(findings: t.Sequence[Data], query: str, always: t.Collection[str] = ()) -> list[Data]:
+    """The findings that the expression selects; all of them without one. Errors: QueryError.
+
+    always: codes of those that are kept, unless the expression speaks of the code.
+    """
     if not query.strip():
         return list(findings)
     try:
@@ -34,7 +37,13 @@ def select(findings: t.Sequence[Data], query: str) -> list[Data]:
     known = {id(one) for one in findings}
     if not isinstance(found, list) or not all(id(one) in known for one in found):
         raise QueryError(f"the query {query!r} gives {_shape(found)} instead of a list of findings. {_HINT}")
-    return found
+    # In its own order, before which stands what nobody asked for.
+    chosen = {id(one) for one in found}
+    return [one for one in findings if id(one) not in chosen and _is_kept(one["code"], always, query)] + found
+
+
+def _is_kept(code: str | None, always: t.Collection[str], query: str) -> bool:
+    return code in always and str(code) not in query
 
 
 _HINT = f"It selects from a list of objects with {', '.join(KEYS)}, such as [?code=='FORWARDING_OFF']"

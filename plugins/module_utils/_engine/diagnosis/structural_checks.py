@@ -86,7 +86,8 @@ def _no_link(seen: Seen) -> Finding:
 
 def _address(seen: Seen) -> Findings:
     path, link = seen.path, seen.interface
-    if link is None or seen.inside is None:
+    # A link that is down has lost its IPv6 addresses, and says so itself.
+    if link is None or seen.inside is None or (path.family == 6 and not link.up):
         return
     found = seen.inside.of_family(link, path.family)
     disabled = [key for key, value in seen.own_settings.items() if value == "1"]
@@ -116,8 +117,11 @@ def _route(seen: Seen) -> Findings:
                 hop="route",
             )
         return
-    code = "NO_DEFAULT_ROUTE" if path.family == 4 else "V6_ADDRESS_UNUSABLE"
-    yield Finding(code, (f"the route lookup for {seen.target.address} in {path.shown} says: {out}",), hop="route")
+    said = f"the route lookup for {seen.target.address} in {path.shown} says: {out}"
+    if path.family == 4:
+        yield Finding("NO_DEFAULT_ROUTE", (said,))
+    else:
+        yield Finding("V6_ADDRESS_UNUSABLE", (said,), hop="route", summary="it has no IPv6 default route")
 
 
 def _bridge_port(seen: Seen) -> Findings:
@@ -142,7 +146,9 @@ def _bridge_port(seen: Seen) -> Findings:
         yield Finding("PORT_ON_WRONG_BRIDGE", (f"{end.name} is a port of {master}, and {path.bridge} is wanted",))
     else:
         state = end.port_state
-        if end.up and state is not None and _BR_STATES[state] != "forwarding" and seen.bridge and seen.bridge.up:
+        # Without a carrier a port does not forward either.
+        lit = end.up and seen.interface is not None and seen.interface.up and seen.bridge is not None and seen.bridge.up
+        if lit and state is not None and _BR_STATES[state] != "forwarding":
             yield Finding("PORT_NOT_FORWARDING", (f"{end.name} is {_BR_STATES[state]}",))
 
 

@@ -16,7 +16,7 @@ Data = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong. hop, fix, tier: "" for the catalogue's; direction: out or return."""
+    """Something that is wrong. hop, fix, tier, summary: "" for the catalogue's; direction: out or return."""
 
     code: str
     evidence: tuple[str, ...]
@@ -24,6 +24,7 @@ class Finding:
     direction: str = "out"
     fix: str = ""
     tier: str = ""
+    summary: str = ""
 
     @property
     def place(self) -> str:
@@ -51,7 +52,6 @@ def verdict(
     ordered = sorted(findings, key=_order)
     first = ordered[0] if ordered else None
     status = _status(first, probed)
-    entry = CODES[first.code] if first else None
     subject = f"{path.shown} ({path.label})"
     return {
         "namespace": path.shown,
@@ -61,7 +61,7 @@ def verdict(
         "code": first.code if first else None,
         "hop": first.place if first else None,
         "direction": first.direction if first else None,
-        "summary": f"{subject}: {entry.summary}" if entry else f"{subject}: {_WORDS[status]}",
+        "summary": f"{subject}: {_summary(first) if first else _WORDS[status]}",
         "evidence": list(first.evidence) if first else [],
         "fix": _fix(path, first) if first else None,
         "tier": _tier(first) if first else None,
@@ -93,6 +93,10 @@ def _fix(path: Path, finding: Finding) -> str:
     return finding.fix or CODES[finding.code].fix.format(namespace=path.shown)
 
 
+def _summary(finding: Finding) -> str:
+    return finding.summary or CODES[finding.code].summary
+
+
 def _tier(finding: Finding) -> str:
     return finding.tier or CODES[finding.code].tier
 
@@ -102,6 +106,7 @@ def _listed(path: Path, finding: Finding) -> Data:
         "code": finding.code,
         "hop": finding.place,
         "direction": finding.direction,
+        "summary": f"{path.shown} ({path.label}): {_summary(finding)}",
         "evidence": list(finding.evidence),
         "fix": _fix(path, finding),
         "tier": _tier(finding),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from ..model import HOST
 from .namespaces import Namespaces
-from .taps import Packet, Tap
+from .taps import Packet, Tap, await_clock
 
 _ECHO = {4: 8, 6: 128}
 _REPLY = {4: 0, 6: 129}
@@ -114,6 +114,8 @@ def send(
         with namespaces.entered(netns):
             if netns != HOST:
                 taps["inside"] = Tap(target.address)
+            if watch:
+                await_clock()
             with contextlib.closing(_opened(target, size)) as sender:
                 _exchange(sender, target, taps, trace, patience, size)
     except OSError as error:

@@ -9,15 +9,18 @@ host nothing else is copied.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ipaddress
 import socket
 import struct
+import time
 import typing as t
 from dataclasses import dataclass
 
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
-_SO_ATTACH_FILTER, _SO_TIMESTAMPNS = 26, 35
+_SO_ATTACH_FILTER, _SO_TIMESTAMPNS, _SO_TIMESTAMPING = 26, 35, 37
+_SOFTWARE = 1 << 3 | 1 << 4  # SOF_TIMESTAMPING_RX_SOFTWARE, SOF_TIMESTAMPING_SOFTWARE
 _TIME = struct.Struct("@ll")  # struct timespec
 _PACKET_OUTGOING = 4
 _LOAD_WORD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
@@ -35,6 +38,24 @@ class Packet:
     outgoing: bool
     data: bytes
     at: float = 0.0
+
+
+def await_clock(patience: float = 0.2) -> None:
+    """Wait until the kernel stamps packets, which it begins some time after somebody asks for it (socket(7)).
+
+    Told by a packet on the loopback of the calling thread's namespace; where that is down, nobody waits.
+    """
+    give_up = time.monotonic() + patience
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as opened:
+        opened.settimeout(patience / 4)
+        opened.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _SOFTWARE)
+        with contextlib.suppress(OSError):
+            opened.bind(("127.0.0.1", 0))
+            while time.monotonic() < give_up:
+                opened.sendto(b"\0", opened.getsockname())
+                _data, told, _flags, _sender = opened.recvmsg(1, 128)
+                if any(name == _SO_TIMESTAMPING for _level, name, _value in told):
+                    return
 
 
 class Tap:

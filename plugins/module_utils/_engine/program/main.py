@@ -92,7 +92,8 @@ def _add_check(commands: t.Any) -> None:
         metavar="FILE",
         help=f"networks as JSON, - for the standard input; default: the files below {networks.DIRECTORY}",
     )
-    _add_namespace(what)
+    what.add_argument("--netns", metavar="NAME", action="append", default=[], help="a namespace; may be given again")
+    _add_pid(what)
     what.add_argument("--all", action="store_true", help="every namespace of the host, whoever made it")
     command.add_argument(
         "--target",
@@ -118,7 +119,9 @@ def _add_show(commands: t.Any) -> None:
 def _add_trace(commands: t.Any) -> None:
     text = "Send one packet, and show on which links it and its answer are seen."
     command = commands.add_parser("trace", help="follow one packet", description=text)
-    _add_namespace(command.add_mutually_exclusive_group())
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--netns", metavar="NAME", help="a namespace by its name; default: that of the host")
+    _add_pid(where)
     command.add_argument("target", metavar="TARGET", help="such as 198.51.100.80 or tcp://198.51.100.80:443")
     command.add_argument(
         "--wait", metavar="SECONDS", type=_seconds, default=1.0, help="for an answer, 0.1 to 60; default: 1"
@@ -127,8 +130,7 @@ def _add_trace(commands: t.Any) -> None:
     command.set_defaults(run=_trace)
 
 
-def _add_namespace(group: t.Any) -> None:
-    group.add_argument("--netns", metavar="NAME", help="a namespace by its name")
+def _add_pid(group: t.Any) -> None:
     group.add_argument("--pid", type=_pid, help="the namespace that a process lives in")
 
 
@@ -154,13 +156,14 @@ def _seconds(text: str) -> float:
 
 def _check(arguments: argparse.Namespace, output: Output) -> int:
     asked = targets.parsed(arguments.target, "--target")
-    one = tracing.place(arguments.netns, arguments.pid)
+    names = [tracing.place(name, None) for name in arguments.netns]
+    pids = [arguments.pid] if arguments.pid is not None and tracing.place(None, arguments.pid) else []
     found = diagnosis.check(
-        [] if one else _networks(arguments),
+        [] if names or pids else _networks(arguments),
         asked,
         not arguments.no_probe,
-        names=[one] if one and arguments.pid is None else [],
-        pids=[arguments.pid] if arguments.pid is not None else [],
+        names=names,
+        pids=pids,
         everything=arguments.all,
     )
     if arguments.json:

@@ -94,8 +94,11 @@ class _Teller:
 
 
 def _last(found: Trace) -> Sight | None:
-    """The latest sight of the packet or its answer. A packet that goes up through a bridge keeps its time."""
-    seen = [sight for sight in found.sights if not sight.error]
+    """The latest sight of the packet or its answer, which may be a refusal.
+
+    A packet that goes up through a bridge keeps its time.
+    """
+    seen = [sight for sight in found.sights if found.refused or not sight.error]
     return max(reversed(seen), key=lambda sight: sight.at, default=None)
 
 
