@@ -199,7 +199,7 @@ def _link_row(link: Row) -> Data:
         "hop": str(link.get("hop") or ""),
         "name": str(link.get("name") or ""),
         "netns": str(link.get("netns") or "the host"),
-        "state": {True: "up", False: "down"}.get(t.cast(bool, link.get("up")), "?"),
+        "state": {"True": "up", "False": "down"}.get(str(link.get("up")), "?"),
         "mtu": str(link.get("mtu", "?")),
         "addresses": ", ".join(texts(link.get("addresses"))),
         "packets": pair("packets"),

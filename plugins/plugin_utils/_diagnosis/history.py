@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .findings import NO_ANSWER, Answers, Data, status_of
+from .findings import NO_ANSWER, Answers, Data, clean, status_of
 
 # Host, network, namespace, family. A host itself has the last three empty.
 _Key = tuple[str, str, str, str]
@@ -18,7 +18,7 @@ def compare(before: Data, answers: Answers) -> Data:
     """previous (when), and lists of what broke, healed or changed: each with host, network, namespace, family and the
     status and code before and after; before is None where the path was not there."""
     old, new = _states(before["hosts"]), _states(answers)
-    told: Data = {"previous": str(before.get("generated") or ""), "broke": [], "healed": [], "changed": []}
+    told: Data = {"previous": clean(str(before.get("generated") or "")), "broke": [], "healed": [], "changed": []}
     for key in sorted(new):
         kind = _kind(old.get(key), new[key])
         if kind:

@@ -30,7 +30,7 @@ def select(findings: t.Sequence[Data], query: str, always: t.Collection[str] = (
         ) from error
     try:
         found = jmespath.search(str(query), list(findings))
-    except (jmespath.exceptions.JMESPathError, TypeError, ValueError) as error:
+    except (jmespath.exceptions.JMESPathError, TypeError, ValueError, RecursionError) as error:
         # The second line of its messages is the expression with a caret below.
         reason = str(error).split("\n", 1)[0].rstrip(":")
         raise QueryError(f"the query {query!r} is wrong: {reason}. {_HINT}") from error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import os
+import stat
 import threading
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ _RESOLVING = 2.5  # for an answer to what asks for a neighbour once more
 _ENOUGH = 4  # paths of a link without an answer, after which the next ones are not waited for as long
 UNRESOLVED = ("INCOMPLETE", "FAILED", "NONE")
 SMALL = {4: 576, 6: 1280}  # bytes that every path takes
+_LARGEST_FILE = 1 << 16  # bytes of a resolver configuration
 _DROPPED = ("tx_dropped", "tx_errors", "rx_dropped", "rx_errors")
 
 
@@ -283,10 +285,14 @@ def _file_of_process(place: str) -> str:
 
 
 def _nameservers(file: str) -> list[str] | None:
-    """In their order; None where there is no such file."""
+    """In their order; None where there is no such file. A container chooses what is there, such as a pipe."""
     try:
-        with open(file, encoding="utf-8", errors="replace") as opened:
-            lines = [line.split() for line in opened]
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(descriptor, "rb") as opened:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return None
+            text = opened.read(_LARGEST_FILE).decode(errors="replace")
     except OSError:
         return None
+    lines = [line.split() for line in text.splitlines()]
     return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]

@@ -30,7 +30,8 @@ def answers(namespaces: Namespaces, netns: str, server: str, patience: float) ->
                 place = socket.getaddrinfo(server, 53, family, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)[0][4]
             opened.connect(place)
             return any(_answer(opened, patience / _ATTEMPTS) for _attempt in range(_ATTEMPTS))
-        except OSError:
+        # A server that is no address, as another program's file may have it, is a UnicodeError to Python.
+        except (OSError, UnicodeError):
             return False
 
 

@@ -50,7 +50,7 @@ class _Statfs(ctypes.Structure):
 def is_namespace(path: str) -> bool:
     """Whether the path is a live handle; after a reboot or an unmount a plain file of that name may remain."""
     result = _Statfs()
-    return _libc.statfs(path.encode(), ctypes.byref(result)) == 0 and bool(result.f_type == NSFS_MAGIC)
+    return _libc.statfs(os.fsencode(path), ctypes.byref(result)) == 0 and bool(result.f_type == NSFS_MAGIC)
 
 
 def obstacle_to_attach(path: str) -> str:

@@ -231,6 +231,9 @@ class _Flow:
         if len(data) < _HEADER[version] + 8 or data[0] >> 4 != version:
             return None
         size = (data[0] & 0x0F) * 4 if version == 4 else _HEADER[6]
+        # Taps see what the kernel would refuse as well.
+        if size < _HEADER[version] or len(data) < size + 8:
+            return None
         protocol = data[9] if version == 4 else data[6]
         ends = (data[12:16], data[16:20]) if version == 4 else (data[8:24], data[24:40])
         source, destination = (str(ipaddress.ip_address(end)) for end in ends)
@@ -266,7 +269,7 @@ class _Flow:
         version = self.target.family
         quoted = packet.data[size + 8 :]
         inner = quoted[16:20] if version == 4 else quoted[24:40]
-        if not inner or str(ipaddress.ip_address(inner)) != self.target.address:
+        if inner != ipaddress.ip_address(self.target.address).packed:
             return None
         kind, code = packet.data[size], packet.data[size + 1]
         error = f"ICMP type {kind}, code {code}"

@@ -1,0 +1,69 @@
+"""What others choose, such as packets on the wire and files in a container, ends no check."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.probing import _nameservers
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import nft_trace
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import is_namespace
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Target, _Flow
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.taps import Packet
+from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import drawing, history, query
+
+TARGET = "198.51.100.80"
+
+
+def _packet(words: int, rest: bytes) -> bytes:
+    """From the target, by ICMP, with a header of so many words."""
+    ends = socket.inet_aton(TARGET) + socket.inet_aton("198.18.0.11")
+    return bytes([0x40 | words]) + bytes(8) + b"\x01\0\0" + ends + rest
+
+
+@pytest.mark.parametrize("words", [0, 4, 5, 15])
+@pytest.mark.parametrize("quoted", range(24))
+def test_packets_that_are_cut_short(words: int, quoted: int) -> None:
+    error = b"\x03\x03" + bytes(6) + b"\x45" * quoted
+    assert _Flow(Target(TARGET), bytes(16), 0.0).sight("host", Packet("up0", False, _packet(words, error))) is None
+
+
+def test_resolver_configuration_that_is_no_file(tmp_path: Path) -> None:
+    pipe, endless, plain = tmp_path / "pipe", tmp_path / "endless", tmp_path / "plain"
+    os.mkfifo(pipe)
+    endless.symlink_to("/dev/zero")
+    plain.write_text("search example.org\nnameserver 198.51.100.80\n", encoding="ascii")
+    assert _nameservers(str(pipe)) is None
+    assert _nameservers(str(endless)) is None
+    assert _nameservers(str(plain)) == [TARGET]
+
+
+def test_nft_that_ends_at_once(tmp_path: Path) -> None:
+    program = tmp_path / "nft"
+    program.write_text("#!/bin/sh\nexec 0<&-\n", encoding="ascii")
+    program.chmod(0o755)
+    for _attempt in range(20):
+        with nft_trace._traced(str(program), ["ip saddr 198.51.100.80"]) as ready:
+            assert not ready
+
+
+def test_handle_whose_name_is_no_text() -> None:
+    assert not is_namespace("/run/netns/" + os.fsdecode(b"\xff"))
+
+
+def test_query_that_is_too_deep() -> None:
+    pytest.importorskip("jmespath")
+    with pytest.raises(query.QueryError):
+        query.select([], "!" * 5000 + "@")
+
+
+def test_link_whose_state_is_something_else() -> None:
+    verdict = {"status": "broken", "links": [{"hop": "link", "name": "eth0", "up": {"a": 1}}]}
+    assert drawing.card("host", verdict, "p0")["links"][0]["state"] == "?"
+
+
+def test_earlier_report_whose_time_steers_the_terminal() -> None:
+    told = history.compare({"generated": "\x1b]0;x\x07\ud800", "hosts": {}}, {})
+    assert told["previous"] == "\ufffd]0;x\ufffd\ufffd"
