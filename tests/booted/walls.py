@@ -84,6 +84,8 @@ OWN: dict[str, dict[str, Fault]] = {
         ),
     },
 }
+# Whether neighbours still know the way there and back is a matter of time, of which a busy machine takes more.
+FORGOTTEN = ("fixed source address gone", "uplink on a bridge")
 _AHEAD = HOPS[: HOPS.index("neighbour")]
 # (wall, title): why it is not tried there.
 LEFT_OUT: dict[tuple[str, str], str] = {
@@ -91,8 +93,12 @@ LEFT_OUT: dict[tuple[str, str], str] = {
     for title, fault in FAULTS.items()
     if (fault.hop or CODES[fault.code].hop) in _AHEAD
 }
-# Whether neighbours still know the way there and back is a matter of time, of which a busy machine takes more.
-FORGOTTEN = ("fixed source address gone", "uplink on a bridge")
+LEFT_OUT.update(
+    {
+        (wall, FORGOTTEN[0]): "its address is tried beside firewalld: one segment has all nodes"
+        for wall in ("ufw", "docker")
+    }
+)
 # (wall, title): what is otherwise there, and each is a failure of its own beside the wall.
 _BRIDGED = "uplink on a bridge"
 _TAKEN = "IPv6 address that another one has"
