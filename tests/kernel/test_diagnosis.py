@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
+from pathlib import Path
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import targets
@@ -183,3 +185,20 @@ def test_many_at_once_that_get_no_answer(node: Node) -> None:
     found = node.call(checked, networks, True, ["198.51.100.99", f"udp://{TARGETS[0]}:53"])
     assert {one["code"] for one in found} == {"UPSTREAM_UNREACHABLE"}, found
     node.call(build_at_once, networks, absent=True)
+
+
+def _checked_with(programs: str, networks: list[Options]) -> list[t.Any]:
+    os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
+    return checked(networks)
+
+
+def test_rules_that_cannot_be_read(node: Node, tmp_path: Path) -> None:
+    """A packet decides, and without one nobody can tell."""
+    node.call(build_at_once, [PODS])
+    program = tmp_path / "nft"
+    program.write_text("#!/bin/sh\necho broken >&2; exit 1\n", encoding="ascii")
+    program.chmod(0o755)
+    found = node.call(_checked_with, str(tmp_path), [PODS])
+    assert {(one["status"], one["code"]) for one in found} == {("ok", None)}, found
+    said = [hop["evidence"] for one in found for hop in one["hops"] if hop["hop"] == "forward_policy"]
+    assert all("broken" in str(evidence) for evidence in said), said

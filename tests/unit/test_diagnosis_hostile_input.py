@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.probing import _nameservers
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import nft_trace
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import is_namespace
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Target, _Flow
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.taps import Packet
@@ -38,15 +37,6 @@ def test_resolver_configuration_that_is_no_file(tmp_path: Path) -> None:
     assert _nameservers(str(pipe)) is None
     assert _nameservers(str(endless)) is None
     assert _nameservers(str(plain)) == [TARGET]
-
-
-def test_nft_that_ends_at_once(tmp_path: Path) -> None:
-    program = tmp_path / "nft"
-    program.write_text("#!/bin/sh\nexec 0<&-\n", encoding="ascii")
-    program.chmod(0o755)
-    for _attempt in range(20):
-        with nft_trace._traced(str(program), ["ip saddr 198.51.100.80"]) as ready:
-            assert not ready
 
 
 def test_handle_whose_name_is_no_text() -> None:

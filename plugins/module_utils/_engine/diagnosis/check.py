@@ -87,6 +87,8 @@ def _judged(
     answers: list[bool] = []
     for seen, known, probing in zip(looks, structure, probed):
         told = []
+        if seen.unseen:
+            notes["forward_policy"] = seen.unseen
         if probing:
             answers.append(probing.trace.answered)
             notes.update(probe_checks.notes(seen, probing))

@@ -11,6 +11,7 @@ import os
 import typing as t
 from dataclasses import dataclass, field
 
+from ..errors import EgressError
 from ..kernel import (
     addresses,
     base_chains,
@@ -93,6 +94,7 @@ class Seen:
     out: the lookup in the namespace; through: on the host for a packet of it; plainly: for one of the host's own;
     back: for a reply to its address. interface: the namespace's link to the host, whatever it is called.
     settings: of the host; own_settings: of the namespace; persisted: what files say about the host's at the next boot.
+    unseen: what of the host's rules could not be read, and why.
     local: addresses on which alone somebody listens, of the ports that are published.
     nat_unseen: something translates on the host, and no program is there to say what.
     table: count and max of tracked connections. legacy: iptables-legacy is in use, which nftables cannot see.
@@ -114,6 +116,7 @@ class Seen:
     table: t.Mapping[str, str] = field(default_factory=dict)
     legacy: bool = False
     local: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     own_settings: t.Mapping[str, str] = field(default_factory=dict)
     nat: t.Mapping[str, Rules | None] = field(default_factory=dict)
     nat_inside: bool = False
@@ -161,6 +164,8 @@ class Reader:
     def __init__(self, namespaces: Namespaces) -> None:
         self.namespaces = namespaces
         self._places: dict[str, Place] = {}
+        # In their order, each once.
+        self._unseen: dict[str, None] = {}
         self._found_filters: dict[tuple[str, str, int], list[tuple[str, str]]] = {}
 
     def place(self, netns: str) -> Place:
@@ -219,6 +224,7 @@ class Reader:
             nat_unseen=self._nat_unseen,
             filters=self._filters(path),
             accepted=self._rules,
+            unseen=tuple(self._unseen),
         )
 
     def gateway(self, netns: str, family: int) -> str:
@@ -271,11 +277,20 @@ class Reader:
     def _rules(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
         """What each back end has of all networks, read once: firewalld takes a hundredth of a second a question."""
         backends = dict.fromkeys((*NAT_BACKENDS, *_FORWARD_BACKENDS))
-        return {backend: rulesets.read(self.namespaces, HOST, backend, ("nat", "forward")) for backend in backends}
+        return {backend: self._read(backend) for backend in backends}
+
+    def _read(self, backend: str) -> dict[tuple[str, str], Rules | None]:
+        try:
+            return rulesets.read(self.namespaces, HOST, backend, ("nat", "forward"))
+        except EgressError as error:
+            self._unseen[f"{backend} cannot be read: {error.found}"] = None
+            return {}
 
     @functools.cached_property
     def _nat_unseen(self) -> bool:
-        return not packet_filter.installed("nft") and base_chains.translates(self.namespaces, HOST)
+        """Whether rules may translate that nobody can read here: a packet decides then."""
+        silent = not packet_filter.installed("nft") and base_chains.translates(self.namespaces, HOST)
+        return bool(self._rules and self._unseen) or silent
 
     def _filters(self, path: Path) -> list[tuple[str, str]]:
         """(backend, why) of each filter that must let the path through."""
@@ -284,7 +299,11 @@ class Reader:
         asked = path.firewall if path.firewall in ("iptables", "firewalld") else "auto"
         key = (asked, path.bridge, path.family)
         if key not in self._found_filters:
-            found = packet_filter.forward_backends(self.namespaces, HOST, asked, path.bridge, {path.family})
+            try:
+                found = packet_filter.forward_backends(self.namespaces, HOST, asked, path.bridge, {path.family})
+            except EgressError as error:
+                self._unseen[f"what filters cannot be told: {error.found}"] = None
+                found = []
             self._found_filters[key] = [
                 (backend, reason) for backend, reason, families in found if path.family in families
             ]
