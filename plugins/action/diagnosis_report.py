@@ -87,7 +87,7 @@ def _answers(hostvars: t.Any, hosts: t.Sequence[str], name: str) -> dict[str, fi
     for host in hosts:
         variables = read(host) if read else hostvars.get(host, {})
         told = variables.get(name) if isinstance(variables, t.Mapping) else None
-        answers[str(host)] = findings.answer(told)
+        answers[findings.clean(str(host))] = findings.answer(told)
     return answers
 
 

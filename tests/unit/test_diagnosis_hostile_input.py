@@ -7,11 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.probing import _nameservers
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.probing import _followed, _nameservers
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import is_namespace
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Target, _Flow
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Target, _Flow, dns_question
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.taps import Packet
-from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import drawing, history, query
+from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import drawing, findings, history, query
 
 TARGET = "198.51.100.80"
 
@@ -57,3 +57,24 @@ def test_link_whose_state_is_something_else() -> None:
 def test_earlier_report_whose_time_steers_the_terminal() -> None:
     told = history.compare({"generated": "\x1b]0;x\x07\ud800", "hosts": {}}, {})
     assert told["previous"] == "\ufffd]0;x\ufffd\ufffd"
+
+
+def test_numbers_that_json_does_not_have() -> None:
+    assert findings.clean({"a": [float("nan"), float("inf"), 1.5, 2, True]}) == {"a": ["nan", "inf", 1.5, 2, True]}
+
+
+def test_links_of_a_container_stay_inside(tmp_path: Path) -> None:
+    for folder in ("etc", "run"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "run/resolv").write_text("nameserver 198.51.100.80\n", encoding="ascii")
+    (tmp_path / "etc/resolv.conf").symlink_to("/run/resolv")
+    assert _followed(str(tmp_path), "/etc/resolv.conf") == f"{tmp_path}/run/resolv"
+    (tmp_path / "run/resolv").unlink()
+    (tmp_path / "run/resolv").symlink_to("../../../../../../etc/resolv.conf")
+    assert _followed(str(tmp_path), "/etc/resolv.conf") == ""
+
+
+def test_question_has_a_place_for_the_token() -> None:
+    question = dns_question(bytes(range(16)))
+    assert question[:2] == b"\0\1"
+    assert question.endswith(bytes(range(16)))

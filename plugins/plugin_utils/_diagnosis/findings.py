@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections.abc
+import math
 import typing as t
 import unicodedata
 
@@ -62,8 +63,10 @@ def clean(value: t.Any) -> t.Any:
         return [clean(item) for item in value]
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, (int, float)):
-        return int(value) if isinstance(value, int) else float(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
     return clean(str(value))
 
 

@@ -20,20 +20,29 @@ Findings = t.Iterator[Finding]
 
 def forwarding(seen: Seen) -> Findings:
     """Whether the host forwards what comes from the namespace, now and after the next boot."""
-    path, ingress = seen.path, seen.ingress
+    path = seen.path
     if not path.routed:
         return
-    code = "FORWARDING_OFF" if path.family == 4 else "V6_FORWARDING_OFF"
     switch = FORWARD[path.family]
-    own = f"net/ipv{path.family}/conf/{ingress.name if ingress else ''}/forwarding"
-    if seen.settings.get(switch) == "0":
-        yield Finding(code, (f"{_dotted(switch)} = 0",))
-    elif seen.settings.get(own) == "0":
-        yield Finding(code, (f"{_dotted(own)} = 0",))
-    elif path.asked and seen.settings.get(switch) == "1" and seen.persisted.get(switch) != "1":
+    if path.family == 6:
+        if seen.settings.get(switch) == "0":
+            yield Finding("V6_FORWARDING_OFF", (f"{_dotted(switch)} = 0",))
+    else:
+        yield from _forwarding_of_links(seen, switch)
+    if path.asked and seen.settings.get(switch) == "1" and seen.persisted.get(switch) != "1":
         held = seen.persisted.get(switch)
         files = f"the files of sysctl.d(5) say {held}" if held else "no file of sysctl.d(5) says so"
         yield Finding("NOT_PERSISTENT", (f"{_dotted(switch)} = 1", files))
+
+
+def _forwarding_of_links(seen: Seen, switch: str) -> Findings:
+    """IPv4 asks the link by which a packet comes (ip-sysctl): that of the namespace, and for answers the uplink."""
+    for link, direction in ((seen.ingress, "out"), (seen.uplink, "return")):
+        own = f"net/ipv4/conf/{link.name}/forwarding" if link else switch
+        if seen.settings.get(own) == "0":
+            said = switch if seen.settings.get(switch) == "0" else own
+            yield Finding("FORWARDING_OFF", (f"{_dotted(said)} = 0",), direction=direction)
+            return
 
 
 def _dotted(key: str) -> str:
@@ -57,7 +66,8 @@ def forward_policy(seen: Seen) -> Findings:
             said = f"no rule of {path.network} in {backend} accepts"
             if key in held and rules is None:
                 said = f"the rules of {path.network} in {backend} are not as they were written"
-            yield Finding("FORWARD_DROPPED", (reason, said))
+            # What somebody else wrote may let it through all the same.
+            yield Finding("FORWARD_DROPPED", (reason, said), summary="the host's firewall does not know the network")
 
 
 def dropped_by_others(evidence: tuple[str, ...], direction: str = "out") -> Finding:
@@ -71,7 +81,10 @@ def host_route(seen: Seen) -> Findings:
     path, through, plainly, ingress = seen.path, seen.through, seen.plainly, seen.ingress
     if plainly is None or not path.routed:
         return
-    if not plainly.leads:
+    if not seen.target.somebody:
+        if not seen.exits:
+            yield Finding("NO_HOST_ROUTE", ("the host has no default route",))
+    elif not plainly.leads:
         if plainly.type != "local":
             yield Finding("NO_HOST_ROUTE", (f"the route lookup for {seen.target.address} on the host says: {plainly}",))
     elif through is not None and ingress and ingress.up:

@@ -58,7 +58,7 @@ def of_everything(reader: Reader) -> list[Path]:
 def of_place(reader: Reader, netns: str, title: str = "") -> list[Path]:
     """Of one namespace, by the engine's name of it: for each family in which it has an address or should have one."""
     inside, host = reader.place(netns), reader.place(HOST)
-    interface = _outward(inside, host)
+    interface = _outward(inside, host, reader.default_devices(netns))
     if interface is None:
         return [_nowhere(netns, title)]
     end = host.peer_of(interface)
@@ -108,11 +108,17 @@ def _in_family(
     )
 
 
-def _outward(inside: Place, host: Place) -> LinkReply | None:
-    """The link that leads to the host; of several, one that is up and has an address, and otherwise any other link."""
+def _outward(inside: Place, host: Place, defaults: t.Collection[int]) -> LinkReply | None:
+    """The link that leads to the host; of several, that of the default route, or one that is up and has an address."""
     links = [link for link in inside.links.values() if link.name != "lo" and link.kind not in ("bridge", "dummy")]
     ordered = sorted(
-        links, key=lambda link: (host.peer_of(link) is None, not inside.addresses.get(link.index), not link.up)
+        links,
+        key=lambda link: (
+            link.index not in defaults,
+            host.peer_of(link) is None,
+            not inside.addresses.get(link.index),
+            not link.up,
+        ),
     )
     return ordered[0] if ordered else None
 

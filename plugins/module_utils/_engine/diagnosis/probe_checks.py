@@ -9,6 +9,8 @@ import ipaddress
 import typing as t
 from dataclasses import replace
 
+from ..kernel.link_messages import LinkReply
+from ..kernel.probes import DNS_PORT
 from ..model import NatRules
 from .host_checks import dropped_by_others
 from .probing import SMALL, UNRESOLVED, Probing
@@ -51,11 +53,34 @@ def findings(seen: Seen, probing: Probing) -> list[Finding]:
     if trace.answered:
         return [found for check in (_large, _resolver, _listener, _beside) for found in check(seen, probing)]
     asked = f"{probing.target} from {seen.path.shown}: no answer" + (f" ({trace.error})" if trace.error else "")
+    if _nobody_need_answer(seen, probing):
+        return []
     for check in (_never_left, _lost_on_the_bridge, _lost_on_the_host, _lost_outside, _lost_on_the_way_back):
         found = check(seen, probing)
         if found:
             return [replace(found, evidence=(asked, *found.evidence))]
     return [Finding("UNEXPLAINED_DROP", (asked,))]
+
+
+def _nobody_need_answer(seen: Seen, probing: Probing) -> bool:
+    """Datagrams may be taken in silence: one that left as it should, and the host's own that got no answer either."""
+    target, exit_link = probing.target, _exit(seen, probing)
+    if target.protocol != "udp" or target.port == DNS_PORT or exit_link is None:
+        return False
+    sight = probing.trace.first("host", exit_link.name, outgoing=True)
+    back = any(one.back and one.place == "host" for one in probing.trace.sights)
+    heard = probing.control is not None and probing.control.answered
+    wanted = not seen.path.translates(target.address) or (sight is not None and sight.source != seen.path.address)
+    return sight is not None and wanted and not back and not heard
+
+
+def _exit(seen: Seen, probing: Probing) -> LinkReply | None:
+    """The uplink by which it left; of several next hops any may be chosen."""
+    ingress = seen.ingress.name if seen.ingress else ""
+    for sight in probing.trace.sights:
+        if sight.place == "host" and sight.outgoing and not sight.back and sight.link in seen.exits - {ingress}:
+            return seen.host.links.get(sight.link)
+    return seen.uplink
 
 
 def _never_left(seen: Seen, probing: Probing) -> Finding | None:
@@ -88,7 +113,7 @@ def _ignored(seen: Seen, probing: Probing) -> t.Iterator[str]:
 
 
 def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
-    uplink, ingress, trace = seen.uplink, seen.ingress, probing.trace
+    uplink, ingress, trace = _exit(seen, probing), seen.ingress, probing.trace
     if uplink is None or ingress is None or not seen.path.routed:
         return None
     if trace.first("host", uplink.name, outgoing=True):
@@ -150,7 +175,7 @@ def _no_next_hop(seen: Seen, probing: Probing, said: str) -> Finding:
 
 
 def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
-    uplink = seen.uplink
+    uplink = _exit(seen, probing)
     if any(sight.back and sight.place == "host" and not sight.error for sight in probing.trace.sights):
         return None
     if uplink is None or not seen.path.routed:

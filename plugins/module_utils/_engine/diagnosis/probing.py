@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import stat
 import threading
@@ -30,6 +31,7 @@ _RESOLVING = 2.5  # for an answer to what asks for a neighbour once more
 _ENOUGH = 4  # paths of a link without an answer, after which the next ones are not waited for as long
 UNRESOLVED = ("INCOMPLETE", "FAILED", "NONE")
 SMALL = {4: 576, 6: 1280}  # bytes that every path takes
+_MOST_LINKS = 8
 _LARGEST_FILE = 1 << 16  # bytes of a resolver configuration
 _DROPPED = ("tx_dropped", "tx_errors", "rx_dropped", "rx_errors")
 
@@ -281,7 +283,18 @@ def _file_of_process(place: str) -> str:
         ours, theirs = os.stat("/"), os.stat(root)
     except OSError:
         return ""
-    return f"{root}/etc/resolv.conf" if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino) else ""
+    own = (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino)
+    return _followed(root, "/etc/resolv.conf") if own else ""
+
+
+def _followed(root: str, file: str) -> str:
+    """Where links lead inside a root directory: the kernel would follow absolute ones from the host's."""
+    for _link in range(_MOST_LINKS):
+        if not os.path.islink(root + file):
+            return root + file
+        with contextlib.suppress(OSError):
+            file = os.path.normpath(os.path.join(os.path.dirname(file), os.readlink(root + file)))
+    return ""
 
 
 def _nameservers(file: str) -> list[str] | None:

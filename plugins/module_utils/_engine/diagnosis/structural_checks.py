@@ -176,9 +176,11 @@ def _gateway(seen: Seen, bridge: LinkReply) -> Findings:
 
 
 def _same_subnet(seen: Seen, bridge: LinkReply) -> Findings:
-    wanted = ipaddress.ip_network(seen.path.subnet)
+    wanted, address = ipaddress.ip_network(seen.path.subnet), ipaddress.ip_address(seen.path.address)
     for link, network, cidr in seen.host.networks:
-        if link.index != bridge.index and network.version == wanted.version and network.overlaps(wanted):
+        # Of two routes the one with the longer prefix wins.
+        competes = network.prefixlen >= wanted.prefixlen and address in network
+        if link.index != bridge.index and link.up and competes:
             yield Finding("DUPLICATE_SUBNET_ROUTE", (f"{link.name} has {cidr} as well",))
 
 

@@ -94,6 +94,7 @@ class Seen:
     out: the lookup in the namespace; through: on the host for a packet of it; plainly: for one of the host's own;
     back: for a reply to its address. interface: the namespace's link to the host, whatever it is called.
     settings: of the host; own_settings: of the namespace; persisted: what files say about the host's at the next boot.
+    exits: links of the host that default routes lead to.
     unseen: what of the host's rules could not be read, and why.
     local: addresses on which alone somebody listens, of the ports that are published.
     nat_unseen: something translates on the host, and no program is there to say what.
@@ -117,6 +118,7 @@ class Seen:
     legacy: bool = False
     local: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()
+    exits: frozenset[str] = frozenset()
     own_settings: t.Mapping[str, str] = field(default_factory=dict)
     nat: t.Mapping[str, Rules | None] = field(default_factory=dict)
     nat_inside: bool = False
@@ -164,6 +166,7 @@ class Reader:
     def __init__(self, namespaces: Namespaces) -> None:
         self.namespaces = namespaces
         self._places: dict[str, Place] = {}
+        self._found_exits: dict[int, frozenset[str]] = {}
         # In their order, each once.
         self._unseen: dict[str, None] = {}
         self._found_filters: dict[tuple[str, str, int], list[tuple[str, str]]] = {}
@@ -225,7 +228,22 @@ class Reader:
             filters=self._filters(path),
             accepted=self._rules,
             unseen=tuple(self._unseen),
+            exits=self._exits(path.family),
         )
+
+    def _exits(self, family: int) -> frozenset[str]:
+        if family not in self._found_exits:
+            found = routes.default_uplinks(self.namespaces.socket(HOST), family)
+            names = {self.place(HOST).name(device) for route in found for device in route.devices}
+            self._found_exits[family] = frozenset(names)
+        return self._found_exits[family]
+
+    def default_devices(self, netns: str) -> set[int]:
+        """Indexes of the links of a namespace that default routes lead to."""
+        opened = self.namespaces.socket(netns)
+        return {
+            device for family in (4, 6) for route in routes.default_uplinks(opened, family) for device in route.devices
+        }
 
     def gateway(self, netns: str, family: int) -> str:
         """That of the best default route in a namespace, or ""."""

@@ -28,6 +28,8 @@ _HEADER = {4: 20, 6: 40}
 _MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
 _PMTUDISC_PROBE = 3  # DF, whatever path MTU the kernel remembers
 _TOKEN = 16
+DNS_PORT = 53
+_WHOLE = 96  # bytes of a packet behind its IP header, of those that are sent
 _PLACES = ("inside", "host", "peer")  # in which a packet passes them
 
 
@@ -187,12 +189,19 @@ def _is_over(sender: socket.socket, target: Target, token: bytes, trace: Trace) 
 
 def _message(target: Target, token: bytes, size: int) -> bytes:
     if target.protocol == "udp":
-        return token
+        return dns_question(token) if target.port == DNS_PORT else token
     identifier = int.from_bytes(token[:2], "big")
     body = (struct.pack("!HH", identifier, 1) + token).ljust(size - _HEADER[target.family] - 4, b"\0")
     if target.family == 6:
         return struct.pack("!BBH", _ECHO[6], 0, 0) + body
     return struct.pack("!BBH", _ECHO[4], 0, _checksum(struct.pack("!BBH", _ECHO[4], 0, 0) + body)) + body
+
+
+def dns_question(token: bytes) -> bytes:
+    """For the name servers of the root (RFC 1035), with the token as padding (RFC 7830): any resolver has an answer."""
+    header = struct.pack("!2sHHHHH", token[:2], 0x0100, 1, 0, 0, 1)
+    option = struct.pack("!HH", 12, len(token)) + token
+    return header + struct.pack("!BHH", 0, 2, 1) + struct.pack("!BHHIH", 0, 41, 1232, 0, len(option)) + option
 
 
 def _checksum(data: bytes) -> int:
@@ -224,6 +233,7 @@ class _Flow:
         self.token = token
         self.sent = sent
         self.port = 0
+        self.ports: set[int] = set()
         self.sequence: int | None = None
 
     def sight(self, place: str, packet: Packet) -> Sight | None:
@@ -250,10 +260,19 @@ class _Flow:
     def _is_ours(self, rest: bytes, protocol: int, back: bool) -> bool:
         if self.target.protocol == "tcp":
             return protocol == socket.IPPROTO_TCP and len(rest) >= 12 and self._same_connection(rest, back)
-        if self.target.protocol == "udp" and protocol == socket.IPPROTO_UDP:
-            port = int.from_bytes(rest[0:2] if back else rest[2:4], "big")
-            return port == self.target.port and (back or self.token in rest)
+        if self.target.protocol == "udp":
+            return protocol == socket.IPPROTO_UDP and self._same_ports(rest, back)
         return self.token in rest
+
+    def _same_ports(self, rest: bytes, back: bool) -> bool:
+        """What comes back goes to a port from which the token was seen to go, translated or not."""
+        source, destination = struct.unpack_from("!HH", rest)
+        if back:
+            return bool(source == self.target.port and destination in self.ports)
+        if destination == self.target.port and self.token in rest:
+            self.ports.add(source)
+            return True
+        return False
 
     def _same_connection(self, rest: bytes, back: bool) -> bool:
         """By the sequence number, which translation leaves alone."""
@@ -264,12 +283,20 @@ class _Flow:
             self.sequence = sequence
         return bool(destination == self.target.port and sequence == self.sequence)
 
+    def _quotes_ours(self, quoted: bytes) -> bool:
+        """By what routers quote behind the header, which is eight bytes at least."""
+        if self.target.protocol == "tcp":
+            return len(quoted) < 8 or self.sequence is None or int.from_bytes(quoted[4:8], "big") == self.sequence
+        return len(quoted) < _WHOLE or self.token in quoted
+
     def _error(self, place: str, packet: Packet, ends: tuple[str, str], size: int) -> Sight | None:
         """An error that quotes the probe."""
         version = self.target.family
         quoted = packet.data[size + 8 :]
         inner = quoted[16:20] if version == 4 else quoted[24:40]
         if inner != ipaddress.ip_address(self.target.address).packed:
+            return None
+        if not self._quotes_ours(quoted[_HEADER[version] :]):
             return None
         kind, code = packet.data[size], packet.data[size + 1]
         error = f"ICMP type {kind}, code {code}"

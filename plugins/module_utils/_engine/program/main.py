@@ -38,7 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: t.Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
-    errors = Output(sys.stderr)
+    errors = Output(sys.stderr, last=True)
     try:
         arguments = _parser().parse_args(argv)
         _require_pyroute2()

@@ -47,6 +47,8 @@ def read(path: str) -> Networks:
 
 def _content(path: str, name: str) -> str:
     if path == STDIN:
+        if t.cast("t.TextIO | None", sys.stdin) is None:
+            raise SpecError("--networks", "the standard input is closed", "give a file, or redirect one")
         data = sys.stdin.buffer.read(LARGEST + 1)
     else:
         with open(path, "rb") as file:

@@ -9,15 +9,22 @@ import json
 import os
 import typing as t
 
+from ..errors import EgressError
+
 _STYLES = {"bad": "31;1", "warn": "33", "good": "32", "faint": "2"}
 
 
 class Output:
-    """Writes to a stream, in colours where a terminal shows them. A reader that has gone away is no error."""
+    """Writes to a stream, in colours where a terminal shows them. A reader that has gone away is no error.
 
-    def __init__(self, stream: t.TextIO) -> None:
-        self._stream = stream
-        self._closed = False
+    stream: None where it was closed before the program began. last: nobody is left to tell that it cannot be written.
+    """
+
+    def __init__(self, stream: t.TextIO | None, last: bool = False) -> None:
+        self._closed = stream is None
+        self._last = last
+        # With errors that have no reader Python would end otherwise than this program says.
+        self._stream = stream = stream or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (as long as the program)
         terminal = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
         self._coloured = terminal and not os.environ.get("NO_COLOR")
         if hasattr(stream, "reconfigure"):
@@ -39,10 +46,12 @@ class Output:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
             self._closed = True
             # What is still in the buffer must not fail at the end of the program.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if not isinstance(error, BrokenPipeError) and not self._last:
+                raise EgressError("write the output", os.strerror(error.errno or 0)) from error
 
 
 def table(rows: t.Sequence[t.Mapping[str, t.Any]], columns: t.Sequence[str]) -> list[str]:

@@ -1,0 +1,145 @@
+"""Hosts that are set up in an unusual way and are healthy, and what is said where an answer is nobody's duty."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import typing as t
+
+import pytest
+
+from tests.kernel.building import build_at_once
+from tests.kernel.test_diagnosis import PODS, TARGETS, checked, told
+from tests.kernel.test_diagnosis_undescribed import ON_A_BRIDGE
+from tests.kernel.test_diagnosis_undescribed import checked as checked_as_it_is
+from tests.lab import privilege
+from tests.lab.world import Node, World, wire
+
+_OBSTACLE = privilege.obstacle()
+pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
+
+_NOBODY = "198.51.100.99"
+SECOND_NETWORK = """
+ip link add cni1 type bridge; ip addr add 10.89.0.1/16 dev cni1; ip link set cni1 up
+ip link add veth2 type veth peer name eth1 netns pod; ip link set veth2 master cni1 up
+ip -n pod link set eth1 up; ip -n pod addr add 10.89.0.2/16 dev eth1
+ip -n pod route replace default via 10.89.0.1
+iptables-nft -t nat -A POSTROUTING -s 10.89.0.2 ! -d 224.0.0.0/4 -j MASQUERADE
+"""
+# (what the host is like, after the network is built) and nothing is wrong with it.
+HEALTHY = {
+    "forwarding of links alone": "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.br0.forwarding=1"
+    " net.ipv4.conf.uplink0.forwarding=1",
+    "IPv6 forwarding off on the bridge": "sysctl -qw net.ipv6.conf.br0.forwarding=0",
+    "wider subnet on the uplink": "ip addr add 10.0.0.5/8 dev uplink0",
+    "subnet on a link that is down": "ip link add d0 type bridge; ip addr add 10.22.33.250/24 dev d0",
+    "strict reverse path filter": "sysctl -qw net.ipv4.conf.all.rp_filter=1",
+}
+
+
+@pytest.fixture(scope="module")
+def world() -> t.Iterator[World]:
+    with World(nodes=0) as made:
+        yield made
+
+
+@pytest.fixture
+def node(world: World) -> t.Iterator[Node]:
+    with world.add_node() as made:
+        made.call(build_at_once, [PODS])
+        yield made
+
+
+@pytest.mark.parametrize("title", HEALTHY)
+def test_nothing_is_wrong(node: Node, title: str) -> None:
+    node.run(["sh", "-ec", HEALTHY[title]])
+    found = node.call(checked, [PODS])
+    assert [(one["status"], one["findings"]) for one in found] == [("ok", [])] * 4, found
+
+
+def test_accept_of_somebody_else(node: Node) -> None:
+    """It is drift, as the network's own accept is not there, and packets pass."""
+    accepts = "iptables-nft -P FORWARD DROP; for way in -i -o; do iptables-nft -A FORWARD $way br0 -j ACCEPT; done"
+    node.run(["sh", "-ec", accepts])
+    found = told(node, "c1", [PODS])["ipv4"]
+    assert (found["status"], found["code"]) == ("degraded", "FORWARD_DROPPED"), found
+    assert "does not know the network" in found["summary"]
+
+
+def test_resolver_answers(node: Node) -> None:
+    found = node.call(checked, [PODS], True, [f"udp://{TARGETS[0]}:53", f"udp://[{TARGETS[1]}]:53"])
+    assert {(one["status"], one["code"]) for one in found} == {("ok", None)}, found
+
+
+def test_datagrams_that_nobody_need_answer(node: Node) -> None:
+    found = told(node, "c1", [PODS], asked=[f"udp://{_NOBODY}:9"])["ipv4"]
+    assert (found["status"], found["code"]) == ("unknown", None), found
+    node.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"])
+    found = told(node, "c1", [PODS], asked=[f"udp://{_NOBODY}:9"])["ipv4"]
+    assert (found["status"], found["code"]) == ("broken", "FORWARDING_OFF"), found
+
+
+def _checked_beside_traffic(asked: list[str]) -> list[t.Any]:
+    """While the host itself asks the same server all the time."""
+    over = threading.Event()
+
+    def ask() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+            opened.settimeout(0.01)
+            while not over.is_set():
+                try:
+                    opened.sendto(b"\0\1\1\0\0\1\0\0\0\0\0\0\0\0\2\0\1", (TARGETS[0], 53))
+                    opened.recv(512)
+                except OSError:
+                    pass
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        return checked([{**PODS, "nat": "none"}], True, asked)
+    finally:
+        over.set()
+        asking.join()
+
+
+def test_answers_to_others_are_not_taken_for_ours(node: Node) -> None:
+    node.call(build_at_once, [{**PODS, "nat": "none"}])
+    found = node.call(_checked_beside_traffic, [f"udp://{TARGETS[0]}:53"])
+    told_of = {one["namespace"]: one["code"] for one in found if one["family"] == "ipv4"}
+    assert told_of == {"c1": "NO_RETURN_ROUTE", "c2": "NO_RETURN_ROUTE"}, found
+
+
+def test_several_next_hops_and_nobody_there(world: World, node: Node) -> None:
+    wire(world.segment, node, "uplink1", port=f"{node.name}-2")
+    hops = "nexthop via 198.18.0.1 dev uplink0 nexthop via 198.18.0.1 dev uplink1"
+    script = f"ip link set uplink1 up; ip addr add 198.18.99.1/16 dev uplink1; ip route replace default {hops}"
+    node.run(["sh", "-ec", script])
+    networks = [{**PODS, "namespaces": [], "prefix": "b", "count": 6}]
+    node.call(build_at_once, networks)
+    found = node.call(checked, networks, True, [_NOBODY])
+    codes = {one["code"] for one in found if one["family"] == "ipv4"}
+    assert codes == {"UPSTREAM_UNREACHABLE"}, found
+
+
+def test_address_that_nobody_named_is_no_evidence(world: World, node: Node) -> None:
+    listed = world.internet.run(["ip", "-6", "-o", "addr", "show", "dev", "uplink0", "scope", "link"]).stdout
+    gateway = listed.split()[3].split("/")[0]
+    node.run(
+        [
+            "sh",
+            "-ec",
+            f"ip -6 route replace default via {gateway} dev uplink0; ip -6 route add blackhole 2001:db8::1/128",
+        ]
+    )
+    found = told(node, "c1", [PODS], asked=[])
+    assert (found["ipv6"]["status"], found["ipv6"]["findings"]) == ("unknown", []), found
+    node.run(["ip", "route", "del", "default"])
+    found = told(node, "c1", [PODS], asked=[])
+    assert (found["ipv4"]["code"], found["ipv4"]["evidence"]) == ("NO_HOST_ROUTE", ["the host has no default route"])
+
+
+def test_namespace_with_two_links(world: World) -> None:
+    with world.add_node() as node:
+        node.run(["sh", "-ec", ON_A_BRIDGE + SECOND_NETWORK])
+        (found,) = node.call(checked_as_it_is, ["pod"])
+    assert (found["status"], found["findings"]) == ("ok", []), found
