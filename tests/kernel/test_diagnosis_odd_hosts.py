@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import typing as t
@@ -87,11 +88,9 @@ def _checked_beside_traffic(asked: list[str]) -> list[t.Any]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
             opened.settimeout(0.01)
             while not over.is_set():
-                try:
+                with contextlib.suppress(OSError):
                     opened.sendto(b"\0\1\1\0\0\1\0\0\0\0\0\0\0\0\2\0\1", (TARGETS[0], 53))
                     opened.recv(512)
-                except OSError:
-                    pass
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -124,13 +123,8 @@ def test_several_next_hops_and_nobody_there(world: World, node: Node) -> None:
 def test_address_that_nobody_named_is_no_evidence(world: World, node: Node) -> None:
     listed = world.internet.run(["ip", "-6", "-o", "addr", "show", "dev", "uplink0", "scope", "link"]).stdout
     gateway = listed.split()[3].split("/")[0]
-    node.run(
-        [
-            "sh",
-            "-ec",
-            f"ip -6 route replace default via {gateway} dev uplink0; ip -6 route add blackhole 2001:db8::1/128",
-        ]
-    )
+    route = f"ip -6 route replace default via {gateway} dev uplink0"
+    node.run(["sh", "-ec", f"{route}; ip -6 route add blackhole 2001:db8::1/128"])
     found = told(node, "c1", [PODS], asked=[])
     assert (found["ipv6"]["status"], found["ipv6"]["findings"]) == ("unknown", []), found
     node.run(["ip", "route", "del", "default"])
