@@ -46,7 +46,8 @@ def running(node: Node, folder: Path, manager: str) -> t.Iterator[subprocess.Pop
     """A program of the manager's name in a node, until the block ends or it is told to read its files (SIGHUP)."""
     program = folder / manager
     shutil.copy("/bin/sleep", program)
-    with node.popen([str(program), "60"]) as process:
+    # The tests themselves may have been started where the signal is ignored.
+    with node.popen(["env", "--default-signal=HUP", str(program), "60"]) as process:
         try:
             yield process
         finally:
