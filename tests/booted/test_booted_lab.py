@@ -253,19 +253,6 @@ def test_node_that_hangs_is_reported_with_its_console(lab: Lab) -> None:
     lab.start("new")
 
 
-def kill(pids: t.Iterable[int]) -> None:
-    """Kill processes, and wait until they have ended."""
-    with contextlib.ExitStack() as stack:
-        handles = []
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                handles.append(os.pidfd_open(pid))
-                stack.callback(os.close, handles[-1])
-                os.kill(pid, signal.SIGKILL)
-        for handle in handles:
-            select.select([handle], [], [], 10)
-
-
 @pytest.mark.parametrize("victim", ["supervisor", "every process"])
 def test_lab_ends_with_its_supervisor(before: Machine, victim: str) -> None:
     lab = Lab.create(f"kill-{UNIQUE}", {"one": "trixie"})
@@ -273,7 +260,12 @@ def test_lab_ends_with_its_supervisor(before: Machine, victim: str) -> None:
         known = namespaces(lab)
         supervisor = lab.supervisor()
         assert supervisor is not None
-        kill([supervisor] if victim == "supervisor" else cgroup.processes(cgroup.path(lab.places.cgroup)))
+        if victim == "supervisor":
+            with os.fdopen(os.pidfd_open(supervisor), "rb", buffering=0) as ended:
+                os.kill(supervisor, signal.SIGKILL)
+                assert select.select([ended], [], [], 10)[0]
+        else:
+            cgroup.kill(cgroup.path(lab.places.cgroup))
         with pytest.raises(LabError, match="destroy it"):
             lab.status()
         command = [sys.executable, "-m", "tests.lab", "boot", "destroy", lab.places.name]
