@@ -21,20 +21,6 @@ if [ "$kind" = booted ]; then
 fi
 pythons=(python3.13 python3.12 python3.11 python3)
 
-install_packages() {
-    local run=()
-    say "installing with apt: $*"
-    command -v apt-get >/dev/null || die "cannot install $* here: apt-get is missing; install them and run this again"
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || die "cannot install $* without root or sudo; install them and run this again"
-        run=(sudo)
-        [ -t 0 ] || run+=(-n)
-    fi
-    run+=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
-    "${run[@]}" update || say "the package lists could not be refreshed; going on with those that are here"
-    "${run[@]}" install -y --no-install-recommends "$@" >/dev/null || die "apt could not install $*"
-}
-
 # The interpreter itself, not a wrapper of a version manager that may later point elsewhere.
 find_python() {
     local name
@@ -53,7 +39,7 @@ done
 if [ ! -x .venv/bin/python ] && ! find_python >/dev/null; then
     missing+=(python3 python3-venv)
 fi
-[ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+[ ${#missing[@]} = 0 ] || scripts/apt.sh "${missing[@]}"
 
 mkdir -p build/collections/ansible_collections/netpath
 exec 9>build/.setup.lock

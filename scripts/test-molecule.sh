@@ -4,11 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
-[ "$(id -u)" != 0 ] || scripts/setup.sh booted
-if ! reason=$(python -m tests.lab boot list 2>&1 >/dev/null); then
-    echo "SKIPPED: $reason"
-    exit "$SKIPPED"
-fi
+scripts/rootfs.sh
 # The longest first, so that none is left alone at the end.
 [ $# != 0 ] || set -- fleet diagnose firewalld inclusion ufw upgrade dual-stack uplink-change docker reboot iptables-legacy composed default
 for scenario in "$@"; do
@@ -20,9 +16,6 @@ mkdir -p "$logs"
 export MOLECULE_GLOB='molecule/*/molecule.yml' ANSIBLE_HOME=$ROOT/build/ansible
 # The path of a socket must be short.
 export ANSIBLE_SSH_CONTROL_PATH_DIR=$HOME/.ansible/cp
-
-say "root file systems"
-python -m tests.lab boot rootfs >/dev/null
 
 # A process group for each scenario, to end it with all that it started.
 set -m

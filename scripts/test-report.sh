@@ -4,10 +4,8 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
 browser() { python -c 'from tests.report import browser; raise SystemExit(browser.program() is None)'; }
-if ! browser && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    say "installing with apt: chromium"
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null 2>&1 ||
-        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium; } >/dev/null 2>&1 || true
+if ! browser && [ "$(id -u)" = 0 ]; then
+    scripts/apt.sh chromium || true
 fi
 if ! browser; then
     echo "SKIPPED: no Chromium here, and apt could not install one"

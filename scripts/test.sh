@@ -7,11 +7,10 @@ mkdir -p build/log
 summary=()
 failures=()
 result=0
-for part in lint test-unit test-kernel test-playbooks test-report test-booted test-molecule; do
-    echo "== $part"
-    began=$SECONDS
-    status=0
-    "scripts/$part.sh" 2>&1 | tee "build/log/$part.log" || status=$?
+
+# Takes what a part wrote and how it ended into the summary.
+judge() {
+    local part=$1 status=$2 seconds=$3 word counts
     case $status in
     0) word=passed ;;
     "$SKIPPED") word=$(grep -m1 '^SKIPPED' "build/log/$part.log" || echo SKIPPED) ;;
@@ -28,8 +27,41 @@ for part in lint test-unit test-kernel test-playbooks test-report test-booted te
     elif grep -q 'there are no tests' "build/log/$part.log"; then
         word="no tests yet"
     fi
-    summary+=("$(printf '%-15s %4d s  %s' "$part" $((SECONDS - began)) "$word")")
+    summary+=("$(printf '%-15s %4d s  %s' "$part" "$seconds" "$word")")
+}
+
+# The tests wait more than they compute. What only computes fills the gaps, and is told at the end.
+background=()
+stop() {
+    local pid
+    for pid in "${background[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+# A process group for each, to end it with all that it started.
+set -m
+echo "== lint and the root file systems of booted nodes, in the background; logs in build/log"
+nice -n 19 scripts/rootfs.sh >build/log/rootfs.log 2>&1 </dev/null &
+background+=($!)
+LINT_JOBS=1 nice -n 19 scripts/lint.sh >build/log/lint.log 2>&1 </dev/null &
+lint=$!
+background+=("$lint")
+set +m
+
+for part in test-unit test-kernel test-playbooks test-report test-booted test-molecule; do
+    echo "== $part"
+    began=$SECONDS
+    status=0
+    "scripts/$part.sh" 2>&1 | tee "build/log/$part.log" || status=$?
+    judge "$part" "$status" $((SECONDS - began))
 done
+echo "== lint"
+status=0
+wait "$lint" || status=$?
+cat build/log/lint.log
+judge lint "$status" "$SECONDS"
+
 echo "== summary"
 printf '%s\n' "${summary[@]}"
 # Of a long log often only the end is kept: what failed is said there again, with its errors.

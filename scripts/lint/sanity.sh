@@ -45,9 +45,7 @@ say "with Python ${versions[*]}; the first run makes an environment for each and
 skip=(--skip-test pslint)
 say "without pslint, as the collection has no PowerShell"
 if ! command -v shellcheck >/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends shellcheck >/dev/null 2>&1 || true
-    fi
+    [ "$(id -u)" != 0 ] || "$ROOT/scripts/apt.sh" shellcheck || true
     if ! command -v shellcheck >/dev/null; then
         skip+=(--skip-test shellcheck)
         say "without shellcheck, as its program is not installed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import time
 import typing as t
 
 import pytest
@@ -277,6 +278,10 @@ def test_docker_beside_firewalld(host: Host) -> None:
     assert host.unreachable("c1") == []
     assert "theirs" in host.sh("docker ps")
     host.build(PODS, absent=True)
+    # Docker writes them anew some time after a reload.
+    give_up = time.monotonic() + 20
+    while rules_of_docker(host) != before and time.monotonic() < give_up:
+        time.sleep(0.2)
     assert rules_of_docker(host) == before
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
+import socket
 import subprocess
 import time
 import typing as t
@@ -14,6 +16,7 @@ from tests.lab.snapshot import Snapshot
 from tests.lab.syscalls import CLONE_NEWNET, setns
 
 _COMMAND = ["ip", "-d", "-j", "address", "show"]
+_EVENTS = 1 | 0x100  # RTMGRP_LINK, RTMGRP_IPV6_IFADDR
 
 
 @contextlib.contextmanager
@@ -43,18 +46,28 @@ def settled(node: Node) -> Snapshot:
 def await_links(patience: float = 5.0) -> None:
     """Wait until the kernel has told all carriers on, and no IPv6 address is still to come or being checked."""
     give_up = time.monotonic() + patience
-    places = ["", *(os.listdir("/run/netns") if os.path.isdir("/run/netns") else [])]
-    while places and time.monotonic() < give_up:
-        places = [place for place in places if _is_unsettled(place)]
+    for place in ["", *(os.listdir("/run/netns") if os.path.isdir("/run/netns") else [])]:
+        with contextlib.suppress(OSError):  # a handle that is no namespace
+            with inside(place) if place else contextlib.nullcontext():
+                _await_links_here(give_up)
 
 
-def _is_unsettled(place: str) -> bool:
-    try:
-        with inside(place) if place else contextlib.nullcontext():
-            shown = subprocess.run(_COMMAND, capture_output=True, text=True, check=False).stdout
-            return any(_changes(link) for link in json.loads(shown or "[]") if link)
-    except OSError:  # a handle that is no namespace
-        return False
+def _await_links_here(give_up: float) -> None:
+    """Asked again at each event: the kernel tells all that is awaited (rtnetlink(7))."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as events:
+        events.bind((0, _EVENTS))
+        while any(_changes(link) for link in _links() if link):
+            left = give_up - time.monotonic()
+            if left <= 0 or not select.select([events], [], [], left)[0]:
+                return
+            with contextlib.suppress(OSError):  # there were too many: ask
+                while events.recv(1 << 16, socket.MSG_DONTWAIT):
+                    pass
+
+
+def _links() -> list[dict[str, t.Any]]:
+    shown = subprocess.run(_COMMAND, capture_output=True, text=True, check=False).stdout
+    return t.cast("list[dict[str, t.Any]]", json.loads(shown or "[]"))
 
 
 def _changes(link: dict[str, t.Any]) -> bool:

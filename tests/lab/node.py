@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import selectors
@@ -160,6 +161,8 @@ def _run_child(
     try:
         try:
             die_with(parent)
+            # It ends soon, and to look at all of the parent's memory would copy it.
+            gc.disable()
             holder.enter(directory)
             message = pickle.dumps((True, function()))
         except BaseException as error:  # noqa: BLE001 (the parent raises it)
