@@ -47,9 +47,9 @@ def await_links(patience: float = 5.0) -> None:
     """Wait until the kernel has told all carriers on, and no IPv6 address is still to come or being checked."""
     give_up = time.monotonic() + patience
     for place in ["", *(os.listdir("/run/netns") if os.path.isdir("/run/netns") else [])]:
-        with contextlib.suppress(OSError):  # a handle that is no namespace
-            with inside(place) if place else contextlib.nullcontext():
-                _await_links_here(give_up)
+        # Some handles are no namespaces.
+        with contextlib.suppress(OSError), inside(place) if place else contextlib.nullcontext():
+            _await_links_here(give_up)
 
 
 def _await_links_here(give_up: float) -> None:
