@@ -390,7 +390,8 @@ def test_reader_that_goes_away(node: Node, program: str) -> None:
 
 
 def test_interrupt_is_quiet(node: Node, program: str) -> None:
-    argv = [program, "trace", "--netns", "c1", "--wait", "60", "198.51.100.99"]
+    # Who started the tests may have had the signal ignored, which is inherited.
+    argv = ["env", "--default-signal=INT", program, "trace", "--netns", "c1", "--wait", "60", "198.51.100.99"]
     with node.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
