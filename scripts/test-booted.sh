@@ -5,4 +5,5 @@ set -euo pipefail
 cd "$ROOT"
 scripts/rootfs.sh
 say "tests of booted nodes"
-exec scripts/pytest.sh tests/booted "$@"
+# Two at a time: each file has labs of its own.
+exec scripts/pytest.sh tests/booted -n 2 --dist loadfile "$@"
