@@ -91,7 +91,7 @@ def unreachable_from(
         asked = [(namespace, family) for namespace in namespaces for family in families]
         with ThreadPoolExecutor(len(asked)) as threads:
             seen = threads.map(
-                lambda pair: seen_from(pair[0], PUBLIC[pair[1]], 0.25 if " ".join(pair) in broken else 4.0), asked
+                lambda pair: seen_from(pair[0], PUBLIC[pair[1]], 0.25 if " ".join(pair) in broken else 10.0), asked
             )
             return [f"{name} {family}" for (name, family), who in zip(asked, seen) if who != wanted[family]]
 

@@ -43,7 +43,7 @@ def settled(node: Node) -> Snapshot:
     return node.snapshot()
 
 
-def await_links(patience: float = 5.0) -> None:
+def await_links(patience: float = 20.0) -> None:
     """Wait until the kernel has told all carriers on, and no IPv6 address is still to come or being checked."""
     give_up = time.monotonic() + patience
     for place in ["", *(os.listdir("/run/netns") if os.path.isdir("/run/netns") else [])]:

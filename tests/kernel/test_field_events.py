@@ -220,7 +220,7 @@ def asked(broken: t.Collection[str]) -> dict[str, str]:
     """Whom the internet saw when c1 asked it, anew and in the flow that goes on. What is broken is not waited for."""
 
     def patience(name: str) -> float:
-        return 0.4 if name in broken else 4.0
+        return 0.4 if name in broken else 10.0
 
     def anew(target: str, patience: float) -> str:
         found, _server = who(target, probe.WHO_PORT, "tcp", "c1", patience)

@@ -57,7 +57,7 @@ def one(items: t.Iterable[Data], **fields: t.Any) -> Data:
     return found[0]
 
 
-def await_absence(link: str, patience: float = 5.0) -> None:
+def await_absence(link: str, patience: float = 20.0) -> None:
     """The kernel removes a namespace that nobody holds any more in its own time, and then the links into it."""
     give_up = time.monotonic() + patience
     while os.path.exists(f"/sys/class/net/{link}") and time.monotonic() < give_up:

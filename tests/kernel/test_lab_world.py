@@ -223,7 +223,7 @@ def test_closing_a_node_ends_its_processes(world: World) -> None:
     started = node.popen(["ip", "netns", "exec", "blue", "sleep", "1000"])
     orphan = int(node.run(["sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"]).stdout)
     node.close()
-    assert started.wait(timeout=5) == -signal.SIGKILL
+    assert started.wait(timeout=20) == -signal.SIGKILL
     assert _ended(orphan)
     assert node not in world.nodes
     with pytest.raises(LabError, match="closed"):
@@ -283,7 +283,7 @@ with World(nodes=1) as world:
     assert namespace not in _namespaces_in_use()
 
 
-def _ended(pid: int, patience: float = 2.0) -> bool:
+def _ended(pid: int, patience: float = 20.0) -> bool:
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         try:

@@ -148,14 +148,14 @@ def built() -> t.Iterator[tuple[Node, snapshot.Snapshot]]:
 def await_settled(node: Node) -> None:
     """Wait until no address is being checked for duplicates any more."""
     tentative = ["-6", "address", "show", "tentative"]
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while any(node.run(["ip", *place, *tentative]).stdout for place in ([], ["-n", "ns1"], ["-n", "ns2"])):
         assert time.monotonic() < deadline
 
 
 def await_like(node: Node, wanted: snapshot.Snapshot) -> str:
     """What still differs once the kernel has settled: it tells carriers on in its own time."""
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 10
     while True:
         left = snapshot.difference(_unordered(wanted), _unordered(node.snapshot()))
         if not left or time.monotonic() > deadline:

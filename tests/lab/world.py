@@ -223,7 +223,7 @@ def _connect(segment: Node, node: Node, then: t.Sequence[str]) -> None:
     segment.call(_await_forwarding, node.name)
 
 
-def _await_forwarding(port: str, patience: float = 5.0) -> None:
+def _await_forwarding(port: str, patience: float = 20.0) -> None:
     """Wait until the bridge forwards for a port: the kernel notices a new carrier later."""
     deadline = time.monotonic() + patience
     state = Path(f"/sys/class/net/{port}/brport/state")

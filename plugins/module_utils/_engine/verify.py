@@ -16,7 +16,8 @@ from .observe import Observer
 from .planning.plan import Plan, make_plan
 from .planning.state import ends
 
-DAD_PATIENCE = 5.0  # seconds; duplicate address detection takes one to two
+# Seconds. It takes one to two, but the kernel has one lock for all namespaces, which some that go keep busy.
+DAD_PATIENCE = 30.0
 _IFF_LOWER_UP = 0x10000
 
 
