@@ -9,4 +9,5 @@ if ! reason=$(python -m tests.lab boot list 2>&1 >/dev/null); then
     exit "$SKIPPED"
 fi
 say "root file systems"
-python -m tests.lab boot rootfs >/dev/null
+mapfile -t recipes < <(python -c 'from tests.booted.recipes import ALL; print(*ALL, sep="\n")')
+python -m tests.lab boot rootfs "${recipes[@]}" >/dev/null

@@ -11,6 +11,7 @@ import pytest
 
 from tests.booted import foreign
 from tests.booted.engine import Host, RefusalError
+from tests.booted.recipes import FIREWALLS
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 from tests.unit.asking import Options
@@ -18,8 +19,7 @@ from tests.unit.asking import Options
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
 
-PACKAGES = "docker.io+firewalld+ufw"
-NODES = {"stable": f"bookworm+{PACKAGES}", "newer": f"trixie+{PACKAGES}+docker-cli"}
+NODES = {"stable": FIREWALLS["bookworm"], "newer": FIREWALLS["trixie"]}
 PODS: Options = {
     "name": "pods",
     "bridge": "br0",

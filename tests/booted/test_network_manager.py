@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from tests.booted import recipes
 from tests.booted.engine import Host
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
@@ -38,7 +39,7 @@ ip link set theirs up
 
 @pytest.fixture(scope="module")
 def host() -> t.Iterator[Host]:
-    with Lab.create(f"manager-{os.getpid()}", {"one": "bookworm+network-manager"}) as lab:
+    with Lab.create(f"manager-{os.getpid()}", {"one": recipes.MANAGER}) as lab:
         made = Host(lab, "one")
         made.sh(_START)
         yield made

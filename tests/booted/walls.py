@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES, HOPS
 
+from tests.booted.recipes import FIREWALLS
 from tests.kernel.faults import FAULTS, Fault
-
-_PACKAGES = "docker.io+firewalld+ufw"
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,13 @@ class Wall:
 
 WALLS = {
     "firewalld": Wall(
-        f"trixie+{_PACKAGES}+docker-cli",
+        FIREWALLS["trixie"],
         2,
         "systemctl start firewalld",
         "firewall-cmd --reload; firewall-cmd --complete-reload",
     ),
-    "ufw": Wall(f"bookworm+{_PACKAGES}", 2, "ufw allow 22/tcp; ufw --force enable", "ufw reload"),
-    "docker": Wall(f"bookworm+{_PACKAGES}", 1, "systemctl start docker", "systemctl restart docker"),
+    "ufw": Wall(FIREWALLS["bookworm"], 2, "ufw allow 22/tcp; ufw --force enable", "ufw reload"),
+    "docker": Wall(FIREWALLS["bookworm"], 1, "systemctl start docker", "systemctl restart docker"),
 }
 # What ufw asks its rules about: echo requests it lets through ahead of them.
 _TCP = ("tcp://198.51.100.80:7070", "tcp://[2001:db8:51::80]:7070")
