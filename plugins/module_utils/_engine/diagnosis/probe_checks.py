@@ -216,7 +216,8 @@ def _lost_on_the_way_back(seen: Seen, probing: Probing) -> Finding | None:
     arrived = [sight for sight in trace.sights if sight.back and sight.place == "host" and not sight.outgoing]
     if not arrived or ingress is None or end is None:
         return None
-    by = arrived[0].link
+    # Of links on top of each other, that to which the kernel gave it last.
+    by = arrived[-1].link
     if seen.path.routed and not trace.first("host", ingress.name, back=True):
         return _not_routed_back(seen, probing, by, ingress.name)
     if not trace.first("host", end.name, back=True, outgoing=True):
