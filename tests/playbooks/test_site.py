@@ -120,8 +120,7 @@ def answers(node: Node, namespace: str) -> dict[int, str]:
 
 @pytest.mark.parametrize("way", ["transaction", "modules"])
 def test_site_builds_and_teardown_gives_the_hosts_back(world: World, playbooks: Playbooks, way: str) -> None:
-    if way == "transaction":
-        world.add_node()
+    world.add_node()
     playbooks.options = ["-e", f"egress_apply={way}"]
     before = {node.name: node.snapshot() for node in world.nodes}
 
