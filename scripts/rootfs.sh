@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the root file systems that booted nodes share, unless they are in the user's cache. That needs real root.
+# Makes root file systems that booted nodes share, unless they are in the user's cache. That needs real root.
+# Usage: rootfs.sh [recipe...]    Without any, those of the releases; what else a node needs is made with its lab.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
@@ -9,5 +10,4 @@ if ! reason=$(python -m tests.lab boot list 2>&1 >/dev/null); then
     exit "$SKIPPED"
 fi
 say "root file systems"
-mapfile -t recipes < <(python -c 'from tests.booted.recipes import ALL; print(*ALL, sep="\n")')
-python -m tests.lab boot rootfs "${recipes[@]}" >/dev/null
+python -m tests.lab boot rootfs "$@" >/dev/null

@@ -39,10 +39,11 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+mapfile -t recipes < <(python -c 'from tests.booted.recipes import ALL; print(*ALL, sep="\n")')
 # A process group for each, to end it with all that it started.
 set -m
 echo "== lint and the root file systems of booted nodes, in the background; logs in build/log"
-nice -n 19 scripts/rootfs.sh >build/log/rootfs.log 2>&1 </dev/null &
+nice -n 19 scripts/rootfs.sh "${recipes[@]}" >build/log/rootfs.log 2>&1 </dev/null &
 background+=($!)
 LINT_JOBS=1 nice -n 19 scripts/lint.sh >build/log/lint.log 2>&1 </dev/null &
 lint=$!
