@@ -16,15 +16,16 @@ fetch() {
 # Those in which pyroute2 does no more than in others: with the last version alone. Booted nodes of Debian 12 have the first.
 once=(
     diagnosis diagnosis_combined diagnosis_healthy diagnosis_odd_hosts diagnosis_probes diagnosis_undescribed
-    base_chains drop_ins foreign_state iptables iptables_of_others lab_world lock module_examples nftables ownership
-    predictions program program_module publish translation_choices
+    base_chains collector confirmation drift drop_ins fault_sweep field_events foreign_state iptables iptables_of_others
+    journal kill_sweep lab_world lock module_examples mss nftables ownership predictions program program_apply
+    program_module program_watch publish repair security translation_choices
 )
 
 run() {
     local workers=4 left_out=()
     [ "$1" = "${versions[-1]}" ] || workers=1 left_out=("${once[@]/#/--ignore=tests/kernel/test_}")
-    # Each file has worlds of its own.
-    PYROUTE2_VERSION=$1 scripts/pytest.sh --private tests/kernel -n "$workers" --dist loadfile \
+    # Each file has worlds of its own. They begin in the order of tests/kernel/conftest.py.
+    PYROUTE2_VERSION=$1 scripts/pytest.sh --private tests/kernel -n "$workers" --dist loadfile --no-loadscope-reorder \
         -o "cache_dir=build/.pytest_cache-$1" ${left_out[@]+"${left_out[@]/%/.py}"} "${@:2}" 2>&1 |
         sed -u "s/^/$1: /"
 }

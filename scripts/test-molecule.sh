@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$ROOT"
 scripts/rootfs.sh
 # The longest first, so that none is left alone at the end.
-[ $# != 0 ] || set -- fleet diagnose firewalld inclusion ufw upgrade dual-stack uplink-change docker reboot iptables-legacy composed default
+[ $# != 0 ] || set -- fleet remediate diagnose chaos firewalld inclusion ufw upgrade dual-stack uplink-change docker reboot iptables-legacy composed default
 for scenario in "$@"; do
     [ -e "molecule/$scenario/molecule.yml" ] || die "there is no scenario '$scenario' in molecule/"
 done

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 class ModuleDocFragment:
     """egress: every module; egress.manage: modules that change something; egress.config: those
-    that take many objects; egress.nft: those that write rules; egress.networks: those that take
+    that take many objects; egress.confirm: those
+    whose change may cut the way to the host; egress.nft: those that write rules; egress.networks: those that take
     whole networks."""
 
     DOCUMENTATION = r"""
@@ -59,6 +60,22 @@ notes:
   - A run that fails half way puts back what it has changed so far. Two runs at once on a host wait for each other.
   - The interface that carries the default route or the SSH session is never enslaved, moved, taken down or removed.
     Such a request is refused.
+"""
+
+    CONFIRM = r"""
+options:
+  confirm_within:
+    description:
+      - Seconds after which a change that may cut the way to the host is put back, unless it is confirmed. Such are
+        the MTU of an interface that carries the default route or the SSH session, how packets that come in by it are
+        filtered, and a route or an address by which the controller is reached.
+      - The controller confirms it by itself, and returns it in RV(ignore:confirmed). It has 30 seconds unless told
+        otherwise.
+      - With V(0) nothing is put back. A task with C(async) has that unless it names a number, and a later task then
+        confirms it by M(netpath.egress.egress_confirm). There, all SSH sessions of the host count.
+      - A route or an address that is sure to lead packets to the controller elsewhere is refused.
+    type: int
+    default: 0
 """
 
     NFT = r"""

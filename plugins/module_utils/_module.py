@@ -18,6 +18,8 @@ from ._engine.spec.schema import Option, Options
 from ._engine.spec.union import union
 
 Item = t.Mapping[str, t.Any]
+# Of every module that may change what carries the controller's connection.
+CONFIRMING: Options = {"confirm_within": {"type": "int", "default": 0}}
 
 
 def argument_spec(options: Options) -> dict[str, Option]:
@@ -33,7 +35,7 @@ def run_module(options: Options, wanted: t.Callable[..., Want], looks_at_host: b
     """
     required = [name for name, option in options.items() if option.get("required")]
     module = AnsibleModule(
-        argument_spec=argument_spec(options),
+        argument_spec={**argument_spec(options), **CONFIRMING},
         mutually_exclusive=[("config", name) for name in options],
         required_one_of=[("config", name) for name in required],
         supports_check_mode=True,
@@ -82,14 +84,16 @@ def run_request(module: AnsibleModule, build: t.Callable[[t.Any], Want], check: 
         require_pyroute2(module)
         from ._engine.run import run
 
-        result = run(build, check=module.check_mode)
+        result = run(build, check=module.check_mode, confirm_within=max(0, module.params["confirm_within"]))
     except EgressError as error:
         fail(module, error)
     for choice in result.choices:
         if not choice.backend:
             module.warn(f"{choice.name}: {choice.reason}")
     choices = [dataclasses.asdict(choice) for choice in result.choices]
-    told = {"backends": choices} if choices else {}
+    told: dict[str, t.Any] = {"backends": choices} if choices else {}
+    if result.unconfirmed:
+        told["unconfirmed"] = dict(zip(("token", "hazards"), result.unconfirmed))
     module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff, **told)
 
 

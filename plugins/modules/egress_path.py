@@ -26,6 +26,7 @@ extends_documentation_fragment:
   - netpath.egress.egress.networks
   - netpath.egress.egress
   - netpath.egress.egress.manage
+  - netpath.egress.egress.confirm
   - netpath.egress.egress.nft
 """
 
@@ -119,15 +120,15 @@ rolled_back:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import network, path
-from ansible_collections.netpath.egress.plugins.module_utils._module import run_request
+from ansible_collections.netpath.egress.plugins.module_utils._module import CONFIRMING, run_request
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=path.OPTIONS, supports_check_mode=True)
+    module = AnsibleModule(argument_spec={**path.OPTIONS, **CONFIRMING}, supports_check_mode=True)
     networks = module.params["networks"]
     run_request(
         module,
-        lambda host: path.wanted(module.params, host),
+        lambda host: path.wanted(module.params, host, files=True),
         check=lambda: network.parse_networks(networks, "networks", module.params["state"] == "absent"),
     )
 

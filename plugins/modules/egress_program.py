@@ -9,10 +9,11 @@ DOCUMENTATION = r"""
 module: egress_program
 version_added: 0.1.0
 author: netpath.egress contributors (@netpath)
-short_description: Install the program netpath-egress, which diagnoses on the node without Ansible
+short_description: Install the program netpath-egress, which builds at boot and diagnoses without Ansible
 description:
   - Writes one executable file, which has all of the engine that it needs. On the node it needs Python and pyroute2.
-  - Writes a file for each network below C(/etc/netpath/networks.d), which C(netpath-egress check) reads.
+  - Writes a file for each network below C(/etc/netpath/networks.d), which C(netpath-egress apply) and
+    C(netpath-egress check) read. It has the addresses of the namespaces as well, so that they stay the same.
   - A file that is no such program, or no such network, is neither replaced nor removed.
 options:
   path:
@@ -24,6 +25,25 @@ options:
       - The Python that shall run it.
       - Without it, that of this module where it finds pyroute2, and else C(/usr/bin/python3).
     type: str
+  persist:
+    description:
+      - Whether systemd builds the listed networks at boot, by C(netpath-egress@NETWORK.service). Without it, and on
+        hosts without systemd, there is no such unit.
+    type: bool
+    default: false
+  watch:
+    description:
+      - Whether systemd has C(netpath-egress watch) look at the networks now and then, and what that does with what
+        differs - V(report) writes it to the journal, V(repair) puts it right as well.
+      - It writes metrics for node_exporter where the directory of its textfile collector is there, see
+        C(netpath-egress watch --help).
+    type: str
+    choices: ["off", report, repair]
+    default: "off"
+  watch_interval:
+    description: Seconds from the end of a look to the next, 10 to 604800.
+    type: int
+    default: 300
   state:
     description:
       - With V(absent) the files of the listed networks are removed, and the program with the last file of any network.
@@ -57,6 +77,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+persisted:
+  description: Whether systemd builds the networks at boot.
+  returned: success
+  type: bool
 actions:
   description: What was done or, in check mode, would be done, in order.
   returned: success
@@ -103,7 +127,7 @@ import sys
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import message_classes
-from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle, installation
+from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle, installation, units
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
 from ansible_collections.netpath.egress.plugins.module_utils._module import fail
 
@@ -121,21 +145,30 @@ def main() -> None:
         "networks": path.OPTIONS["networks"],
         "path": {"type": "str", "default": installation.PATH},
         "interpreter": {"type": "str"},
+        "persist": {"type": "bool", "default": False},
+        "watch": {"type": "str", "choices": list(installation.WATCH), "default": installation.OFF},
+        "watch_interval": {"type": "int", "default": 300},
         "state": path.OPTIONS["state"],
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     asked = module.params
     try:
         result = installation.install(
-            asked["path"],
-            asked["interpreter"] or _interpreter(),
-            asked["networks"],
-            absent=asked["state"] == "absent",
+            installation.Asked(
+                asked["path"],
+                asked["interpreter"] or _interpreter(),
+                asked["networks"],
+                absent=asked["state"] == "absent",
+                persist=asked["persist"],
+                watch=asked["watch"],
+                interval=asked["watch_interval"],
+            ),
             check=module.check_mode,
         )
     except EgressError as error:
         fail(module, error)
-    module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff)
+    persisted = asked["persist"] and units.runs_here()
+    module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff, persisted=persisted)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - netpath.egress.egress
   - netpath.egress.egress.manage
+  - netpath.egress.egress.confirm
   - netpath.egress.egress.config
 options:
   name: &name

@@ -5,14 +5,7 @@ set -euo pipefail
 cd "$ROOT"
 say "the built collection, as Ansible Galaxy sees it"
 venv=build/importer
-wanted=$({ cat requirements-importer.txt && pwd -P; } | sha256sum)
-if [ "$(cat "$venv/.stamp" 2>/dev/null)" != "$wanted" ]; then
-    say "installing requirements-importer.txt into $venv"
-    rm -rf "$venv"
-    python -m venv "$venv"
-    "$venv/bin/python" -m pip install -qq --requirement requirements-importer.txt
-    echo "$wanted" >"$venv/.stamp"
-fi
+scripts/venv.sh importer
 
 rm -rf build/dist
 ansible-galaxy collection build --output-path build/dist >/dev/null

@@ -72,7 +72,7 @@ def at_once(calls: t.Sequence[t.Callable[[], list[str]]]) -> list[list[str] | st
 
 
 @pytest.mark.parametrize("way", [build, build_at_once])
-@pytest.mark.parametrize("count", [2, 6])
+@pytest.mark.parametrize("count", [2, 10])
 def test_different_networks_at_once(node: Node, way: t.Callable[..., list[str]], count: int) -> None:
     before = settled(node)
     networks = [network(number) for number in range(count)]
@@ -162,3 +162,12 @@ def test_lock_file_of_a_run_that_ended_is_not_waited_for(node: Node) -> None:
             return os.fstat(waiting).st_nlink == 0
 
     assert node.call(overtake)
+
+
+def test_different_and_equal_networks_at_once(node: Node) -> None:
+    """Ten runs of five networks, each of them twice: what is there is the union."""
+    networks = [network(number) for number in range(5)]
+    results = node.call(at_once, [partial(build_at_once, [one]) for one in networks * 2])
+    assert [result for result in results if isinstance(result, str)] == []
+    assert unreachable_from(node, *(f"{end}{n}" for n in range(5) for end in "ab"), families=["ipv4"]) == []
+    assert node.call(build_at_once, networks) == []

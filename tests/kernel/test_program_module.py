@@ -59,6 +59,30 @@ def test_written_and_removed(node: Node) -> None:
     assert difference(before, settled(node)) == ""
 
 
+def test_files_change_with_what_they_are_about(node: Node) -> None:
+    """In one step, or a timer that looks in between would want what was before."""
+    path: Options = {"networks": [PODS, APPS]}
+    assert [line for line in done(node, "egress_path", path) if DIRECTORY in line] == []
+    done(node, MODULE, asked(PODS, APPS))
+    assert done(node, "egress_path", path) == []
+    more = {**PODS, "namespaces": ["c1", "c2"]}
+    foreseen = predicted(node, "egress_path", {"networks": [more, APPS]})
+    assert done(node, "egress_path", {"networks": [more, APPS]}) == foreseen
+    assert [line for line in foreseen if DIRECTORY in line] == [f"rewrite {DIRECTORY}/pods.json"]
+    assert node.run([PROGRAM, "apply", "--check"], check=False).returncode == 0
+    assert done(node, MODULE, asked(more, APPS)) == []
+    assert f"delete {DIRECTORY}/apps.json" in done(node, "egress_path", {"networks": [APPS], "state": "absent"})
+    assert node.run([PROGRAM, "apply", "--check"], check=False).returncode == 0
+    # A run that fails leaves them as well.
+    kept = settled(node)
+    node.run(["sh", "-ec", "ip link add taken type veth peer name other"])
+    run(node, "egress_path", {"networks": [{**more, "bridge": "taken"}]})
+    node.run(["ip", "link", "del", "taken"])
+    assert difference(kept, settled(node)) == ""
+    done(node, "egress_path", {"networks": [more], "state": "absent"})
+    done(node, MODULE, asked(more, state="absent"))
+
+
 def test_network_that_is_absent(node: Node) -> None:
     done(node, MODULE, asked(PODS, APPS))
     assert done(node, MODULE, asked(PODS, {"name": "apps", "state": "absent"})) == [DELETED[1]]

@@ -202,7 +202,7 @@ def test_too_few_files_may_be_open(node: Node) -> None:
 
     open_now = len(os.listdir("/proc/self/fd"))
     before = settled(node)
-    for hard in (open_now + 16, open_now + 40):
+    for hard in (open_now + 32, open_now + 45, open_now + 58):
         refused = refusal(node, limited, hard)
         assert "Too many open files" in refused.text
         assert difference(before, settled(node)) == ""

@@ -1,4 +1,5 @@
-"""The file system of a lab node: the machine's own, with private /run, /etc, /var/lib and /sys.
+"""The file system of a lab node: the machine's own, with private /run, /etc, /var/lib, /var/log, /usr/local/sbin
+and /sys.
 
 Nothing here touches the machine: it runs in a new mount namespace, writes go to tmpfs, and
 whiteouts in the upper layer of an overlay hide what the machine itself has configured.
@@ -22,7 +23,7 @@ from tests.lab.syscalls import (
 )
 
 # Absent in a new node, whatever the machine has.
-ABSENT = ("/etc/netns", "/etc/netpath", "/etc/NetworkManager", "/var/lib/netpath")
+ABSENT = ("/etc/netns", "/etc/netpath", "/etc/NetworkManager", "/var/lib/netpath", "/var/log/netpath")
 # There, writable and empty in a new node.
 EMPTY = ("/etc/sysctl.d", "/etc/systemd/network", "/etc/systemd/system")
 
@@ -32,7 +33,7 @@ def make_private(resolver: str) -> None:
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     staging = "/run"  # covered by a tmpfs that holds the upper layers, and covered again below
     mount("tmpfs", staging, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
-    for directory in ("/etc", "/var/lib"):
+    for directory in ("/etc", "/var/lib", "/var/log", "/usr/local/sbin"):
         _overlay(directory, Path(staging, directory.strip("/").replace("/", "-")), resolver)
     unmount(staging, MNT_DETACH)
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")

@@ -35,13 +35,12 @@ FILES = (
 _NAMED = Path("/run/netns")
 _SETTINGS = "/proc/sys/net"
 
+# By the options of ip(8), what one process lists.
 _COMMANDS = {
-    "links": ["ip", "-d", "-j", "link", "show"],
-    "addresses": ["ip", "-j", "address", "show"],
-    "routes ipv4": ["ip", "-4", "-d", "-j", "route", "show", "table", "all"],
-    "routes ipv6": ["ip", "-6", "-d", "-j", "route", "show", "table", "all"],
-    "rules ipv4": ["ip", "-4", "-d", "-j", "rule", "show"],
-    "rules ipv6": ["ip", "-6", "-d", "-j", "rule", "show"],
+    ("-d",): {"links": "link show"},
+    (): {"addresses": "address show"},
+    ("-4", "-d"): {"routes ipv4": "route show table all", "rules ipv4": "rule show"},
+    ("-6", "-d"): {"routes ipv6": "route show table all", "rules ipv6": "rule show"},
 }
 _VOLATILE_FIELDS = {
     *("ifindex", "link_index", "link_netnsid", "iflink", "new_netnsid"),
@@ -57,7 +56,9 @@ _VOLATILE_SETTINGS = frozenset(["nf_conntrack_count", "stable_secret", "tcp_fast
 
 def collect(namespaces: bool = True) -> Snapshot:
     """Describe the namespace of the calling process and, if asked, its named namespaces."""
-    snapshot = {title: _objects(command) for title, command in _COMMANDS.items()}
+    snapshot: Snapshot = {}
+    for options, commands in _COMMANDS.items():
+        snapshot.update(zip(commands, _objects(options, list(commands.values()))))
     snapshot["nftables"] = _ruleset()
     snapshot.update(_rules_of_iptables(snapshot["nftables"]))
     snapshot["settings"] = "\n".join(f"{key} = {value}" for key, value in settings().items())
@@ -106,13 +107,20 @@ def _output(command: t.Sequence[str]) -> str:
     return done.stdout if done.returncode == 0 else f"failed: {done.stderr.strip()}"
 
 
-def _objects(command: t.Sequence[str]) -> str:
-    """One line of JSON for each object, sorted."""
-    output = _output(command)
-    if output.startswith("failed:"):
-        return output
-    objects = json.loads(output or "[]")
-    return "\n".join(sorted(json.dumps(_stable(item), sort_keys=True) for item in objects))
+def _objects(options: t.Sequence[str], commands: t.Sequence[str]) -> list[str]:
+    """For each command, one line of JSON for each object, sorted."""
+    done = subprocess.run(
+        ["ip", *options, "-j", "-batch", "-"],
+        input="\n".join(commands),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    lists = [json.loads(line) for line in done.stdout.splitlines() if line]
+    if done.returncode != 0 or len(lists) != len(commands):
+        return [f"failed: {done.stderr.strip()}"] * len(commands)
+    return ["\n".join(sorted(json.dumps(_stable(item), sort_keys=True) for item in objects)) for objects in lists]
 
 
 def _stable(value: t.Any) -> t.Any:

@@ -13,6 +13,7 @@ TABLES: dict[str, tuple[str, Row]] = {
         "events of the field",
         ("event", "broken until the next run", "what the next run did", "outcome"),
     ),
+    "fault sweep": ("fault sweep", ("what was done", "at each of its places", "places", "outcome")),
     "row of the catalogue": ("catalogue of failures", ("row", "failure", "verdict", "evidence")),
 }
 

@@ -75,3 +75,21 @@ def test_files_of_others_are_left_alone(playbooks: tuple[Playbooks, Node]) -> No
     assert removed.status == 0, removed.output
     assert node.run(["cat", PROGRAM]).stdout == "#!/bin/sh\n"
     assert list(modes(node)) == [PROGRAM]
+
+
+def test_units_that_are_no_longer_asked_for_go(playbooks: tuple[Playbooks, Node]) -> None:
+    """Those of a run that had the networks built at boot, and watched."""
+    ansible, node = playbooks
+    units, wants = "/etc/systemd/system", "/etc/systemd/system/multi-user.target.wants"
+    listed = f"find {units} -name 'netpath-egress*' | sort"
+    node.run(["mkdir", "-p", wants, f"{units}/timers.target.wants"])
+    for name in ("netpath-egress@.service", "netpath-egress-watch.service", "netpath-egress-watch.timer"):
+        node.run(["tee", f"{units}/{name}"], input="# netpath.egress\n")
+    node.run(["ln", "-s", f"{units}/netpath-egress@.service", f"{wants}/netpath-egress@pods.service"])
+    node.run(["ln", "-s", f"{units}/netpath-egress-watch.timer", f"{units}/timers.target.wants"])
+    asked = {"egress_program": False, "egress_persist": False, "egress_watch": "off", "egress_program_path": PROGRAM}
+    ansible.options = ["-e", json.dumps(asked)]
+    ansible.build(PODS)
+    assert node.run(["sh", "-c", listed]).stdout == ""
+    again = ansible.build(PODS)
+    assert set(again.changed.values()) == {0}, again.output

@@ -145,7 +145,8 @@ def test_site_builds_and_teardown_gives_the_hosts_back(world: World, playbooks: 
     removed = playbooks.run("netpath.egress.teardown")
     assert (foreseen.status, removed.status) == (0, 0), removed.output
     for node in world.nodes:
-        assert foreseen.actions(node.name) == removed.actions(node.name)
+        # A file that one task removes is still there for the prediction of another.
+        assert list(dict.fromkeys(foreseen.actions(node.name))) == removed.actions(node.name)
         assert difference(before[node.name], node.snapshot()) == ""
     nothing = playbooks.run("netpath.egress.teardown")
     assert (nothing.status, set(nothing.changed.values())) == (0, {0}), nothing.output

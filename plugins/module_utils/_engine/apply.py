@@ -19,8 +19,8 @@ from .planning.plan import Plan
 from .planning.step import Step
 
 
-def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[], None]) -> None:
-    """Run the steps, then verify. ledger is the one on disk.
+def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[], None]) -> list[Step]:
+    """Run the steps, then verify. ledger is the one on disk. Returns what took effect, for take_back.
 
     Errors: ApplyError after going back to the state before, or naming what could not be put back.
     """
@@ -37,12 +37,7 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
             journal += batch
         verify()
     except BaseException as error:
-        left = roll_back(journal, executor, _lost(error))
-        if not left:
-            # What is left over stays in the ledger, for the next run.
-            with contextlib.suppress(EgressError, OSError):
-                executor.remove_containers(dropped(plan.ledger, ledger))
-                write_ledger(ledgers.union(plan.ledger, ledger), ledger)
+        left = take_back(plan, executor, ledger, journal, ledgers.union(plan.ledger, ledger), _lost(error))
         if isinstance(error, StepError):
             raise _failure(error.step.line, error.cause, left) from error.cause
         if isinstance(error, EgressError):
@@ -50,6 +45,25 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
         raise
     executor.remove_containers(dropped(ledger, plan.ledger))
     write_ledger(ledgers.union(plan.ledger, ledger), plan.ledger)
+    return journal
+
+
+def take_back(
+    plan: Plan,
+    executor: Executor,
+    ledger: Ledger,
+    journal: t.Sequence[Step],
+    there: Ledger,
+    first: t.Sequence[Step] = (),
+) -> list[str]:
+    """Undo what took effect. there: the ledger on disk, which becomes that from before. Returns what is left undone."""
+    left = roll_back(journal, executor, first)
+    if not left:
+        # What is left over stays in the ledger, for the next run.
+        with contextlib.suppress(EgressError, OSError):
+            executor.remove_containers(dropped(plan.ledger, ledger))
+            write_ledger(there, ledger)
+    return left
 
 
 def _lost(error: BaseException) -> list[Step]:
@@ -61,6 +75,7 @@ def _lost(error: BaseException) -> list[Step]:
 
 def roll_back(journal: t.Sequence[Step], executor: Executor, first: t.Sequence[Step] = ()) -> list[str]:
     """Undo what took effect, last first. Returns lines on what could not be undone."""
+    executor.namespaces.make_room()
     inverses = [*first, *(inverse for done in reversed(journal) for inverse in done.inverses)]
     return [f"{step.line} ({error})" for step in inverses for error in [_attempt(step, executor)] if error]
 
@@ -80,7 +95,7 @@ def write_ledger(there: Ledger, ledger: Ledger) -> None:
     if ledger == ledgers.EMPTY:
         files.delete(ledgers.PATH)
     else:
-        files.write(ledgers.PATH, ledger.to_json() + "\n", mode=0o600)
+        files.write(ledgers.PATH, ledger.to_json(), mode=0o600)
 
 
 def _failure(asked: str, cause: EgressError, left: t.Sequence[str]) -> ApplyError:

@@ -10,15 +10,15 @@ somebody else's links, addresses and routes among somebody else's.
 from __future__ import annotations
 
 import dataclasses
-import json
 import typing as t
 from dataclasses import dataclass, field
 
 from .errors import ConflictError
-from .model import FACTS, Claim, Fact, Identity, Link
+from .fact_data import from_data, to_data
+from .model import Claim, Fact, Identity, Link
+from .sealed import seal, unseal
 
 VERSION = 1
-_TEXTS = frozenset(["netns", "name", "link", "cidr", "destination", "key", "value", "path", "content", "user", "alias"])
 PATH = "/var/lib/netpath/ledger.json"
 
 
@@ -67,17 +67,15 @@ class Ledger:
         return [claim for claim in of_user if claim.key.startswith(start)]
 
     def to_json(self) -> str:
-        return json.dumps(
+        return seal(
             {
                 "version": VERSION,
                 "originals": [
-                    {"identity": list(identity), "original": _fact_to_data(fact)}
+                    {"identity": list(identity), "original": to_data(fact)}
                     for identity, fact in sorted(self.originals.items())
                 ],
-                "claims": [_fact_to_data(claim) for _identity, claim in sorted(self.claims.items())],
-            },
-            indent=1,
-            sort_keys=True,
+                "claims": [to_data(claim) for _identity, claim in sorted(self.claims.items())],
+            }
         )
 
 
@@ -89,10 +87,14 @@ def union(first: Ledger, second: Ledger) -> Ledger:
     return Ledger({**first.originals, **second.originals}, {**first.claims, **second.claims})
 
 
+class DamagedError(ConflictError):
+    """The ledger on disk is not what was written."""
+
+
 def from_json(text: str) -> Ledger:
-    """Read a ledger. Errors: ConflictError where the text is damaged or of a later version."""
+    """Read a ledger. Errors: DamagedError; ConflictError where it is of a later version."""
     try:
-        data = json.loads(text)
+        data = unseal(text)
         if isinstance(data["version"], bool) or data["version"] != VERSION:
             raise ConflictError(
                 f"read {PATH}",
@@ -103,7 +105,7 @@ def from_json(text: str) -> Ledger:
         claims = [_claim(item) for item in _listed(data["claims"])]
         return Ledger(originals, {claim.identity: claim for claim in claims})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ConflictError(
+        raise DamagedError(
             f"read {PATH}",
             f"it is damaged ({type(error).__name__}: {error})",
             "Restore it from a backup, or move it away: then settings can no longer be put back to what they were",
@@ -117,14 +119,14 @@ def _listed(data: t.Any) -> list[t.Any]:
 
 
 def _claim(item: t.Any) -> Claim:
-    claim = _fact_from_data(item)
+    claim = from_data(item)
     if not isinstance(claim, Claim):
         raise TypeError(f"{claim} is no claim")
     return claim
 
 
 def _original(item: t.Any) -> tuple[Identity, Fact | None]:
-    identity, fact = tuple(_listed(item["identity"])), _fact_from_data(item["original"])
+    identity, fact = tuple(_listed(item["identity"])), from_data(item["original"])
     if len(identity) < 2 or not all(isinstance(word, str) for word in identity):
         raise ValueError(f"{identity} is no identity")
     if fact is not None and fact.identity != identity:
@@ -139,23 +141,3 @@ def _first_seen(known: Link, later: Link) -> Link:
         if getattr(known, item.name) is None and getattr(later, item.name) is not None
     }
     return dataclasses.replace(known, **missing)
-
-
-def _fact_to_data(fact: Fact | None) -> dict[str, t.Any] | None:
-    if fact is None:
-        return None
-    fields = {key: value for key, value in dataclasses.asdict(fact).items() if value is not None}
-    return {"fact": type(fact).__name__, **fields}
-
-
-def _fact_from_data(data: dict[str, t.Any] | None) -> t.Any:
-    if data is None:
-        return None
-    fields = {key: value for key, value in data.items() if key != "fact"}
-    if isinstance(fields.get("peer"), dict):
-        fields["peer"] = _fact_from_data({"fact": "Link", **fields["peer"]})
-    fact = FACTS[data["fact"]](**fields)
-    for name, value in fields.items():
-        if not isinstance(value, (str, int, bool, Link)) or (name in _TEXTS and not isinstance(value, str)):
-            raise TypeError(f"{name} is {value!r}")
-    return fact

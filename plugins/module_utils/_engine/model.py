@@ -19,6 +19,8 @@ MARK = "netpath:"
 ROUTE_PROTOCOL = 250
 # The kernel keeps the burst of a limit as a time. In this unit, in bytes, it comes back as it was asked for.
 BURST_UNIT = 4096
+# Of the networks that are built at boot.
+NETWORK_FILES = "/etc/netpath/networks.d"
 MAIN_TABLE = 254
 # Of IANA; /etc/protocols may be missing.
 IP_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "icmpv6": 58, "sctp": 132, "udplite": 136}

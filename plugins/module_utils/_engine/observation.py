@@ -47,6 +47,7 @@ from .model import (
 from .planning import containers
 from .planning.state import FORWARD4, FORWARD6, Have, ends, interface_of
 from .planning.sysctl_file import SYSCTL_FILE
+from .spec import link_settings
 from .spec.values import family
 
 
@@ -73,8 +74,12 @@ class Observation:
         self._rulesets()
         self._files()
         self._flows()
-        touches_host = any(isinstance(fact, (Link, Address)) and fact.netns == HOST for fact in self.asked)
-        protected = management.protected_links(self.namespaces, self.links) if touches_host else {}
+        kinds = (Address, Link, Route, Setting)
+        touched = {fact.netns for fact in self.asked if isinstance(fact, kinds)} | self._released_places()
+        touches_host = HOST in touched
+        sessions = management.ssh_sessions(self.namespaces) if touches_host else []
+        protected = management.protected_links(self.namespaces, self.links, sessions) if touches_host else {}
+        ways_back = management.ways_back(self.namespaces, self.links, sessions)
         return Have(
             self.facts,
             self._living(self.ledger),
@@ -86,6 +91,7 @@ class Observation:
             self._listeners(),
             self._containers(),
             self._refusals(),
+            ways_back,
         )
 
     def _namespaces(self) -> None:
@@ -244,6 +250,10 @@ class Observation:
         for fact in self.asked:
             if isinstance(fact, Setting):
                 keys.setdefault(fact.netns, set()).update(_with_defaults(fact.key))
+        # They go with their link, and come back with it.
+        going = [self.facts.get(fact.identity) for fact in self.want.absent]
+        for link in [end for fact in going if isinstance(fact, Link) for end in ends(fact)]:
+            keys.setdefault(link.netns, set()).update(link_settings.keys(link))
         for netns in self._released_places():
             known = [f for f in self.ledger.originals.values() if isinstance(f, Setting) and f.netns == netns]
             keys.setdefault(netns, set()).update(fact.key for fact in known)
@@ -348,7 +358,9 @@ class Observation:
         """Without what was changed of ports, and addresses on links, that are gone."""
         for identity in list(ledger.originals):
             netns, link = {"hairpin": identity[2:4], "address": identity[1:3]}.get(identity[0], ("", ""))
-            if link and self.namespaces.exists(netns) and not self.links.get(netns, link):
+            # A port goes some time after the namespace that it leads to.
+            leads_nowhere = identity[0] == "hairpin" and not self.namespaces.exists(identity[1])
+            if leads_nowhere or (link and self.namespaces.exists(netns) and not self.links.get(netns, link)):
                 ledger = ledger.forgotten(identity)
         return ledger
 

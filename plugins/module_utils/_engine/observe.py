@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing as t
 
 from .inventory import read_ledger, read_sections
@@ -22,6 +23,7 @@ from .ledger import Ledger
 from .model import (
     HOST,
     MAIN_TABLE,
+    NETWORK_FILES,
     ROUTE_PROTOCOL,
     Want,
 )
@@ -69,6 +71,11 @@ class Observer:
         keys = {f"net/ipv6/conf/{reply.name}/accept_ra": reply.name for reply in replies if reply}
         listening = sysctls.read(self.namespaces, netns, keys)
         return [link for key, link in keys.items() if listening.get(key) != "0"]
+
+    def network_files(self) -> t.Collection[str]:
+        """Networks that have a file, from which they are built at boot."""
+        listed = os.listdir(NETWORK_FILES) if os.path.isdir(NETWORK_FILES) else []
+        return [name[: -len(".json")] for name in listed if name.endswith(".json")]
 
     def managers(self) -> t.Collection[str]:
         """Programs that manage links of the host, of those that planning/drop_ins.py knows."""

@@ -12,7 +12,7 @@ from .errors import UnsupportedError
 from .kernel import rulesets
 from .kernel.link_messages import LinkReply
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
-from .model import CLAMP_BACKENDS, FORWARD_BACKENDS, HOST, NAT_BACKENDS, PUBLISH_BACKENDS
+from .model import CLAMP_BACKENDS, FORWARD_BACKENDS, HOST, NAT_BACKENDS, PUBLISH_BACKENDS, Ruleset
 
 Data = dict[str, t.Any]
 _BACKENDS = tuple(dict.fromkeys((*NAT_BACKENDS, *PUBLISH_BACKENDS, *FORWARD_BACKENDS, *CLAMP_BACKENDS)))
@@ -43,6 +43,15 @@ def dangling_end(reply: LinkReply) -> Data:
 def rules(namespaces: Namespaces, networks: t.Collection[str]) -> list[Data]:
     """Rules of ours on the host, in any back end, for a network of which no link has the mark."""
     found: dict[str, list[str]] = {}
+    for ruleset in rulesets_without(namespaces, networks):
+        found.setdefault(ruleset.name, []).append(f"{ruleset.purpose} in {ruleset.backend}")
+    said = "no link carries this network's mark, and there are rules for it"
+    return [_orphan("rules_without_network", name, f"{said}: {', '.join(places)}") for name, places in found.items()]
+
+
+def rulesets_without(namespaces: Namespaces, networks: t.Collection[str]) -> list[Ruleset]:
+    """Those of the host that are for none of the networks."""
+    found: list[Ruleset] = []
     for backend in _BACKENDS:
         try:
             clamped = ("mss",) if backend in CLAMP_BACKENDS else ()
@@ -51,9 +60,8 @@ def rules(namespaces: Namespaces, networks: t.Collection[str]) -> list[Data]:
             continue  # what the host cannot read, nobody wrote
         for purpose, name in held:
             if name not in networks:
-                found.setdefault(name, []).append(f"{purpose} in {backend}")
-    said = "no link carries this network's mark, and there are rules for it"
-    return [_orphan("rules_without_network", name, f"{said}: {', '.join(places)}") for name, places in found.items()]
+                found.append(Ruleset(HOST, name, backend=backend, purpose=purpose))
+    return found
 
 
 def _orphan(kind: str, name: str, evidence: str) -> Data:

@@ -8,54 +8,161 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from .apply import apply
-from .errors import KernelError
-from .kernel import features
+from . import audit, journal
+from .apply import apply, take_back
+from .errors import ApplyError, EgressError, KernelError
+from .kernel import confirmation, features, guardian
 from .kernel.executor import Executor
-from .kernel.lock import locked
+from .kernel.lock import Lock, locked
 from .kernel.namespaces import Namespaces, sweep
+from .ledger import Ledger
 from .model import Choice, Want
 from .observe import Observer
+from .planning import management_path
 from .planning.diff import difference
-from .planning.plan import make_plan
+from .planning.plan import Plan, make_plan
+from .planning.step import Step
 from .verify import verify
+
+Permit = t.Callable[[t.Sequence[Step], t.Sequence[str]], None]
 
 
 @dataclass(frozen=True)
 class Result:
     """What a run did, or in check mode would do. diff has before and after as YAML of the affected objects.
 
-    choices: what rules were written for, and why.
+    choices: what rules were written for, and why. unconfirmed: the token to confirm it by, and for which actions.
     """
 
     changed: bool = False
     actions: list[str] = field(default_factory=list)
     diff: dict[str, str] = field(default_factory=dict)
     choices: t.Sequence[Choice] = ()
+    unconfirmed: tuple[str, list[str]] | None = None
 
 
-def run(build: t.Callable[[Observer], Want], check: bool = False) -> Result:
+def run(
+    build: t.Callable[[Observer], Want],
+    check: bool = False,
+    permit: Permit = lambda _steps, _hazards: None,
+    judge: t.Callable[[], None] = lambda: None,
+    confirm_within: float = 0,
+) -> Result:
     """Bring this host to what build wants. build may look at the host through the observer that it is given.
+
+    permit: may refuse the steps before the first of them; its second argument are lines of what may cut the way to
+    this host. judge: may refuse the host as it is afterwards, and then all is put back. Both do so by an EgressError.
+    confirm_within: seconds after which what may cut the way is put back, unless confirmation.confirm is called;
+    0 for never.
 
     Errors: EgressError of any kind; then nothing was changed, or it was put back, or the error says what was not.
     """
     features.require_privilege()
     try:
-        with locked(), Namespaces() as namespaces:
-            return _run(build, check, namespaces)
+        with locked() as lock, Namespaces() as namespaces:
+            return _Run(lock, namespaces, check, permit, judge, confirm_within).result(build)
     except OSError as error:
         asked = "look at and change the network of this host"
         raise KernelError(asked, str(error), error.errno or 0, "See errno(3)") from error
 
 
-def _run(build: t.Callable[[Observer], Want], check: bool, namespaces: Namespaces) -> Result:
-    if not check:
-        sweep()
-    observer = Observer(namespaces)
-    want = build(observer)
-    features.require(namespaces, want.facts)
-    have = observer.observe(want)
-    plan = make_plan(want, have, predicting=check)
-    if not check and (plan or plan.ledger != have.ledger):
-        apply(plan, Executor(namespaces), have.ledger, lambda: verify(want, plan, observer))
-    return Result(bool(plan), plan.actions, difference(plan.steps), want.choices)
+@dataclass(frozen=True)
+class _Run:
+    """What a run goes by, from observing to the end."""
+
+    lock: Lock
+    namespaces: Namespaces
+    check: bool
+    permit: Permit
+    judge: t.Callable[[], None]
+    confirm_within: float
+
+    def result(self, build: t.Callable[[Observer], Want]) -> Result:
+        finished: list[str] = []
+        if not self.check:
+            sweep()
+            confirmation.forget()
+            finished = _finish(self.namespaces)
+        observer = Observer(self.namespaces)
+        want = build(observer)
+        features.require(self.namespaces, want.facts)
+        have = observer.observe(want)
+        plan = make_plan(want, have, predicting=self.check)
+        hazards = management_path.hazards(plan.steps, have)
+        self.permit(plan.steps, hazards)
+        unconfirmed = None
+        if not self.check:
+            done = self._apply(want, plan, have.ledger, observer, bool(hazards and self.confirm_within))
+            if hazards and self.confirm_within:
+                unconfirmed = (self._await_confirmation(plan, have.ledger, done), hazards)
+        actions = [*finished, *plan.actions]
+        return Result(bool(plan or finished), actions, difference(plan.steps), want.choices, unconfirmed)
+
+    def _await_confirmation(self, plan: Plan, ledger: Ledger, done: t.Sequence[Step]) -> str:
+        """Have a process put all of it back unless somebody comes by in time with the token that this returns."""
+
+        def undo() -> None:
+            why = f"not confirmed within {self.confirm_within:g} s"
+            _put_back(plan, ledger, done, self.namespaces, why)
+
+        try:
+            return confirmation.arm(self.lock, self.confirm_within, undo)
+        except OSError as error:
+            asked = "have the change confirmed"
+            left = take_back(plan, Executor(self.namespaces), ledger, done, plan.ledger)
+            told = f"left undone: {'; '.join(left)}" if left else "The state before this run was restored"
+            raise ApplyError(asked, str(error), told, rolled_back=not left) from error
+
+    def _apply(self, want: Want, plan: Plan, ledger: Ledger, observer: Observer, hazardous: bool) -> list[Step]:
+        """All of it also where this process is killed on the way. Returns what took effect."""
+
+        def outlive() -> None:
+            with Namespaces() as namespaces:
+                _finish(namespaces)
+                if hazardous:
+                    # Nobody is left who could have it confirmed.
+                    _put_back(plan, ledger, plan.steps, namespaces, "killed before it was confirmed")
+
+        if not plan and plan.ledger == ledger:
+            return []
+        with guardian.guarded(self.lock, outlive):
+            return _apply(want, plan, ledger, observer, self.judge)
+
+
+def _put_back(plan: Plan, ledger: Ledger, done: t.Sequence[Step], namespaces: Namespaces, why: str) -> None:
+    """Undo a run that has ended, and note it in the audit."""
+    left = take_back(plan, Executor(namespaces), ledger, done, plan.ledger)
+    error = f"{why}, and put back" + (f"; left undone: {'; '.join(left)}" if left else "")
+    audit.write(audit.Line("confirmation", "", plan.actions, {}, {}, error))
+
+
+def _finish(namespaces: Namespaces) -> list[str]:
+    """Bring about what a run was killed over; lines on what was done."""
+    try:
+        want = journal.interrupted()
+        if want is None:
+            return []
+        observer = Observer(namespaces)
+        have = observer.observe(want)
+        plan = make_plan(want, have)
+        _apply(want, plan, have.ledger, observer, lambda: None)
+    except EgressError as error:
+        # It was wanted by somebody else, and must not stand in the way of what is wanted now.
+        return [f"give up a run that was interrupted: {error}"]
+    finally:
+        journal.end()
+    return [f"finish a run that was interrupted: {line}" for line in plan.actions]
+
+
+def _apply(want: Want, plan: Plan, ledger: Ledger, observer: Observer, judge: t.Callable[[], None]) -> list[Step]:
+    """In the journal until it has ended, in whatever way. Returns what took effect."""
+
+    def accept() -> None:
+        verify(want, plan, observer)
+        judge()
+
+    journal.begin(want)
+    try:
+        return apply(plan, Executor(observer.namespaces), ledger, accept)
+    finally:
+        journal.end()

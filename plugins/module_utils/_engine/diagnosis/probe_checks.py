@@ -284,4 +284,6 @@ def _beside(seen: Seen, probing: Probing) -> t.Iterator[Finding]:
     if arrived is None:
         yield Finding("BRIDGE_NF_DROPS", (switch, f"{other} on the same bridge does not get packets"))
     elif arrived.source != seen.path.address:
-        yield Finding("EAST_WEST_NATED", (switch, f"{other} on the same bridge gets packets from {arrived.source}"))
+        said = f"{other} on the same bridge gets packets from {arrived.source}"
+        # No rule of ours does that.
+        yield Finding("EAST_WEST_NATED", (switch, said), tier="advise")

@@ -9,6 +9,7 @@ import ipaddress
 import typing as t
 
 from ..kernel.link_messages import LinkReply
+from ..model import is_ours
 from ..spec import values
 from . import host_checks
 from .structure import Seen
@@ -181,7 +182,8 @@ def _same_subnet(seen: Seen, bridge: LinkReply) -> Findings:
         # Of two routes the one with the longer prefix wins.
         competes = network.prefixlen >= wanted.prefixlen and address in network
         if link.index != bridge.index and link.up and competes:
-            yield Finding("DUPLICATE_SUBNET_ROUTE", (f"{link.name} has {cidr} as well",))
+            tier = "" if is_ours(link.alias) else "advise"
+            yield Finding("DUPLICATE_SUBNET_ROUTE", (f"{link.name} has {cidr} as well",), tier=tier)
 
 
 def _mtu(seen: Seen) -> Findings:

@@ -61,6 +61,29 @@ def write(path: str, content: str, mode: int = 0o644) -> None:
         raise _error(f"write {path}", error) from error
 
 
+def target(path: str) -> str | None:
+    """Where a symbolic link leads, None where nothing is there. Errors: ConflictError where something else is."""
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConflictError(f"read {path}", "it is no symbolic link", "Move it away") from error
+
+
+def link(path: str, leads_to: str) -> None:
+    """Make a symbolic link, or lead it elsewhere. Its directory is made where it is missing."""
+    temporary = f"{path}.netpath-{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        os.symlink(leads_to, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _error(f"write {path}", error) from error
+
+
 def delete(path: str) -> None:
     """Remove a file, and its directories where these are ours and empty."""
     try:

@@ -71,13 +71,13 @@ def host_ends(namespaces: Namespaces, netns: str) -> list[int]:
     return [reply.peer_index for reply in replies if reply.peer_index and reply.peer_nsid == host and host >= 0]
 
 
-def let_forward(namespaces: Namespaces, indexes: t.Sequence[int], forward: bool) -> None:
-    """Open or close links of the host, as far as they are ports of bridges."""
+def let_forward(namespaces: Namespaces, indexes: t.Sequence[int], forward: bool, netns: str = HOST) -> None:
+    """Open or close links, as far as they are ports of bridges."""
     state = BR_STATE_FORWARDING if forward else BR_STATE_DISABLED
     requests = [messages.set_port_state(index, state) for index in indexes]
     if requests:
         # A link that is no port is refused, and needs nothing.
-        namespaces.socket(HOST).request(requests)
+        namespaces.socket(netns).request(requests)
 
 
 class Links:
@@ -289,6 +289,10 @@ class Links:
         if after.up is not None and after.up != was_up:
             requests.append(messages.set_link([], name=after.name, up=after.up))
         send(self._namespaces.socket(after.netns), asked, *requests)
+        if "stp" in changed and not after.stp:
+            # They would go on waiting for spanning tree.
+            ports = [port.index for port in self.ports(after.netns, after.name)]
+            let_forward(self._namespaces, ports, True, after.netns)
 
     def _relocate(self, before: Link, after: Link, asked: str) -> None:
         """Down first: a link that is up cannot be renamed by kernels before 6.2."""

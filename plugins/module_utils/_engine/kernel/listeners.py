@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import typing as t
+from dataclasses import dataclass
 
 from ..model import PortPlace
 from .namespaces import Namespaces
@@ -16,6 +17,7 @@ from .namespaces import Namespaces
 _TABLES = {("tcp", 4): "tcp", ("tcp", 6): "tcp6", ("udp", 4): "udp", ("udp", 6): "udp6"}
 # TCP_LISTEN, and for UDP a socket without a peer (TCP_CLOSE), in the kernel's net/tcp_states.h.
 _WAITING = {"tcp": "0A", "udp": "07"}
+_ESTABLISHED = "01"
 
 
 def listening(namespaces: Namespaces, netns: str, places: t.Collection[PortPlace]) -> dict[PortPlace, str]:
@@ -43,18 +45,48 @@ def on_loopback_alone(namespaces: Namespaces, netns: str, protocol: str, port: i
     return held[0] if held and all(map(_is_loopback, held)) else ""
 
 
+@dataclass(frozen=True)
+class Connection:
+    """The addresses of the other end and of this one."""
+
+    peer: str
+    local: str
+
+
+def connections(namespaces: Namespaces, netns: str, command: str) -> list[Connection]:
+    """TCP connections that somebody has opened to a program of that name, such as sshd or sshd-session."""
+    found: dict[str, Connection] = {}
+    with namespaces.entered(netns):
+        for table in ("tcp", "tcp6"):
+            for words in _sockets(table):
+                ends = [_plain(_address(words[place].partition(":")[0])) for place in (2, 1)]
+                if words[3] == _ESTABLISHED and not _is_loopback(ends[0]):
+                    found[words[9]] = Connection(*ends)
+    owners = _owners(found, command) if found else {}
+    return list(dict.fromkeys(found[inode] for inode in owners))
+
+
+def _plain(address: str) -> str:
+    """An IPv4 address as such, also on a socket that takes both families."""
+    return address.rpartition(":")[2] if address.startswith("::ffff:") else address
+
+
 def _waiting(protocol: str, table: str) -> t.Iterator[tuple[str, int, str]]:
     """(address, port, inode) of each socket that waits."""
+    for words in _sockets(table):
+        address, _colon, port = words[1].partition(":")
+        if words[3] == _WAITING[protocol]:
+            yield _address(address), int(port, 16), words[9]
+
+
+def _sockets(table: str) -> t.Iterator[list[str]]:
+    """The words of each line: number, local end, other end, state and so on."""
     try:
         with open(f"/proc/thread-self/net/{table}", encoding="ascii") as file:
             lines = file.readlines()[1:]
     except OSError:
         return
-    for line in lines:
-        words = line.split()
-        address, _colon, port = words[1].partition(":")
-        if words[3] == _WAITING[protocol]:
-            yield _address(address), int(port, 16), words[9]
+    yield from (line.split() for line in lines)
 
 
 def _address(text: str) -> str:
@@ -67,15 +99,16 @@ def _is_loopback(address: str) -> bool:
     return address == "::1" or address.startswith("127.")
 
 
-def _owners(inodes: t.Collection[str]) -> dict[str, str]:
-    """{inode of a socket: command and PID of a process that has it open}."""
+def _owners(inodes: t.Collection[str], start: str = "") -> dict[str, str]:
+    """{inode of a socket: command and PID of a process that has it open}, of commands that start so."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[str, str] = {}
     for pid in sorted((name for name in os.listdir("/proc") if name.isdigit()), key=int):
         try:
-            links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
             with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
                 command = file.read().strip()
+            descriptors = os.listdir(f"/proc/{pid}/fd") if command.startswith(start) else []
+            links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in descriptors]
         except OSError:
             continue
         for link in links:

@@ -19,18 +19,35 @@ PATH = f"{DIRECTORY}/lock"
 PATIENCE = 120.0  # seconds
 
 
-@contextlib.contextmanager
-def locked(patience: float = PATIENCE) -> t.Iterator[None]:
-    """Wait until no other run is under way. Errors: ConflictError naming the other after patience seconds."""
-    descriptor = _acquire(patience)
-    try:
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
-    finally:
+class Lock:
+    """One that is held. A forked process holds it too, and goes on to where this one has handed it over."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.handed_over = False
+        self.sign()
+
+    def sign(self) -> None:
+        """Tell those who wait by which process it is held."""
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
         # Whoever waits sees that the file it opened is gone, and starts over.
-        os.unlink(PATH)
-        os.close(descriptor)
+        if not self.handed_over:
+            os.unlink(PATH)
+        os.close(self.descriptor)
         files.remove_empty(DIRECTORY)
+
+
+@contextlib.contextmanager
+def locked(patience: float = PATIENCE) -> t.Iterator[Lock]:
+    """Wait until no other run is under way. Errors: ConflictError naming the other after patience seconds."""
+    lock = Lock(_acquire(patience))
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 def _acquire(patience: float) -> int:

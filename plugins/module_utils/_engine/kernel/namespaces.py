@@ -34,6 +34,7 @@ MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 0x2
 NS_GET_NSTYPE = 0xB703
 NSFS_MAGIC = 0x6E736673
 _DEPARTURE_PATIENCE = 15.0  # seconds
+_SPARE = 16  # file descriptors
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -116,13 +117,20 @@ class Namespaces:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self._handles: dict[str, int] = {HOST: os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)}
         self._sockets: dict[str, NetlinkSocket] = {}
+        self._spare = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _number in range(_SPARE)]
         self._removed: dict[str, int] = {}
         self._departing: dict[str, list[int]] = {}
 
     def __enter__(self) -> Namespaces:
         return self
 
+    def make_room(self) -> None:
+        """Close what a way back can do without: it may be that no more files can be opened."""
+        while self._spare:
+            os.close(self._spare.pop())
+
     def __exit__(self, *_exception: object) -> None:
+        self.make_room()
         for open_socket in self._sockets.values():
             open_socket.close()
         # A namespace in which processes live does not go, and neither do the links into it.
@@ -250,6 +258,7 @@ def _prepare_directory() -> None:
 
 def _bind(source: str, target: str, asked: str) -> None:
     """Mount a namespace on a file that carries our mark, so that it is known for ours should the mount be gone."""
+    temporary = ""
     try:
         if os.path.lexists(target) and not stat.S_ISREG(os.lstat(target).st_mode):
             raise ConflictError(asked, f"{target} is not a plain file", "Remove it")
@@ -259,6 +268,8 @@ def _bind(source: str, target: str, asked: str) -> None:
         os.chmod(temporary, 0o444)
         os.rename(temporary, target)
     except OSError as error:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
         raise KernelError(asked, f"{target}: {os.strerror(error.errno or 0)}", error.errno or 0) from error
     try:
         _call(asked, "mount", source.encode(), target.encode(), b"none", MS_BIND, None)

@@ -12,9 +12,9 @@ import struct
 from dataclasses import dataclass
 
 from .namespaces import Namespaces
-from .netlink import Message, NetlinkSocket, attributes
+from .netlink import ATTRIBUTE, Message, NetlinkSocket, attributes
 
-RTM_GETNEIGH = 30
+RTM_DELNEIGH, RTM_GETNEIGH = 29, 30
 _NDM = struct.Struct("=BxxxiHBB")
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUD_NOARP = 0x40
@@ -52,6 +52,20 @@ def read(opened: NetlinkSocket) -> list[Neighbour]:
             mac = ":".join(f"{byte:02x}" for byte in data[slice(*spans[_NDA_LLADDR])]) if _NDA_LLADDR in spans else ""
             found.append(Neighbour(index, address, mac, _STATES.get(number, str(number))))
     return found
+
+
+def forget(opened: NetlinkSocket, index: int) -> None:
+    """Have the kernel ask again who has the addresses on a link, but for entries that somebody made for good."""
+    found = [one for one in read(opened) if one.index == index and one.state != "PERMANENT"]
+    messages = []
+    for one in found:
+        packed = ipaddress.ip_address(one.address).packed
+        family = socket.AF_INET6 if ":" in one.address else socket.AF_INET
+        body = _NDM.pack(family, index, 0, 0, 0) + ATTRIBUTE.pack(ATTRIBUTE.size + len(packed), _NDA_DST) + packed
+        messages.append(Message(RTM_DELNEIGH, 0, body))
+    if messages:
+        # One that is gone by now needs nothing.
+        opened.request(messages)
 
 
 def state(namespaces: Namespaces, netns: str, address: str) -> str:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from .netlink import ATTRIBUTE, Message, NetlinkSocket, attributes
 from .routes import RTM_GETROUTE
 
-_DST, _SRC, _IIF, _OIF, _GATEWAY, _CACHEINFO, _TABLE, _MARK = 1, 2, 3, 4, 5, 12, 15, 16  # RTA_*
+_DST, _SRC, _IIF, _OIF, _GATEWAY, _PRIORITY, _CACHEINFO, _TABLE, _MARK = 1, 2, 3, 4, 5, 6, 12, 15, 16  # RTA_*
+_RTM_F_FIB_MATCH = 0x2000  # answer with the route itself
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 _NUMBER = struct.Struct("=I")
 _HEADER = 16
@@ -60,6 +61,30 @@ def lookup(
     if answer.errno or not answer.replies:
         return Lookup(answer.errno or errno.ENETUNREACH)
     return _parse(answer.replies[0])
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """The route that a packet goes by: the index of its link, the bits of its prefix, and its metric."""
+
+    device: int
+    prefix: int
+    metric: int
+
+
+def carrying(opened: NetlinkSocket, destination: bytes) -> Carrier | None:
+    """None where no route leads to the packed address."""
+    bits = len(destination) * 8
+    family = socket.AF_INET if bits == 32 else socket.AF_INET6
+    header = _ROUTE.pack(family, bits, 0, 0, 0, 0, 0, 0, _RTM_F_FIB_MATCH)
+    parts = ATTRIBUTE.pack(ATTRIBUTE.size + len(destination), _DST) + destination
+    (answer,) = opened.request([Message(RTM_GETROUTE, 0, header + parts)])
+    if answer.errno or not answer.replies:
+        return None
+    reply = answer.replies[0]
+    spans = attributes(reply, _BODY, len(reply))
+    found = {kind: reply[slice(*span)] for kind, span in spans.items()}
+    return Carrier(_number(found.get(_OIF)), reply[_HEADER + 1], _number(found.get(_PRIORITY)))
 
 
 def _parse(reply: bytes) -> Lookup:

@@ -1,21 +1,30 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The management path is sacred: no step may take the way to this host away."""
+"""The management path is sacred: no step takes the way to this host away, and some that may have to be confirmed."""
 
 from __future__ import annotations
 
+import ipaddress
 import typing as t
 
 from ..errors import ConflictError
-from ..model import HOST, ROUTE_PROTOCOL, Address, Link, Route
-from .state import Have, ends
+from ..model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, Address, Link, Route, Setting
+from .state import Have, WayBack, ends, interface_of
 from .step import Step, destination, place
+
+# Of all links, or of one that is protected: it drops packets that come in by it.
+_FILTERING = "rp_filter"
+_BRIDGE_FILTERING = "net/bridge/"
 
 
 def check(steps: t.Iterable[Step], have: Have) -> None:
-    """Errors: ConflictError for the first step that would enslave, move, take down or re-address a protected link."""
+    """Errors: ConflictError for the first step that would enslave, move, take down or re-address a protected link, or
+    lead packets elsewhere that go to whoever controls this host.
+    """
     for step in steps:
+        for way in have.ways_back:
+            _check_way_back(step, way)
         if isinstance(step.before, Link):
             _check_link(step.before, step.after, have)
         elif isinstance(step.before, Address) and step.after is None:
@@ -69,3 +78,87 @@ def _check_route(before: Route, after: t.Any) -> None:
             f"it goes via {before.gateway or before.device} and is not ours",
             "Use another metric or table",
         )
+
+
+def _check_way_back(step: Step, way: WayBack) -> None:
+    """An address or a route that is nearer to the other end than what leads there now."""
+    after = step.after
+    if isinstance(after, Address) and after.netns == HOST:
+        own = ipaddress.ip_interface(after.cidr)
+        same = str(own.ip) == way.address
+        elsewhere = after.link != way.device and _leads(own.network, 0, way)
+    elif isinstance(after, Route):
+        same = False
+        known = after.device or (after.type or "unicast") != "unicast"
+        elsewhere = bool(known) and after.device != way.device and _replaces(after, way)
+    else:
+        return
+    if same or elsewhere:
+        raise ConflictError(
+            step.line,
+            f"{way.address} controls this host, by {way.device}, and could not be reached any more",
+            "Choose another range, or make the change from another host",
+        )
+
+
+def _replaces(route: Route, way: WayBack) -> bool:
+    """Whether it is a route of this host that takes the place of the way."""
+    if route.netns != HOST or route.table != MAIN_TABLE:
+        return False
+    return _leads(ipaddress.ip_network(route.destination), route.metric or 0, way)
+
+
+def _leads(network: ipaddress.IPv4Network | ipaddress.IPv6Network, metric: int, way: WayBack) -> bool:
+    """Whether packets to the other end go by a route to that network rather than by the way that is there."""
+    if ipaddress.ip_address(way.address) not in network:
+        return False
+    return (network.prefixlen, -metric) >= (way.prefix, -way.metric)
+
+
+def hazards(steps: t.Iterable[Step], have: Have) -> list[str]:
+    """Lines of the steps that are allowed, and may cut the way to this host all the same."""
+    return [step.line for step in steps if _is_hazard(step, have)]
+
+
+def _is_hazard(step: Step, have: Have) -> bool:
+    before, after = step.before, step.after
+    if isinstance(before, Link) and isinstance(after, Link):
+        pairs = zip(ends(before), ends(after))
+        return any(
+            old.netns == HOST and old.name in have.protected and _passes(old) != _passes(new) for old, new in pairs
+        )
+    if isinstance(step.fact, Setting):
+        return step.fact.netns == HOST and _filters(step.fact, have)
+    if isinstance(before, Address) and after is None and before.netns == HOST and before.link in have.protected:
+        return True
+    if isinstance(step.fact, Address):
+        network = ipaddress.ip_interface(step.fact.cidr).network
+        return step.fact.netns == HOST and any(_leads(network, 0, way) for way in have.ways_back)
+    routes = [fact for fact in (before, after) if isinstance(fact, Route)]
+    return any(_replaces(route, way) or _is_aside(route, way) for route in routes for way in have.ways_back)
+
+
+def _passes(link: Link) -> tuple[t.Any, ...]:
+    """What a link lets through, and when."""
+    return link.mtu, link.stp, link.vlan_filtering, link.nf_call_iptables, link.nf_call_ip6tables
+
+
+def _is_aside(route: Route, way: WayBack) -> bool:
+    """Whether it leads to the other end by a table of its own, which a rule may put ahead of all others."""
+    other_table = route.netns == HOST and route.table != MAIN_TABLE
+    return other_table and ipaddress.ip_address(way.address) in ipaddress.ip_network(route.destination)
+
+
+def _filters(setting: Setting, have: Have) -> bool:
+    if setting.key.startswith(_BRIDGE_FILTERING):
+        return True
+    return setting.key.rpartition("/")[2] == _FILTERING and (
+        interface_of(setting.key) in have.protected or "/all/" in setting.key
+    )
+
+
+def refuse_hazards(asked: str, hazards: t.Sequence[str]) -> None:
+    """Errors: ConflictError if there are any, for where nobody is there to confirm them."""
+    if hazards:
+        found = f"{'; '.join(hazards)} may cut the way to this host"
+        raise ConflictError(asked, found, "Use the role egress, which has it confirmed")

@@ -11,6 +11,7 @@ import typing as t
 from ..ledger import Ledger
 from ..model import (
     HOST,
+    NETWORK_FILES,
     ROUTE_PROTOCOL,
     Address,
     Fact,
@@ -47,7 +48,7 @@ def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
     if isinstance(fact, Route):
         return fact.protocol == ROUTE_PROTOCOL
     if isinstance(fact, File):
-        return (fact.content or "").startswith(FILE_MARK)
+        return fact.path.startswith(f"{NETWORK_FILES}/") or (fact.content or "").startswith(FILE_MARK)
     if isinstance(fact, Setting):
         namespace = facts.get(("namespace", fact.netns))
         if _link_is_ours(facts, fact.netns, interface_of(fact.key)):

@@ -96,6 +96,9 @@ def _order(fact: Fact) -> _Order:
         return (0, "", 0, True)
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
+    if isinstance(fact, Setting) and fact.key.endswith("/disable_ipv6"):
+        # Ahead of the addresses that it would refuse.
+        return (2, fact.netns, -1, True)
     if isinstance(fact, (Limit, Vlans, Address, Claim, Setting, Route)):
         return (2, fact.netns, kind, not isinstance(fact, Route) or bool(fact.gateway))
     return (0 if kind == 0 else 3, "", kind, True)

@@ -20,6 +20,16 @@ FORWARD6 = "net/ipv6/conf/all/forwarding"
 
 
 @dataclass(frozen=True)
+class WayBack:
+    """The address at the other end of the SSH session, and of the route to it the link, prefix bits and metric."""
+
+    address: str
+    device: str
+    prefix: int
+    metric: int
+
+
+@dataclass(frozen=True)
 class Have:
     """An observation.
 
@@ -33,6 +43,7 @@ class Have:
     listeners: who listens on ports that shall be published, in words, by (netns, family, protocol, port).
     containers: tables and base chains that are there, where rules shall be in iptables-nft.
     refusals: why firewalls would not take the rules that are to go there.
+    ways_back: to those who control this host from elsewhere.
     """
 
     facts: t.Mapping[Identity, Fact] = field(default_factory=dict)
@@ -45,6 +56,7 @@ class Have:
     listeners: t.Mapping[tuple[str, int, str, int], str] = field(default_factory=dict)
     containers: frozenset[Identity] = frozenset()
     refusals: t.Sequence[EgressError] = ()
+    ways_back: t.Sequence[WayBack] = ()
 
 
 Facts = dict[Identity, Fact]
@@ -119,11 +131,13 @@ def _is_lost(fact: Fact, place: tuple[str, str], old: Link, new: Link | None) ->
     on_link = (isinstance(fact, (Address, Limit, Vlans)) and (fact.netns, fact.link) == place) or (
         isinstance(fact, Route) and (fact.netns, fact.device) == place
     )
+    if isinstance(fact, Setting):
+        on_link = (fact.netns, interface_of(fact.key)) == place
     if not on_link:
         return False
     if new is None or old.netns != new.netns:
         return True
-    if isinstance(fact, Limit):
+    if isinstance(fact, (Limit, Setting)):
         return False
     if isinstance(fact, Vlans):
         return (old.master or "") != (new.master or "")

@@ -12,88 +12,183 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import ApplyError, ConflictError, EgressError, SpecError
-from ..kernel import files
+from ..kernel import addresses, files
 from ..kernel.lock import locked
+from ..kernel.namespaces import Namespaces, is_namespace, path_of
 from ..run import Result
+from ..spec import network_file
 from ..spec.network import parse_networks
-from . import bundle
-from .networks import DIRECTORY, FORMAT
+from . import bundle, metrics, units, watching
+from .networks import DIRECTORY, damaged
 
 PATH = "/usr/local/sbin/netpath-egress"
-NETWORK_MODE = 0o600
+UNIT_MODE = 0o644
+OFF, REPORT, REPAIR = WATCH = ("off", "report", "repair")
+SHORTEST, LONGEST = 10, 7 * 24 * 3600  # seconds between looks
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One file, of which there is none where it is None. mode: permission bits that it has, and that it shall have."""
+    """One file, of which there is none where it is None. mode: permission bits that it has, and that it shall have.
+
+    link: it is a symbolic link, and before and after are where it leads.
+    """
 
     path: str
     before: str | None
     after: str | None
-    mode_before: int | None
-    mode: int
+    mode_before: int | None = None
+    mode: int = 0
+    link: bool = False
 
     @property
     def needed(self) -> bool:
-        return self.before != self.after or (self.after is not None and self.mode_before != self.mode)
+        modes_differ = self.after is not None and not self.link and self.mode_before != self.mode
+        return self.before != self.after or modes_differ
 
     def apply(self) -> None:
-        _put(self.path, self.after, self.mode)
+        self._put(self.after, self.mode)
 
     def revert(self) -> None:
-        _put(self.path, self.before, self.mode_before or self.mode)
+        self._put(self.before, self.mode_before or self.mode)
+
+    def _put(self, content: str | None, mode: int) -> None:
+        if content is None:
+            files.delete(self.path)
+        elif self.link:
+            files.link(self.path, content)
+        else:
+            files.write(self.path, content, mode)
 
 
-def install(path: str, interpreter: str, networks: t.Any, absent: bool = False, check: bool = False) -> Result:
-    """Write the program, and a file for each network; those of absent networks go.
+@dataclass(frozen=True)
+class Asked:
+    """path: of the program. networks: as in egress_networks. absent: all of them go, and with the last one the program.
 
-    absent: the files of all these networks go, and with the last file the program. Errors: EgressError of any kind;
-    then nothing was changed, or it was put back, or the error says so.
+    persist: systemd builds the networks at boot. watch: off, report or repair, each interval seconds.
     """
-    _check_path(path)
-    wanted = _files(networks, absent)
-    program = None if absent else bundle.executable(interpreter).decode(errors="surrogateescape")
+
+    path: str
+    interpreter: str
+    networks: t.Any
+    absent: bool = False
+    persist: bool = False
+    watch: str = OFF
+    interval: int = 300
+
+    def __post_init__(self) -> None:
+        if not os.path.isabs(self.path) or os.path.normpath(self.path) != self.path or not self.path.isprintable():
+            raise SpecError("path", f"{self.path!r} is no path of a file", f"such as {PATH}")
+        if (self.persist or self.watch != OFF) and any(character in self.path for character in " %$\\\"'"):
+            raise SpecError("path", f"{self.path!r} is read otherwise in a unit of systemd", f"such as {PATH}")
+        if not SHORTEST <= self.interval <= LONGEST:
+            asked = f"{self.interval} seconds"
+            raise SpecError("watch_interval", f"{asked} is too short or too long", f"{SHORTEST} to {LONGEST}")
+
+
+def install(asked: Asked, check: bool = False) -> Result:
+    """Write the program, a file for each network, and units for them; those of absent networks go.
+
+    Errors: EgressError of any kind; then nothing was changed, or it was put back, or the error says so.
+    """
+    names = _names(asked)
+    wanted = _files(asked)
+    program = None if asked.absent else bundle.executable(asked.interpreter).decode(errors="surrogateescape")
     if check:
-        return _result(_steps(path, program, wanted, absent))
+        return _result(_steps(asked, program, wanted, names))
     with locked():
-        steps = _steps(path, program, wanted, absent)
+        steps = _steps(asked, program, wanted, names)
         _apply(steps)
+        _follow(steps, names)
         return _result(steps)
 
 
-def _check_path(path: str) -> None:
-    if not os.path.isabs(path) or os.path.normpath(path) != path or not path.isprintable():
-        raise SpecError("path", f"{path!r} is no path of a file", f"such as {PATH}")
+def _names(asked: Asked) -> dict[str, bool]:
+    """{network: whether systemd is to build it}. Errors: SpecError."""
+    parsed = parse_networks(asked.networks, "networks", asked.absent)
+    return {network.name: asked.persist and units.runs_here() and not network.absent for network in parsed}
 
 
-def _files(networks: t.Any, absent: bool) -> dict[str, str | None]:
-    """{path: content, None for one that shall not be there}. Errors: SpecError."""
-    parsed = parse_networks(networks, "networks", absent)
+def _follow(steps: t.Sequence[_Step], names: t.Mapping[str, bool]) -> None:
+    """Tell systemd, where something that it reads was changed."""
+    started = {**{units.link(name): units.unit(name) for name in names}, units.TIMER_LINK: units.NAME_OF_TIMER}
+    changed = {step.path: step for step in steps}
+    if units.runs_here() and any(path.startswith(f"{units.DIRECTORY}/") for path in changed):
+        links = {path: changed[path] for path in started if path in changed}
+        # A timer counts from when it was started.
+        links.update({units.TIMER_LINK: changed[units.TIMER]} if units.TIMER in changed else {})
+        units.follow(
+            [started[path] for path, step in links.items() if step.after is None],
+            [started[path] for path, step in links.items() if step.after is not None],
+        )
+
+
+def _files(asked: Asked) -> dict[str, str | None]:
+    """{path: content, None for one that shall not be there}."""
+    parsed = parse_networks(asked.networks, "networks", asked.absent)
+    present = [namespace.name for network in parsed if not network.absent for namespace in network.namespaces]
+    assigned = _assigned(present)
     return {
-        f"{DIRECTORY}/{network.name}.json": None if network.absent else _content(entry)
-        for network, entry in zip(parsed, networks)
+        network_file.path(network.name): None if network.absent else network_file.content(network, entry, assigned)
+        for network, entry in zip(parsed, asked.networks)
     }
 
 
-def _content(entry: t.Any) -> str:
-    return json.dumps({"version": FORMAT, "network": _given(entry)}, indent=2, sort_keys=True) + "\n"
+def _assigned(names: t.Sequence[str]) -> dict[str, list[str]]:
+    """The addresses of those of the namespaces that are there."""
+    with Namespaces() as namespaces:
+        there = [name for name in names if is_namespace(path_of(name))]
+        return {name: [item.cidr for item in addresses.read(namespaces.socket(name))] for name in there}
 
 
-def _given(value: t.Any) -> t.Any:
-    """Without the options that were left out, which Ansible fills in as none."""
-    if isinstance(value, dict):
-        return {key: _given(item) for key, item in value.items() if item is not None}
-    return [_given(item) for item in value] if isinstance(value, list) else value
-
-
-def _steps(path: str, program: str | None, wanted: t.Mapping[str, str | None], absent: bool) -> list[_Step]:
+def _steps(
+    asked: Asked, program: str | None, wanted: t.Mapping[str, str | None], names: t.Mapping[str, bool]
+) -> list[_Step]:
     """In the order of taking them. Errors: ConflictError where somebody else's file has one of the names."""
+    path = asked.path
     if program is not None and not os.path.isdir(os.path.dirname(path)):
         raise ConflictError(f"write {path}", "its directory is not there", "Make it, or choose another path")
-    steps = [_step(name, content, NETWORK_MODE, _is_network) for name, content in wanted.items()]
-    if not (absent and _others(wanted)):
+    steps = [_step(name, content, network_file.MODE, _is_network) for name, content in wanted.items()]
+    going = [name for name in names if asked.absent or wanted[network_file.path(name)] is None]
+    steps += [_step(file, None, 0, lambda _content: True) for name in going for file in damaged(name)]
+    last = asked.absent and not _others(wanted)
+    if last or not asked.absent:
         steps.append(_step(path, program, bundle.PERMISSIONS, _is_program))
+    steps += _units(asked, names, last)
     return [step for step in steps if step.needed]
+
+
+def _units(asked: Asked, names: t.Mapping[str, bool], last: bool) -> list[_Step]:
+    """What builds each network at boot, what has that started, and what looks at all of them. last: none is left."""
+    links = [
+        _Step(path, files.target(path), units.TEMPLATE if kept else None, link=True)
+        for path, kept in ((units.link(name), kept) for name, kept in names.items())
+    ]
+    listed = os.listdir(units.WANTS) if os.path.isdir(units.WANTS) else []
+    used = {f"{units.WANTS}/{name}" for name in listed if name.startswith(units.unit("").partition("@")[0] + "@")}
+    others = used - {step.path for step in links}
+    if any(names.values()):
+        links.insert(0, _step(units.TEMPLATE, units.template(asked.path), UNIT_MODE, _is_unit))
+    elif not others:
+        # The unit goes with the last that uses it.
+        links.append(_step(units.TEMPLATE, None, UNIT_MODE, _is_unit))
+    return [*links, *_watch(asked, last)]
+
+
+def _watch(asked: Asked, last: bool) -> list[_Step]:
+    if asked.absent and not last:
+        return []
+    watched = asked.watch != OFF and not asked.absent and units.runs_here()
+    service = units.service(asked.path, asked.watch == REPAIR) if watched else None
+    timer = units.timer(asked.interval) if watched else None
+    # Nobody would bring them up to date any more.
+    traces = [] if watched else [(watching.MEMORY, watching.is_memory), (watching.METRICS, metrics.is_ours)]
+    return [
+        *(_step(path, None, 0, is_ours) for path, is_ours in traces),
+        _step(units.SERVICE, service, UNIT_MODE, _is_unit),
+        _step(units.TIMER, timer, UNIT_MODE, _is_unit),
+        _Step(units.TIMER_LINK, files.target(units.TIMER_LINK), units.TIMER if watched else None, link=True),
+    ]
 
 
 def _step(path: str, after: str | None, mode: int, is_ours: t.Callable[[str], bool]) -> _Step:
@@ -107,6 +202,10 @@ def _step(path: str, after: str | None, mode: int, is_ours: t.Callable[[str], bo
 
 def _is_program(content: str) -> bool:
     return bundle.is_ours(content.encode(errors="surrogateescape"))
+
+
+def _is_unit(content: str) -> bool:
+    return content.startswith(units.MARK)
 
 
 def _is_network(content: str) -> bool:
@@ -136,13 +235,6 @@ def _apply(steps: t.Sequence[_Step]) -> None:
         except EgressError as second:
             raise ApplyError(error.asked, error.found, f"Not put back: {second}") from error
         raise ApplyError(error.asked, error.found, error.advice, rolled_back=True) from error
-
-
-def _put(path: str, content: str | None, mode: int) -> None:
-    if content is None:
-        files.delete(path)
-    else:
-        files.write(path, content, mode)
 
 
 def _result(steps: t.Sequence[_Step]) -> Result:

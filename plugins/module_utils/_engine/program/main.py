@@ -15,7 +15,7 @@ from ..diagnosis import check as diagnosis
 from ..diagnosis import targets
 from ..errors import EgressError, SpecError
 from ..kernel import message_classes
-from . import NAME, VERSION, networks, tables, tracing, verdicts
+from . import NAME, VERSION, applying, networks, tables, tracing, verdicts, watching
 from .output import Output
 
 OK, BROKEN, DOUBTFUL, USAGE, FAILED = range(5)
@@ -23,7 +23,7 @@ INTERRUPTED = 130  # as a shell reports SIGINT
 _EXIT_CODES = """\
 exit codes:
   0  ok: packets reach the target and come back
-  1  broken
+  1  broken; with apply --check, something differs
   2  degraded or unknown
   3  bad usage: the command line or a file of networks is wrong
   4  it failed itself: without root, or without pyroute2"""
@@ -71,16 +71,27 @@ def _require_pyroute2() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog=NAME,
-        description="Look at the path of packets from network namespaces to the internet. It changes nothing.",
+        description="Build, check and follow the path of packets from network namespaces to the internet.",
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}")
-    commands = parser.add_subparsers(title="commands", metavar="check|show|trace", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="apply|check|show|trace|watch", required=True)
+    _add_apply(commands)
     _add_check(commands)
     _add_show(commands)
     _add_trace(commands)
+    _add_watch(commands)
     return parser
+
+
+def _add_apply(commands: t.Any) -> None:
+    text = f"Build the networks of the files below {networks.DIRECTORY}, as they were."
+    command = commands.add_parser("apply", help="build what is missing or differs", description=text)
+    command.add_argument("network", nargs="*", help="its name; default: all")
+    command.add_argument("--check", action="store_true", help="change nothing, and exit with 1 if something differs")
+    _add_json(command)
+    command.set_defaults(run=_apply)
 
 
 def _add_check(commands: t.Any) -> None:
@@ -130,6 +141,19 @@ def _add_trace(commands: t.Any) -> None:
     command.set_defaults(run=_trace)
 
 
+def _add_watch(commands: t.Any) -> None:
+    text = f"Look once at the networks of the files below {networks.DIRECTORY}: a timer calls this again and again."
+    command = commands.add_parser("watch", help="tell what differs, or put it right", description=text)
+    command.add_argument("--repair", action="store_true", help="put right what differs")
+    command.add_argument("--no-probe", action="store_true", help="send nothing")
+    command.add_argument(
+        "--metrics",
+        metavar="FILE",
+        help=f"metrics for node_exporter's textfile collector; default: {watching.METRICS} where its directory is",
+    )
+    command.set_defaults(run=_watch)
+
+
 def _add_pid(group: t.Any) -> None:
     group.add_argument("--pid", type=_pid, help="the namespace that a process lives in")
 
@@ -152,6 +176,16 @@ def _seconds(text: str) -> float:
     if not 0.1 <= value <= 60:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 60")
     return value
+
+
+def _apply(arguments: argparse.Namespace, output: Output) -> int:
+    errors = Output(sys.stderr, last=True)
+    return applying.apply(arguments.network, arguments.check, output, errors, arguments.json)
+
+
+def _watch(arguments: argparse.Namespace, output: Output) -> int:
+    errors = Output(sys.stderr, last=True)
+    return watching.watch(arguments.repair, not arguments.no_probe, arguments.metrics, output, errors)
 
 
 def _check(arguments: argparse.Namespace, output: Output) -> int:

@@ -3,44 +3,130 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Networks from files: those below /etc/netpath/networks.d, or one that the user names.
 
-A file has a network, a list of networks, or {"version": 1, "network": {...}}, as JSON in the form of egress_networks.
+A file has a network, a list of networks, or {"version": 1, "network": {...}, "addresses": {namespace: [...]}}, as JSON
+in the form of egress_networks. The addresses are those that namespaces had when the file was written.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import typing as t
+from dataclasses import dataclass, field
 
 from ..errors import SpecError
+from ..model import NETWORK_FILES
+from ..sealed import SealError, unseal
+from ..spec import network_file, values
+from ..spec.network import parse_networks
 
-DIRECTORY = "/etc/netpath/networks.d"
-FORMAT = 1
+DIRECTORY = NETWORK_FILES
 LARGEST = 16 << 20  # bytes
 STDIN = "-"
 
 Networks = list[t.Any]
+_SUFFIX, _ASIDE = ".json", ".damaged"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A network with the addresses that its namespaces keep. error: why its file cannot be used; aside: moved away."""
+
+    name: str
+    path: str
+    network: t.Any = None
+    addresses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    error: SpecError | None = None
+    aside: bool = False
 
 
 def installed() -> Networks:
     """Those of all files of the directory, in the order of their names; none without any. Errors: SpecError."""
+    return [network for name in _names() for network in read(network_file.path(name))]
+
+
+def stored() -> list[Stored]:
+    """All files of the directory, in the order of their names. Errors: SpecError where it cannot be read."""
+    names = _names()
+    aside = [_aside(name) for name in _names(_SUFFIX + _ASIDE) if name not in names]
+    return [*(_stored(name, network_file.path(name)) for name in names), *aside]
+
+
+def _aside(name: str) -> Stored:
+    """One that was damaged stays a failure until somebody writes it anew."""
+    path = network_file.path(name) + _ASIDE
+    error = SpecError(path, "was damaged, and is set aside", "run the role egress again")
+    return Stored(name, path, error=error, aside=True)
+
+
+def set_aside(path: str) -> str:
+    """Move a damaged file away, so that it is tried no more; its new path."""
+    number = 0
+    while os.path.lexists(f"{path}{_ASIDE}{number or ''}"):
+        number += 1
+    os.rename(path, f"{path}{_ASIDE}{number or ''}")
+    return f"{path}{_ASIDE}{number or ''}"
+
+
+def damaged(name: str) -> list[str]:
+    """The files of a network that were set aside."""
+    start = f"{name}{_SUFFIX}{_ASIDE}"
+    listed = os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []
+    numbered = [file for file in listed if file.startswith(start) and not file[len(start) :].strip("0123456789")]
+    return sorted(f"{DIRECTORY}/{file}" for file in numbered)
+
+
+def _names(suffix: str = _SUFFIX) -> list[str]:
     try:
-        names = sorted(name for name in os.listdir(DIRECTORY) if name.endswith(".json") and not name.startswith("."))
+        listed = os.listdir(DIRECTORY)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise SpecError(DIRECTORY, f"cannot be read: {os.strerror(error.errno or 0)}") from error
-    return [network for name in names for network in read(f"{DIRECTORY}/{name}")]
+    return sorted(name[: -len(suffix)] for name in listed if name.endswith(suffix) and not name.startswith("."))
+
+
+def _stored(name: str, path: str) -> Stored:
+    """Whole, or with what is wrong with it: nothing of a damaged file is believed."""
+    try:
+        # To open a pipe is to wait for somebody who writes to it.
+        if os.path.exists(path) and not os.path.isfile(path):
+            return Stored(name, path, error=SpecError(path, "is no plain file", "run the role egress again"))
+        data = unseal(_content(path, path))
+        (network,) = _networks(data, path)
+        parse_networks([network], path)
+        error = None
+        if network["name"] != name:
+            error = SpecError(path, f"is about the network {network['name']!r}", "name it as the network")
+        return Stored(name, path, network, _addresses(data.get("addresses", {}), path), error)
+    except SpecError as error:
+        return Stored(name, path, error=error)
+    except OSError as error:
+        return Stored(name, path, error=SpecError(path, f"cannot be read: {os.strerror(error.errno or 0)}"))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        return Stored(name, path, error=SpecError(path, f"is damaged: {error}", "run the role egress again"))
+
+
+def _addresses(data: t.Any, path: str) -> dict[str, list[str]]:
+    if not isinstance(data, dict):
+        raise SpecError(f"{path}: addresses", f"{data!r} is no mapping", "run the role egress again")
+    return {
+        values.namespace_name(name, f"{path}: addresses"): [
+            values.interface_address(cidr, f"{path}: addresses.{name}") for cidr in values.as_list(cidrs, path)
+        ]
+        for name, cidrs in data.items()
+    }
 
 
 def read(path: str) -> Networks:
     """Those of one file, "-" for what comes by the standard input. Errors: SpecError naming it."""
     name = "standard input" if path == STDIN else path
     try:
-        return _networks(json.loads(_content(path, name)), name)
+        return _networks(unseal(_content(path, name)), name)
     except OSError as error:
         raise SpecError(name, f"cannot be read: {os.strerror(error.errno or 0)}") from error
+    except SealError as error:
+        raise SpecError(name, f"is damaged: {error}", "run the role egress again") from error
     except (ValueError, RecursionError) as error:
         raise SpecError(name, f"is no JSON: {error}", "write networks as in egress_networks, as JSON") from error
 
@@ -60,8 +146,10 @@ def _content(path: str, name: str) -> str:
 
 def _networks(data: t.Any, name: str) -> Networks:
     if isinstance(data, dict) and "version" in data:
-        if data["version"] != FORMAT or isinstance(data["version"], bool):
-            raise SpecError(name, f"has version {data['version']!r}", f"this program reads version {FORMAT}")
+        if data["version"] != network_file.FORMAT or isinstance(data["version"], bool):
+            raise SpecError(
+                name, f"has version {data['version']!r}", f"this program reads version {network_file.FORMAT}"
+            )
         data = data.get("network")
     if isinstance(data, dict):
         data = [data]

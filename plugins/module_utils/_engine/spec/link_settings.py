@@ -18,7 +18,12 @@ OPTIONS: Options = {
 
 def settings(options: t.Mapping[str, t.Any], link: Link) -> tuple[Setting, ...]:
     """Those that are asked for. They go with the link."""
-    asked = {name: options[name] for name in OPTIONS if options[name] is not None}
+    values = [options[name] for name in OPTIONS]
     return tuple(
-        Setting(link.netns, f"net/ipv4/conf/{link.name}/{name}", str(int(value))) for name, value in asked.items()
+        Setting(link.netns, key, str(int(value))) for key, value in zip(keys(link), values) if value is not None
     )
+
+
+def keys(link: Link) -> list[str]:
+    """Of all of them, in the order of OPTIONS."""
+    return [f"net/ipv4/conf/{link.name}/{name}" for name in OPTIONS]

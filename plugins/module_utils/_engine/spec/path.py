@@ -15,6 +15,7 @@ from . import (
     nat_masquerade,
     netns,
     network,
+    network_file,
     ns_route,
     schema,
     sysctl_forward,
@@ -52,13 +53,16 @@ class Host(
 
     def view(self) -> expansion.HostView: ...
 
+    def network_files(self) -> t.Collection[str]: ...
 
-def wanted(options: t.Mapping[str, t.Any], host: Host) -> Want:
-    """All networks of a host as one request."""
-    expanded = expansion.module_options(
-        options["networks"], host.view(), "networks", absent=options["state"] == "absent"
-    )
+
+def wanted(options: t.Mapping[str, t.Any], host: Host, files: bool = False) -> Want:
+    """All networks of a host as one request. files: those that they are built from at boot change along."""
+    view = host.view()
+    expanded = expansion.module_options(options["networks"], view, "networks", absent=options["state"] == "absent")
     wants = []
+    if files:
+        wants.append(("files", network_file.wanted(options, host.network_files(), view.assigned)))
     for name, items in expanded.items():
         module = _MODULES[name]
         for index, item in enumerate(items):

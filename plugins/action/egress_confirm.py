@@ -1,0 +1,69 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The action of the modules that change a host's network: what may have cut the way to it stays only if it did not."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+
+CONFIRM = "netpath.egress.egress_confirm"
+OPTION = "confirm_within"
+SECONDS = 30
+_PAUSE = 1.0  # seconds between two attempts
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs the module that the task names, and confirms its change over the connection that the change may have cut."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        result: dict[str, t.Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        in_background = bool(self._task.async_val)
+        # The result of a task in the background is not seen here, so that nothing could be confirmed.
+        if not in_background and self._task.resolved_action != CONFIRM:
+            arguments.setdefault(OPTION, SECONDS)
+        wrap = in_background and not self._connection.has_native_async
+        result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=wrap))
+        unconfirmed = result.get("unconfirmed")
+        if unconfirmed and not in_background:
+            self._confirm(result, unconfirmed, task_vars)
+        return result
+
+    def _confirm(self, result: dict[str, t.Any], unconfirmed: dict[str, t.Any], task_vars: t.Any) -> None:
+        within = int(self._task.args.get(OPTION, SECONDS))
+        answer = self._answer(unconfirmed["token"], time.monotonic() + within, task_vars)
+        del result["unconfirmed"]
+        result["confirmed"] = [] if answer.get("failed") else unconfirmed["hazards"]
+        if answer.get("failed"):
+            hazards = "; ".join(unconfirmed["hazards"])
+            result.update(failed=True, changed=False, rolled_back=True, asked=hazards)
+            result["found"] = f"it was not confirmed within {within} s, and was put back: {answer['msg']}"
+            result["advice"] = "See whether it cuts the connection between the controller and the host"
+            result["msg"] = f"{hazards}: {result['found']}. {result['advice']}."
+
+    def _answer(self, token: str, deadline: float, task_vars: t.Any) -> dict[str, t.Any]:
+        """Asks again while the host cannot be reached: a link may be down for a moment."""
+        while True:
+            answer = self._one_answer(token, task_vars)
+            # Some time after the deadline the host has put it back, and can be reached again.
+            if "unreachable" not in answer or time.monotonic() > deadline + SECONDS:
+                return answer
+            with contextlib.suppress(AnsibleError):
+                self._connection.reset()
+            time.sleep(_PAUSE)
+
+    def _one_answer(self, token: str, task_vars: t.Any) -> dict[str, t.Any]:
+        try:
+            answer = self._execute_module(module_name=CONFIRM, module_args={"token": token}, task_vars=task_vars)
+        except AnsibleConnectionFailure as error:
+            answer = {"failed": True, "unreachable": True, "msg": str(error)}
+        return t.cast("dict[str, t.Any]", answer)

@@ -1,0 +1,55 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A line for each repair, as JSON: what was wrong, what was done, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from .errors import KernelError
+
+PATH = "/var/log/netpath/audit.jsonl"
+
+
+@dataclass(frozen=True)
+class Line:
+    """by: watch, remediate or confirmation. before and after: {"namespace family": code, or the status without one}."""
+
+    by: str
+    network: str
+    actions: t.Sequence[str]
+    before: t.Mapping[str, str]
+    after: t.Mapping[str, str]
+    error: str = ""
+    time: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
+
+def codes(verdicts: t.Sequence[t.Any], network: str) -> dict[str, str]:
+    """Of one network's paths."""
+    return {
+        f"{one['namespace']} {one['family']}": one["code"] or one["status"]
+        for one in verdicts
+        if one["network"] == network
+    }
+
+
+def write(line: Line) -> None:
+    """Append it in one piece, on disk before this returns. Errors: KernelError."""
+    data = (json.dumps(dataclasses.asdict(line), sort_keys=True) + "\n").encode()
+    try:
+        os.makedirs(os.path.dirname(PATH), mode=0o755, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(PATH, flags, 0o640)
+        try:
+            os.write(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise KernelError(f"write {PATH}", os.strerror(error.errno or 0), error.errno or 0) from error

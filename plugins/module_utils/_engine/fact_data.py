@@ -1,0 +1,52 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Facts as data of JSON, for what is remembered: {"fact": "Setting", "netns": "", "key": ..., "value": ...}."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .model import FACTS, ClampRules, Fact, ForwardRules, Link, NatRules, Publication, PublishRules
+
+_PARTS: dict[str, type[t.Any]] = {
+    kind.__name__: kind for kind in (NatRules, PublishRules, Publication, ForwardRules, ClampRules)
+}
+_KINDS: dict[str, type[t.Any]] = {**FACTS, **_PARTS}
+_VALUES = (str, int, bool, tuple, *_KINDS.values())
+_TEXTS = frozenset(["netns", "name", "link", "cidr", "destination", "key", "value", "path", "content", "user", "alias"])
+
+
+def to_data(fact: Fact | None) -> dict[str, t.Any] | None:
+    return t.cast("dict[str, t.Any] | None", _to_data(fact))
+
+
+def _to_data(value: t.Any) -> t.Any:
+    if isinstance(value, tuple):
+        return [_to_data(item) for item in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+    data = {name: _to_data(field) for name, field in fields.items() if field is not None}
+    return {"fact": type(value).__name__, **data}
+
+
+def from_data(data: t.Any) -> t.Any:
+    """The fact again. Errors: TypeError, ValueError, KeyError or AttributeError where it is none."""
+    if data is None:
+        return None
+    fields = {name: _field(name, value) for name, value in data.items() if name != "fact"}
+    for name, value in fields.items():
+        if not isinstance(value, _VALUES) or (name in _TEXTS and not isinstance(value, str)):
+            raise TypeError(f"{name} is {value!r}")
+    return _KINDS[data["fact"]](**fields)
+
+
+def _field(name: str, value: t.Any) -> t.Any:
+    if isinstance(value, list):
+        return tuple(_field("", item) for item in value)
+    if isinstance(value, dict):
+        # The other end of a pair was once written without its kind.
+        return from_data({"fact": Link.__name__, **value} if name == "peer" else value)
+    return value

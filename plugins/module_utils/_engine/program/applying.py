@@ -1,0 +1,153 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The networks of this host's files, built and kept as they were: at boot, and whenever somebody asks."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import typing as t
+
+from .. import inventory
+from .. import ledger as ledgers
+from ..errors import EgressError, SpecError
+from ..model import Want
+from ..observe import Observer
+from ..run import Permit, Result, run
+from ..spec import path
+from ..spec.expansion import HostView
+from . import networks
+from .networks import Stored
+from .output import Output
+
+DONE, DIFFERS, FAILED = 0, 1, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Applied:
+    """What came of the networks, by name: what was done or would be done, and what stood in the way.
+
+    told: what else a person should know.
+    """
+
+    results: t.Mapping[str, Result]
+    failed: t.Mapping[str, EgressError]
+    told: str = ""
+
+    def exit_code(self, check: bool) -> int:
+        if self.failed:
+            return FAILED
+        return DIFFERS if check and any(result.changed for result in self.results.values()) else DONE
+
+
+def apply(names: t.Sequence[str], check: bool, output: Output, errors: Output, as_json: bool) -> int:
+    """Build the networks of the files, all or those that are named; the exit code.
+
+    check: nothing is changed, and what differs is told. Errors: SpecError where a name has no file.
+    """
+    applied = build(chosen(names), check)
+    if as_json:
+        output.json(
+            {
+                "networks": {name: {"actions": result.actions} for name, result in applied.results.items()},
+                "failed": {name: str(error) for name, error in applied.failed.items()},
+            }
+        )
+    # Those that were built together share a result.
+    for result in [] if as_json else {id(result): result for result in applied.results.values()}.values():
+        for action in result.actions:
+            output.line(f"would {action}" if check else action)
+    for name, error in sorted(applied.failed.items()):
+        errors.line(f"{name}: {error}", "bad")
+    if applied.told:
+        errors.line(applied.told, "bad")
+    return applied.exit_code(check)
+
+
+def build(stored: t.Sequence[Stored], check: bool, permit: Permit = lambda _steps, _hazards: None) -> Applied:
+    """Damaged files are put aside, and keep no other network down. permit: as of run."""
+    sound = [one for one in stored if one.error is None]
+    told = "" if check else _put_ledger_away()
+    results, failed = _together(sound, check, permit) if sound else ({}, {})
+    failed.update((one.name, _put_away(one, check)) for one in stored if one.error)
+    return Applied(results, failed, told)
+
+
+def chosen(names: t.Sequence[str] = ()) -> list[Stored]:
+    """Those that are named, or all. Errors: SpecError."""
+    there = {stored.name: stored for stored in networks.stored()}
+    for name in names:
+        if name not in there:
+            listed = ", ".join(there) or "none"
+            raise SpecError("apply", f"there is no network {name!r} below {networks.DIRECTORY}", f"there are {listed}")
+    return [there[name] for name in dict.fromkeys(names or there)]
+
+
+def _together(
+    stored: t.Sequence[Stored], check: bool, permit: Permit
+) -> tuple[dict[str, Result], dict[str, EgressError]]:
+    """In one transaction; where that fails each by itself, so that one network keeps no other down."""
+    try:
+        result = _build(stored, check, permit)
+    except EgressError as error:
+        if len(stored) == 1:
+            return {}, {stored[0].name: error}
+    else:
+        return dict.fromkeys((one.name for one in stored), result), {}
+    results: dict[str, Result] = {}
+    failed: dict[str, EgressError] = {}
+    for one in stored:
+        built, broken = _together([one], check, permit)
+        results.update(built)
+        failed.update(broken)
+    return results, failed
+
+
+def _build(stored: t.Sequence[Stored], check: bool, permit: Permit) -> Result:
+    kept = {name: cidrs for one in stored for name, cidrs in one.addresses.items()}
+    options = {"networks": [one.network for one in stored], "state": "present"}
+
+    def wanted(observer: Observer) -> Want:
+        return path.wanted(options, _Remembering(observer, kept))
+
+    return run(wanted, check, permit)
+
+
+class _Remembering(Observer):
+    """Looks at a host as if the namespaces that are gone still had their addresses."""
+
+    def __init__(self, observer: Observer, kept: t.Mapping[str, t.Sequence[str]]) -> None:
+        super().__init__(observer.namespaces)
+        self._kept = kept
+
+    def view(self) -> HostView:
+        seen = super().view()
+        return dataclasses.replace(seen, assigned={**self._kept, **{n: a for n, a in seen.assigned.items() if a}})
+
+
+def _put_ledger_away() -> str:
+    """A damaged one is moved aside, as networks matter more than what settings were before them."""
+    try:
+        inventory.read_ledger()
+    except ledgers.DamagedError as error:
+        try:
+            os.rename(ledgers.PATH, f"{ledgers.PATH}.damaged")
+        except OSError:
+            return str(error)
+        return f"{error.asked}: {error.found}. It was moved to {ledgers.PATH}.damaged, and a new one is begun."
+    except EgressError:
+        return ""  # which every run says by itself
+    return ""
+
+
+def _put_away(stored: Stored, check: bool) -> EgressError:
+    """A damaged file, moved aside unless nothing is to be changed."""
+    error = t.cast(SpecError, stored.error)
+    if check or stored.aside:
+        return error
+    try:
+        moved = networks.set_aside(stored.path)
+    except OSError:
+        return error
+    return EgressError(str(error), f"it was moved to {moved}")

@@ -1,0 +1,138 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Units of systemd that build each network at boot, and look at all of them now and then.
+
+See systemd.unit(5), systemd.service(5) and systemd.timer(5).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import typing as t
+
+from ..errors import KernelError
+from . import networks
+
+DIRECTORY = "/etc/systemd/system"
+TEMPLATE = f"{DIRECTORY}/netpath-egress@.service"
+WANTS = f"{DIRECTORY}/multi-user.target.wants"
+SERVICE = f"{DIRECTORY}/netpath-egress-watch.service"
+NAME_OF_TIMER = "netpath-egress-watch.timer"
+TIMER = f"{DIRECTORY}/{NAME_OF_TIMER}"
+TIMER_LINK = f"{DIRECTORY}/timers.target.wants/{NAME_OF_TIMER}"
+MARK = "# netpath.egress"
+# Its own sign that it is the one that was booted, see sd_booted(3).
+_BOOTED = "/run/systemd/system"
+_PATIENCE = 60  # seconds
+_TEMPLATE = """\
+{mark}: written for the networks below {directory}. Changes are overwritten.
+# A service that lives in a namespace of a network: Requires= and After=netpath-egress@NETWORK.service, and
+# NetworkNamespacePath=/run/netns/NAMESPACE.
+[Unit]
+Description=Path from the network namespaces of %i to the internet
+# One that was damaged and moved aside is a failure.
+ConditionPathExistsGlob={directory}/%i.json*
+Wants=network-online.target
+# What filters and translates as well is told about the network, so it comes first.
+After=network-online.target systemd-sysctl.service nftables.service netfilter-persistent.service
+After=firewalld.service ufw.service docker.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={program} apply -- %i
+TimeoutStartSec=120
+Restart=on-failure
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+"""
+_SERVICE = """\
+{mark}. Changes are overwritten.
+[Unit]
+Description=Look at the paths from network namespaces to the internet
+ConditionPathExistsGlob={directory}/*.json*
+After=network-online.target multi-user.target
+
+[Service]
+Type=oneshot
+ExecStart={program} watch{options}
+# 1 says that something differs or is broken, and the journal has what.
+SuccessExitStatus=1
+TimeoutStartSec=300
+Nice=5
+"""
+_TIMER = """\
+{mark}. Changes are overwritten.
+[Unit]
+Description=Look at the paths from network namespaces to the internet now and then
+
+[Timer]
+OnActiveSec={interval}s
+OnUnitInactiveSec={interval}s
+RandomizedDelaySec={delay}s
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+def runs_here() -> bool:
+    return os.path.isdir(_BOOTED)
+
+
+def template(program: str) -> str:
+    """The unit that all networks share."""
+    return _TEMPLATE.format(mark=MARK, directory=networks.DIRECTORY, program=program)
+
+
+def service(program: str, repair: bool) -> str:
+    """What the timer starts."""
+    options = " --repair" if repair else ""
+    return _SERVICE.format(mark=MARK, directory=networks.DIRECTORY, program=program, options=options)
+
+
+def timer(interval: int) -> str:
+    """interval: seconds. Hosts of a fleet do not look all at once."""
+    return _TIMER.format(mark=MARK, interval=interval, delay=interval // 10)
+
+
+def unit(network: str) -> str:
+    return f"netpath-egress@{network}.service"
+
+
+def link(network: str) -> str:
+    """What has the unit of a network started at boot, as systemctl enable writes it."""
+    return f"{WANTS}/{unit(network)}"
+
+
+def follow(gone: t.Sequence[str], there: t.Sequence[str]) -> None:
+    """Have systemd know that units are gone, and that others are there and to be started. Errors: KernelError."""
+    if NAME_OF_TIMER in gone:
+        gone = [*gone, os.path.basename(SERVICE)]
+    if gone:
+        _systemctl("stop", "--no-block", *gone)
+    _systemctl("daemon-reload")
+    for name in gone:
+        # One that failed would be listed for ever; of one that did not, or is forgotten already, this fails.
+        with contextlib.suppress(KernelError):
+            _systemctl("reset-failed", name)
+    if there:
+        # Services that require one may start from now on.
+        _systemctl("start", "--no-block", *there)
+
+
+def _systemctl(*arguments: str) -> None:
+    asked = f"run systemctl {arguments[0]}"
+    try:
+        done = subprocess.run(
+            ["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=_PATIENCE, errors="replace"
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise KernelError(asked, str(error), 0, "Look at systemctl status") from error
+    if done.returncode:
+        raise KernelError(asked, f"it says {done.stderr.strip()}", 0, "Look at systemctl status")

@@ -1,0 +1,75 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collector: ends of ours that lead nowhere are removed, and other leftovers by name, after a second look.
+
+Rules of ours may be for links of somebody else, so that nobody knows but the user whether they are needed.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from dataclasses import dataclass
+
+from .. import inventory, orphans
+from ..errors import KernelError, SpecError
+from ..kernel import features
+from ..kernel.lock import locked
+from ..kernel.namespaces import Namespaces, is_namespace, path_of
+from ..model import HOST, Link, Want
+from ..observe import Observer
+from ..run import Result, run
+
+Data = dict[str, t.Any]
+_END, _RULES, _HANDLE = "dangling_veth", "rules_without_network", "stale_handle"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """orphans: all that were there, with what says so. result: what became of them."""
+
+    orphans: list[Data]
+    result: Result
+
+
+def collect(handles: t.Sequence[str] = (), networks: t.Sequence[str] = (), check: bool = False) -> Collected:
+    """handles: names below /run/netns that are no namespaces. networks: whose rules are to go, as no link has the mark.
+
+    Errors: EgressError; SpecError for a name that is no such leftover. Then nothing was changed, or it was put back.
+    """
+    features.require_privilege()
+    found: list[Data] = inventory.inventory(["orphans"])["orphans"]
+    _require("handles", handles, found, _HANDLE, "is no handle without a namespace")
+    _require("networks", networks, found, _RULES, "is no network without links that has rules")
+    result = run(lambda observer: _unwanted(observer, networks), check)
+    actions = [*result.actions, *(_remove_handle(name, check) for name in dict.fromkeys(handles))]
+    return Collected(found, Result(bool(actions), actions, result.diff))
+
+
+def _require(key: str, names: t.Sequence[str], found: t.Sequence[Data], kind: str, told: str) -> None:
+    there = [item["name"] for item in found if item["kind"] == kind]
+    for name in names:
+        if name not in there:
+            raise SpecError(key, f"{name!r} {told}", f"there are {', '.join(there) or 'none'}")
+
+
+def _unwanted(observer: Observer, networks: t.Collection[str]) -> Want:
+    """Looked for again under the lock: no run is under way that might just make them."""
+    found = inventory.read_sections(observer.namespaces, ["orphans", "links"])
+    ends = [Link(HOST, item["name"], kind="veth") for item in found["orphans"] if item["kind"] == _END]
+    living = {link["network"] for link in found["links"] if link["network"]}
+    rulesets = orphans.rulesets_without(observer.namespaces, living)
+    return Want(absent=(*ends, *(ruleset for ruleset in rulesets if ruleset.name in networks)))
+
+
+def _remove_handle(name: str, check: bool) -> str:
+    path = path_of(name)
+    with locked(), Namespaces():
+        # A second look: somebody may have made a namespace of it meanwhile.
+        if not check and not is_namespace(path):
+            try:
+                os.unlink(path)
+            except OSError as error:
+                raise KernelError(f"remove {path}", os.strerror(error.errno or 0), error.errno or 0) from error
+    return f"delete {path}, which is no namespace"

@@ -1,0 +1,50 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The file of a network, from which it is built at boot.
+
+It has {"version": 1, "network": {...}, "addresses": {namespace: [...]}} and a checksum, as JSON. The network is in the
+form of egress_networks. The addresses are those that its namespaces keep.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..model import NETWORK_FILES, Fact, File, Want
+from ..sealed import seal
+from .allocation import Assigned, allocate
+from .network import Network, parse_networks
+
+FORMAT = 1
+MODE = 0o600
+
+
+def path(name: str) -> str:
+    return f"{NETWORK_FILES}/{name}.json"
+
+
+def content(network: Network, entry: t.Any, assigned: Assigned) -> str:
+    """entry: the network as it was asked for. assigned: the addresses that namespaces have."""
+    kept = {name: list(cidrs) for name, cidrs in allocate(network, assigned).items()}
+    return seal({"version": FORMAT, "network": _given(entry), "addresses": kept})
+
+
+def wanted(options: t.Mapping[str, t.Any], there: t.Collection[str], assigned: Assigned) -> Want:
+    """Files that are there go with what they are about. there: names of networks that have one."""
+    facts: list[Fact] = []
+    absent: list[Fact] = []
+    parsed = parse_networks(options["networks"], "networks", options["state"] == "absent")
+    for network, entry in zip(parsed, options["networks"]):
+        if network.name in there and network.absent:
+            absent.append(File(path(network.name)))
+        elif network.name in there:
+            facts.append(File(path(network.name), content(network, entry, assigned), MODE))
+    return Want(facts=tuple(facts), absent=tuple(absent))
+
+
+def _given(value: t.Any) -> t.Any:
+    """Without the options that were left out, which Ansible fills in as none."""
+    if isinstance(value, dict):
+        return {key: _given(item) for key, item in value.items() if item is not None}
+    return [_given(item) for item in value] if isinstance(value, list) else value

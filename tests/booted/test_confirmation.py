@@ -1,0 +1,112 @@
+"""The controller confirms over the connection that a change may cut; where it does, the host comes back by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from tests.lab.booted import plan, requirements
+from tests.lab.booted.lab import Lab
+
+_OBSTACLE = requirements.obstacle()
+pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(300)]
+
+FILTER = {"rp_filter": 1, "interfaces": ["mgmt0"], "network": "pods"}
+_FILTERS = ["cat", "/proc/sys/net/ipv4/conf/mgmt0/rp_filter"]
+_PLAY = """
+- hosts: one
+  gather_facts: false
+  become: true
+  tasks:
+    - netpath.egress.sysctl_forward: {asked}
+      async: 60
+      poll: 0
+      register: started
+    - async_status: {{jid: "{{{{ started.ansible_job_id }}}}"}}
+      register: finished
+      until: finished.finished
+      retries: 60
+      delay: 1
+    - netpath.egress.egress_confirm: {{token: "{{{{ finished.unconfirmed.token }}}}"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def lab() -> t.Iterator[Lab]:
+    with Lab.create(f"confirmation-{os.getpid()}", {"one": "trixie"}) as made:
+        yield made
+
+
+def ansible(lab: Lab, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # The connection that is cut has to be given up, or to come back.
+    options = "-o ControlMaster=auto -o ControlPersist=60 -o ServerAliveInterval=2 -o ServerAliveCountMax=2"
+    known = {
+        **lab.environment(),
+        "ANSIBLE_SSH_ARGS": options,
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(Path.home() / ".ansible/cp"),
+    }
+    return subprocess.run(
+        [str(Path(sys.executable).with_name(program)), "-i", known["LAB_INVENTORY"], *arguments],
+        env={**os.environ, **known, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_TIMEOUT": "5"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+
+
+def module(lab: Lab, name: str, options: object) -> t.Any:
+    """What a module returns, by Ansible and SSH."""
+    done = ansible(lab, "ansible", "one", "--become", "-m", f"netpath.egress.{name}", "-a", json.dumps(options))
+    return json.loads(done.stdout[done.stdout.index("=> {") + 3 :])
+
+
+def test_controller_confirms(lab: Lab) -> None:
+    result = module(lab, "sysctl_forward", FILTER)
+    assert result["confirmed"] == ["set net.ipv4.conf.mgmt0.rp_filter to 1 (was 0)"]
+    assert "unconfirmed" not in result
+    assert not module(lab, "sysctl_forward", FILTER)["changed"]
+    assert module(lab, "sysctl_forward", {"network": "pods", "state": "restored"})["confirmed"]
+    assert lab.ssh("one", _FILTERS).stdout.strip() == "0"
+
+
+def test_connection_that_is_cut_comes_back(lab: Lab) -> None:
+    wrong = {
+        "dest": f"{plan.CONTROLLER}/32",
+        "gateway": "198.18.128.250",
+        "device": "mgmt0",
+        "confirm_within": 5,
+    }
+    assert module(lab, "ns_route", wrong)["unreachable"]
+    # A connection that was tried in the meantime goes on as well.
+    lab.wait("one", timeout=20)
+    assert lab.ssh("one", ["ip", "route", "show", "proto", "250"]).stdout == ""
+    (line,) = lab.ssh("one", ["sudo", "cat", "/var/log/netpath/audit.jsonl"]).stdout.splitlines()
+    assert json.loads(line)["error"] == "not confirmed within 5 s, and put back"
+
+
+def test_change_in_the_background(lab: Lab, tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    play.write_text(_PLAY.format(asked=json.dumps({**FILTER, "confirm_within": 30})))
+    done = ansible(lab, "ansible-playbook", str(play))
+    assert done.returncode == 0, done.stdout
+    assert lab.ssh("one", _FILTERS).stdout.strip() == "1"
+    assert module(lab, "sysctl_forward", {"network": "pods", "state": "restored"})["confirmed"]
+
+
+def test_management_path_is_sacred_in_the_background_too(lab: Lab, tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    asked = json.dumps({"name": "brx", "ports": ["mgmt0"], "network": "lab"})
+    play.write_text(_PLAY.format(asked=asked).replace("sysctl_forward", "linux_bridge"))
+    done = ansible(lab, "ansible-playbook", str(play))
+    assert done.returncode != 0
+    assert "it carries the SSH session" in done.stdout
+    assert "brx" not in lab.ssh("one", ["ip", "link"]).stdout

@@ -1,0 +1,144 @@
+"""What systemd does for the networks of a host: it builds them at boot, and looks at them now and then."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import typing as t
+
+import pytest
+
+from tests.booted.engine import PACKAGE, PLACE, Host
+from tests.lab.booted import requirements
+from tests.lab.booted.lab import Lab
+from tests.unit.asking import Options
+
+_OBSTACLE = requirements.obstacle()
+pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
+
+PODS: Options = {"name": "pods", "subnets": ["10.22.33.0/24", "fd00:22:33::/64"], "namespaces": ["c1", "c2"]}
+APPS: Options = {"name": "apps", "subnets": ["10.44.0.0/24"], "namespaces": ["a1"]}
+# In the order of their files, as rules are told apart by theirs.
+BOTH = (APPS, PODS)
+FILES = "/etc/netpath/networks.d"
+PROGRAM = "/usr/local/sbin/netpath-egress"
+PATIENCE = 10  # seconds after SSH answers
+_INSTALL = f"""
+import json, sys
+from {PACKAGE}.program.installation import Asked, install
+asked = json.load(sys.stdin)
+print(json.dumps(install(Asked("{PROGRAM}", "/usr/bin/python3", asked.pop("networks"), **asked)).actions))
+"""
+_INHABITANT = """\
+[Unit]
+Requires=netpath-egress@pods.service
+After=netpath-egress@pods.service
+[Service]
+NetworkNamespacePath=/run/netns/c1
+ExecStart=/bin/sleep infinity
+[Install]
+WantedBy=multi-user.target
+"""
+_LOOK = """
+for netns in a1 c1 c2; do ip -n $netns -br address show eth0; ip -n $netns -br link show eth0; done | sed s/@if[0-9]*//
+for bridge in br-apps br-pods; do ip -br address show $bridge scope global; ip -br link show $bridge; done
+"""
+NODE_EXPORTER = "/var/lib/prometheus/node-exporter"
+_UNITS = """\
+find /etc/systemd/system -name '*netpath*' | sort
+systemctl list-units --all --plain --no-legend '*netpath*.service' '*netpath*.timer'
+"""
+
+
+@pytest.fixture(scope="module", params=["bookworm", "trixie"])
+def lab(request: pytest.FixtureRequest) -> t.Iterator[Lab]:
+    with Lab.create(f"persistence-{os.getpid()}", {"one": request.param}) as made:
+        yield made
+
+
+@pytest.fixture
+def host(lab: Lab) -> t.Iterator[Host]:
+    found = Host(lab, "one")
+    yield found
+    install(found, absent=True)
+    found.build(*BOTH, absent=True)
+    assert found.sh(_UNITS).split() == []
+
+
+def install(host: Host, *networks: Options, **options: t.Any) -> list[str]:
+    asked = {"networks": networks or BOTH, "persist": True, **options}
+    told = host.run(["env", f"PYTHONPATH={PLACE}", "python3", "-c", _INSTALL], json.dumps(asked).encode())
+    actions: list[str] = json.loads(told)
+    return actions
+
+
+def unreachable_after_a_while(host: Host) -> list[str]:
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        found = host.unreachable("a1", families="4") + host.unreachable("c1", "c2")
+        if not found or time.monotonic() > give_up:
+            return found
+
+
+def test_reboot_brings_the_networks_back(lab: Lab, host: Host) -> None:
+    host.build(*BOTH)
+    assert f"write {FILES}/pods.json" in install(host)
+    assert install(host) == []
+    host.sh(f"cat >/etc/systemd/system/inhabitant.service <<END\n{_INHABITANT}END\nsystemctl enable inhabitant")
+    before = host.sh(_LOOK)
+    lab.reboot("one")
+    assert unreachable_after_a_while(host) == []
+    assert host.sh(_LOOK) == before
+    assert host.sh("systemctl is-active netpath-egress@apps netpath-egress@pods inhabitant").split() == ["active"] * 3
+    assert host.sh("readlink /proc/$(systemctl show -P MainPID inhabitant)/ns/net | tr -dc 0-9") == host.sh(
+        "stat -Lc %i /run/netns/c1 | tr -dc 0-9"
+    )
+    assert host.sh(f"{PROGRAM} apply --check") == ""
+    assert host.build(*BOTH).actions == install(host) == []
+    host.sh("systemctl disable --now inhabitant; rm /etc/systemd/system/inhabitant.service")
+
+
+def test_damaged_file_keeps_no_other_network_down(lab: Lab, host: Host) -> None:
+    host.build(*BOTH)
+    install(host)
+    host.sh(f"truncate -s 100 {FILES}/pods.json")
+    lab.reboot("one")
+    give_up = time.monotonic() + PATIENCE
+    while (told := host.unreachable("a1", families="4")) and time.monotonic() < give_up:
+        pass
+    assert told == []
+    assert host.sh("systemctl is-failed netpath-egress@pods", check=False).strip() in ("failed", "activating")
+    assert f"{FILES}/pods.json: is damaged" in host.sh("journalctl -u netpath-egress@pods")
+    assert host.sh(f"ls {FILES}").split() == ["apps.json", "pods.json.damaged"]
+    # The next run of the role writes it anew.
+    host.build(*BOTH)
+    assert f"write {FILES}/pods.json" in install(host)
+    assert unreachable_after_a_while(host) == []
+    host.sh(f"rm {FILES}/pods.json.damaged")
+
+
+@pytest.mark.parametrize("mode", ["report", "repair"])
+def test_timer_looks(host: Host, mode: str) -> None:
+    host.build(*BOTH)
+    host.sh(f"mkdir -p {NODE_EXPORTER}; rm -f {NODE_EXPORTER}/netpath.prom")
+    install(host, watch=mode, interval=10)
+    # Which would put right what the test breaks.
+    host.sh("systemctl start netpath-egress@apps netpath-egress@pods")
+    host.sh("ip link set np-c1 nomaster")
+    give_up = time.monotonic() + 60
+    says = "pods: change veth np-c1" if mode == "repair" else "pods differs: would change veth np-c1"
+    while says not in host.sh("journalctl --no-pager -u netpath-egress-watch"):
+        assert time.monotonic() < give_up, host.sh("systemctl status netpath-egress-watch.timer", check=False)
+        time.sleep(0.5)
+    host.sh("systemctl stop netpath-egress-watch.timer; systemctl start netpath-egress-watch")
+    broken = [f"c1 IPv{family}" for family in "46"] if mode == "report" else []
+    assert [line.partition(":")[0] for line in host.unreachable("c1", "c2")] == broken
+    metrics = host.sh(f"cat {NODE_EXPORTER}/netpath.prom")
+    assert f'netpath_drift_steps{{network="pods"}} {len(broken[:1])}\n' in metrics
+    # Switched off, nothing of it is left.
+    gone = install(host)
+    assert [action.split()[0] for action in gone] == ["delete"] * 5
+    assert {action.split()[1] for action in gone} > {"/var/lib/netpath/watch.json", f"{NODE_EXPORTER}/netpath.prom"}
+    assert "watch" not in host.sh(_UNITS)
+    assert host.sh("systemctl is-active netpath-egress-watch.timer", check=False).strip() == "inactive"

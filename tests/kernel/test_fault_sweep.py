@@ -1,0 +1,56 @@
+"""Each operation of the kernel fails once: what was there stays, or what was wanted is there in full."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import typing as t
+
+import pytest
+
+from tests.kernel.failing import failing
+from tests.kernel.states import EMPTY, OTHER_PODS, PODS, State, Way, put_theirs, state, without_notes
+from tests.lab import privilege
+from tests.lab.node import Node
+from tests.lab.snapshot import difference
+from tests.lab.world import World
+
+_OBSTACLE = privilege.obstacle()
+pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(900)]
+
+Record = t.Callable[[str, object], None]
+CODES = (errno.EPERM, errno.ENOSPC, errno.ENOBUFS, errno.EBUSY, errno.EEXIST, errno.EINTR)
+# (what is there, what is asked for)
+CASES: dict[str, tuple[State, State]] = {
+    "built": (EMPTY, ([PODS], [])),
+    "changed": (([PODS], []), ([OTHER_PODS], [])),
+    "removed": (([PODS], []), EMPTY),
+}
+
+
+@pytest.fixture
+def node() -> t.Iterator[Node]:
+    with World(nodes=1, internet=False) as world:
+        put_theirs(world.nodes[0])
+        yield world.nodes[0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_operation_that_fails(node: Node, record_property: Record, case: str) -> None:
+    way = Way(node, *CASES[case])
+    codes = itertools.cycle(CODES)
+    outcomes = {"put back": 0, "done all the same": 0}
+    for number in itertools.count():
+        node.call(way.back)
+        operation, error, put_back = node.call(failing, way.action, number, next(codes))
+        if not operation:
+            assert difference(way.wanted, state(node)) == ""
+            break
+        assert put_back, (number, operation, error)
+        now = state(node)
+        done = difference(without_notes(way.wanted), without_notes(now)) == ""
+        assert done or (error and difference(way.before, now) == ""), (number, operation, error)
+        outcomes["done all the same" if done else "put back"] += 1
+        way.finish(number)
+    told = ", ".join(f"{number} {word}" for word, number in outcomes.items())
+    record_property("fault sweep", (case, "an operation fails", str(sum(outcomes.values())), told))
