@@ -223,7 +223,7 @@ class Reader:
                 for backend in NAT_BACKENDS
                 if (key := ("nat", path.network)) in self._rules[backend]
             },
-            nat_inside=base_chains.translates(self.namespaces, path.namespace),
+            nat_inside=self._translates(path.namespace),
             nat_unseen=self._nat_unseen,
             filters=self._filters(path),
             accepted=self._rules,
@@ -307,8 +307,12 @@ class Reader:
     @functools.cached_property
     def _nat_unseen(self) -> bool:
         """Whether rules may translate that nobody can read here: a packet decides then."""
-        silent = not packet_filter.installed("nft") and base_chains.translates(self.namespaces, HOST)
+        silent = not packet_filter.installed("nft") and self._translates(HOST)
         return bool(self._rules and self._unseen) or silent
+
+    def _translates(self, netns: str) -> bool:
+        """Whether a chain of any table translates source addresses in a namespace."""
+        return bool(base_chains.hooked(self.namespaces, netns, base_chains.POSTROUTING, "nat"))
 
     def _filters(self, path: Path) -> list[tuple[str, str]]:
         """(backend, why) of each filter that must let the path through."""

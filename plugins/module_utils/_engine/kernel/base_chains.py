@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tables and base chains that iptables-nft makes for the first rule in them, and leaves behind empty.
+"""Tables and base chains of nftables, among them those that iptables-nft makes for a rule and leaves behind empty.
 
 They are read and removed by netlink: iptables-nft-save lists all base chains of a table, whether they are there or
 not, and the program nft removes a table with whatever is in it. See linux/netfilter/nf_tables.h.
@@ -24,14 +24,35 @@ if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
 FAMILIES = {"ip": socket.AF_INET, "ip6": socket.AF_INET6}
+_ALL_FAMILIES = {**FAMILIES, "inet": 1}  # NFPROTO_*
+_FAMILY_NAMES = {number: name for name, number in _ALL_FAMILIES.items()}
 _SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 _GETTABLE, _DELTABLE, _GETCHAIN, _DELCHAIN, _GETGEN = 1, 2, 4, 5, 16  # NFT_MSG_*
 _NONREC = 0x100  # NLM_F_NONREC: refused with EBUSY while something is in it
 _TABLE_NAME, _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE, _GEN_ID = 1, 1, 3, 4, 5, 7, 1  # NFTA_*
-_HOOK_NUMBER, _POSTROUTING = 1, 4  # NFTA_HOOK_HOOKNUM, NF_INET_POST_ROUTING
-_ACCEPT = 1
-_BODY = 20  # after nlmsghdr and nfgenmsg
+_HOOK_NUMBER = 1  # NFTA_HOOK_HOOKNUM
+FORWARD, POSTROUTING = 2, 4  # NF_INET_*
+ACCEPT = 1
+_FAMILY, _BODY = 16, 20  # where nfgenmsg, after nlmsghdr, has the family, and where it ends
 _ATTEMPTS = 5
+
+
+class BaseChain(t.NamedTuple):
+    """family: ip, ip6, inet, or "" for others. kind: filter, nat or route. policy: NF_DROP (0) or NF_ACCEPT (1)."""
+
+    family: str
+    table: str
+    name: str
+    kind: str
+    hook: int
+    policy: int
+
+
+def may_hold(namespaces: Namespaces, netns: str, family: str, table: str) -> bool:
+    """Whether a namespace may have a table. To ask the kernel spares a program that would find none."""
+    with contextlib.closing(_socket(namespaces, netns)) as opened:
+        (answer,) = opened.request([_message(_GETTABLE, _ALL_FAMILIES[family], _encoded(_TABLE_NAME, table))])
+    return answer.errno != errno.ENOENT
 
 
 def present(namespaces: Namespaces, netns: str) -> frozenset[Identity]:
@@ -42,29 +63,21 @@ def present(namespaces: Namespaces, netns: str) -> frozenset[Identity]:
         for family, number in FAMILIES.items():
             for table in opened.dump(_message(_GETTABLE, number, b"")):
                 found.add(("table", netns, family, _text(_attributes(table)[_TABLE_NAME])))
-            for table_name, chain, _policy in _base_chains(opened, number):
-                found.add(("chain", netns, family, table_name, chain))
+            found.update(("chain", netns, family, one.table, one.name) for one in _base_chains(opened, number))
         return frozenset(found)
     finally:
         opened.close()
 
 
-def translates(namespaces: Namespaces, netns: str) -> bool:
-    """Whether a chain of any table translates source addresses in a namespace."""
+def hooked(namespaces: Namespaces, netns: str, hook: int, kind: str) -> list[BaseChain]:
+    """Chains of any table of IPv4, IPv6 or both that packets pass at a hook (FORWARD, POSTROUTING)."""
     with contextlib.closing(_socket(namespaces, netns)) as opened:
         try:
-            replies = opened.dump(_message(_GETCHAIN, socket.AF_UNSPEC, b""))
+            found = list(_base_chains(opened, socket.AF_UNSPEC))
         except KernelError:
             # A kernel without nftables has no such chains.
-            return False
-    return any(map(_is_source_nat, replies))
-
-
-def _is_source_nat(reply: bytes) -> bool:
-    found = attributes(reply, _BODY, len(reply))
-    if _CHAIN_HOOK not in found or _text(reply[slice(*found[_CHAIN_TYPE])]) != "nat":
-        return False
-    return int.from_bytes(_attributes(reply, found[_CHAIN_HOOK])[_HOOK_NUMBER], "big") == _POSTROUTING
+            return []
+    return [one for one in found if one.family and (one.hook, one.kind) == (hook, kind)]
 
 
 def remove(namespaces: Namespaces, netns: str, identities: t.Collection[Identity]) -> None:
@@ -86,9 +99,9 @@ def _remove_chains(opened: NetlinkSocket, number: int, chains: t.Collection[tupl
     for _attempt in range(_ATTEMPTS if chains else 0):
         generation = _generation(opened)
         free = [
-            (table, chain)
-            for table, chain, policy in _base_chains(opened, number)
-            if policy == _ACCEPT and (table, chain) in chains
+            (one.table, one.name)
+            for one in _base_chains(opened, number)
+            if one.policy == ACCEPT and (one.table, one.name) in chains
         ]
         # Each alone, so that one that is in use keeps no other.
         answers: list[Answer] = []
@@ -109,13 +122,19 @@ def _generation(opened: NetlinkSocket) -> int:
     return int.from_bytes(_attributes(answer.replies[0])[_GEN_ID], "big")
 
 
-def _base_chains(opened: NetlinkSocket, number: int) -> t.Iterator[tuple[str, str, int]]:
-    """(table, chain, policy)."""
+def _base_chains(opened: NetlinkSocket, number: int) -> t.Iterator[BaseChain]:
     for reply in opened.dump(_message(_GETCHAIN, number, b"")):
-        found = _attributes(reply)
-        if _CHAIN_HOOK in found:
-            policy = int.from_bytes(found.get(_CHAIN_POLICY, b""), "big")
-            yield _text(found[_CHAIN_TABLE]), _text(found[_CHAIN_NAME]), policy
+        spans = attributes(reply, _BODY, len(reply))
+        if _CHAIN_HOOK in spans:
+            found = {kind: reply[slice(*place)] for kind, place in spans.items()}
+            yield BaseChain(
+                _FAMILY_NAMES.get(reply[_FAMILY], ""),
+                _text(found[_CHAIN_TABLE]),
+                _text(found[_CHAIN_NAME]),
+                _text(found.get(_CHAIN_TYPE, b"")),
+                int.from_bytes(_attributes(reply, spans[_CHAIN_HOOK])[_HOOK_NUMBER], "big"),
+                int.from_bytes(found.get(_CHAIN_POLICY, b""), "big"),
+            )
 
 
 def _socket(namespaces: Namespaces, netns: str) -> NetlinkSocket:

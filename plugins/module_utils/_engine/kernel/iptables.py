@@ -19,6 +19,7 @@ import typing as t
 from ..errors import ConflictError, KernelError, UnsupportedError
 from ..model import MARK, Rules
 from . import nft
+from .base_chains import may_hold
 from .iptables_rules import (
     CHAINS,
     DOCKER_USER,
@@ -284,9 +285,9 @@ def _line(words: t.Sequence[str]) -> str:
 
 
 def _table(namespaces: Namespaces, netns: str, flavour: str, version: int, name: str) -> Table:
+    if not _is_there(namespaces, netns, flavour, version, name):
+        return Table()
     with namespaces.entered(netns):
-        if flavour == "iptables-legacy" and name not in _legacy_tables(version):
-            return Table()
         done = _run([_program(flavour, version, "save"), "-t", name], "", f"list table {name}")
     if done is None:
         return Table()
@@ -307,13 +308,15 @@ def _chains_alone(namespaces: Namespaces, netns: str, version: int, name: str) -
     return Table({chain["name"]: chain.get("policy", "-").upper() for chain in chains}, unreadable=True)
 
 
-def _legacy_tables(version: int) -> list[str]:
-    """Those in use. Asking iptables-legacy for another one would make it."""
+def _is_there(namespaces: Namespaces, netns: str, flavour: str, version: int, name: str) -> bool:
+    """Whether a table is in use. Asking iptables-legacy for another one would make it."""
+    if flavour == "iptables-nft":
+        return may_hold(namespaces, netns, _NFT_FAMILIES[version], name)
     try:
-        with open(_LEGACY_TABLES[version], encoding="ascii") as file:
-            return file.read().split()
+        with namespaces.entered(netns), open(_LEGACY_TABLES[version], encoding="ascii") as file:
+            return name in file.read().split()
     except OSError:
-        return []
+        return False
 
 
 def listed(text: str) -> Table:

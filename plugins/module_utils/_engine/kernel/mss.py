@@ -17,6 +17,7 @@ import typing as t
 from ..errors import KernelError, UnsupportedError
 from ..model import MARK, ClampRules
 from . import iptables
+from .base_chains import may_hold
 from .iptables_rules import NETWORK_MARK, Rule, Table, comment_of
 from .nft import run
 from .nft_nat import escaped
@@ -136,6 +137,8 @@ def nft_rules(name: str, rules: ClampRules) -> list[Json]:
 
 
 def _listed(namespaces: Namespaces, netns: str) -> list[Json]:
+    if not may_hold(namespaces, netns, "inet", TABLE):
+        return []
     asked = f"read table inet {TABLE}"
     done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
     if done.returncode:

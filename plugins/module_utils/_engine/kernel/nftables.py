@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from ..errors import KernelError, UnsupportedError
 from ..model import MARK, NatRules, Rules
 from . import nft_nat, nft_publish
+from .base_chains import may_hold
 from .iptables_rules import NETWORK_MARK
 from .nft import BASES, COUNTER, HERE, TABLE, Json, code_in, failure, normal, part, run
 
@@ -100,6 +101,8 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
 
 
 def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
+    if not may_hold(namespaces, netns, "inet", TABLE):
+        return Table()
     # Without -p nft reads /etc/protocols again for each published port.
     arguments = ["-p", "list", "table", "inet", TABLE]
     done = run(namespaces, netns, asked, arguments)

@@ -13,6 +13,7 @@ import typing as t
 from ..errors import KernelError, UnsupportedError
 from ..model import Choice
 from . import firewalld_bus, iptables, nft, ufw
+from .base_chains import ACCEPT, FORWARD, BaseChain, hooked
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -150,13 +151,13 @@ def foreign_drops(
     """
     found = []
     for chain in _forward_chains(namespaces, netns):
-        where = f"{chain['family']} {chain['table']} {chain['name']}"
-        if not _FAMILIES.get(chain["family"], set()) & set(families) or _is_of_iptables(chain, unreadable):
+        where = f"{chain.family} {chain.table} {chain.name}"
+        if not _FAMILIES[chain.family] & set(families) or _is_of_iptables(chain, unreadable):
             continue
-        if with_firewalld and (chain["family"], chain["table"]) == _FIREWALLD_TABLE:
+        if with_firewalld and (chain.family, chain.table) == _FIREWALLD_TABLE:
             continue
         rules = [item["rule"] for item in _nft(namespaces, netns, ["list", "chain", *where.split()]) if "rule" in item]
-        drops = (_verdict(rules) or chain.get("policy")) in ("drop", "reject")
+        drops = (_verdict(rules) or ("accept" if chain.policy == ACCEPT else "drop")) in ("drop", "reject")
         if drops and f'"{bridge}"' not in json.dumps(rules) and not _is_dormant(namespaces, netns, chain):
             found.append(
                 f"the nftables chain {where} drops what no rule of it accepts, and no rule of it names {bridge}"
@@ -164,17 +165,15 @@ def foreign_drops(
     return found
 
 
-def _forward_chains(namespaces: Namespaces, netns: str) -> list[Json]:
-    if not installed("nft"):
-        return []
-    chains = [item["chain"] for item in _nft(namespaces, netns, ["list", "chains"]) if "chain" in item]
-    return [chain for chain in chains if chain.get("hook") == "forward" and chain.get("type") == "filter"]
+def _forward_chains(namespaces: Namespaces, netns: str) -> list[BaseChain]:
+    # Without the program nobody can tell what is in them.
+    return hooked(namespaces, netns, FORWARD, "filter") if installed("nft") else []
 
 
-def _is_of_iptables(chain: Json, unreadable: t.Collection[int]) -> bool:
+def _is_of_iptables(chain: BaseChain, unreadable: t.Collection[int]) -> bool:
     versions = {"ip": 4, "ip6": 6}
-    here = (chain["table"], chain["name"]) == ("filter", "FORWARD") and chain["family"] in versions
-    return here and versions[chain["family"]] not in unreadable
+    here = (chain.table, chain.name) == ("filter", "FORWARD") and chain.family in versions
+    return here and versions[chain.family] not in unreadable
 
 
 def _verdict(rules: t.Sequence[Json]) -> str:
@@ -195,9 +194,9 @@ def _is_comment(kind: str, value: t.Any) -> bool:
     return kind == "xt" and bool(value) and value.get("name") == "comment"
 
 
-def _is_dormant(namespaces: Namespaces, netns: str, chain: Json) -> bool:
+def _is_dormant(namespaces: Namespaces, netns: str, chain: BaseChain) -> bool:
     """Whether its table is switched off. Not asked in JSON: there, nft 1.0.6 gives other words for a single flag."""
-    where = [chain["family"], chain["table"]]
+    where = [chain.family, chain.table]
     done = nft.run(namespaces, netns, "look for tables that are switched off", ["list", "table", *where], style=("-t",))
     return any(line.split()[:1] == ["flags"] and "dormant" in line for line in done.stdout.splitlines()[1:3])
 
