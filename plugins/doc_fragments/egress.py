@@ -140,6 +140,12 @@ options:
           - Whether a namespace may reach itself by the bridge. Left out, it is on while a port is published to the
             namespace, and is otherwise left as it is.
         type: bool
+      ipv6_link_local:
+        description:
+          - Whether the interface in a namespace gets a link-local address of IPv6. Left out, it does in a network
+            that has IPv6.
+          - The other end, on the host, never has one, as each address costs packets to all ports of the bridge.
+        type: bool
       vlan_filtering:
         description: Whether the bridge keeps VLANs apart. An error where the kernel cannot. Left out, it stays so.
         type: bool

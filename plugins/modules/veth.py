@@ -53,6 +53,11 @@ options:
     description: Whether this end is up.
     type: bool
     default: true
+  ipv6_link_local: &ipv6_link_local
+    description:
+      - Whether this end gets a link-local address of IPv6 when it comes up. One that it has already stays.
+      - Leaving this out leaves it as it is. A new end gets one, unless the kernel was told otherwise.
+    type: bool
   isolated: &isolated
     description: Whether the port cannot talk to other isolated ports of the bridge. Needs O(master).
     type: bool
@@ -117,6 +122,9 @@ options:
         description: Whether the other end is up.
         type: bool
         default: true
+      ipv6_link_local:
+        description: As O(ipv6_link_local), of the other end.
+        type: bool
       arp_notify:
         description: As O(arp_notify), of the other end.
         type: bool
@@ -151,6 +159,7 @@ options:
       mac: *mac
       addresses: *addresses
       up: *up
+      ipv6_link_local: *ipv6_link_local
       isolated: *isolated
       hairpin: *hairpin
       published: *published

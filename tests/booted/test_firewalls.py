@@ -277,12 +277,17 @@ def test_docker_beside_firewalld(host: Host) -> None:
     host.build({**PODS, "subnets": [*PODS["subnets"], "10.22.35.0/24"]})
     assert host.unreachable("c1") == []
     assert "theirs" in host.sh("docker ps")
+    assert after_docker(host, before) == before
     host.build(PODS, absent=True)
-    # Docker writes them anew some time after a reload.
-    give_up = time.monotonic() + 20
-    while rules_of_docker(host) != before and time.monotonic() < give_up:
+    assert after_docker(host, before) == before
+
+
+def after_docker(host: Host, expected: list[str]) -> list[str]:
+    """Docker writes its rules anew some time after a reload."""
+    give_up = time.monotonic() + 60
+    while (found := rules_of_docker(host)) != expected and time.monotonic() < give_up:
         time.sleep(0.2)
-    assert rules_of_docker(host) == before
+    return found
 
 
 def rules_of_docker(host: Host) -> list[str]:

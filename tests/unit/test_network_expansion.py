@@ -56,7 +56,8 @@ def test_smallest_network() -> None:
                 "published": False,
                 "bandwidth": "none",
                 "addresses": [],
-                "peer": {"name": "eth0", "netns": "ns1", "addresses": ["10.0.0.2/24"]},
+                "ipv6_link_local": False,
+                "peer": {"name": "eth0", "netns": "ns1", "addresses": ["10.0.0.2/24"], "ipv6_link_local": False},
             }
         ],
         "ns_route": [{"netns": "ns1", "dest": "default", "gateway": "10.0.0.1", "device": "eth0", "family": "ipv4"}],

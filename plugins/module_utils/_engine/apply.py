@@ -35,6 +35,7 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
                 journal += failed.done
                 raise
             journal += batch
+        executor.raise_bridges()
         verify()
     except BaseException as error:
         left = take_back(plan, executor, ledger, journal, ledgers.union(plan.ledger, ledger), _lost(error))

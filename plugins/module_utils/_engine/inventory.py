@@ -13,10 +13,11 @@ from . import ledger as ledgers
 from . import orphans
 from .errors import EgressError
 from .kernel import addresses, bridge_entries, features, files, neighbours, peers, routes, rulesets, sysctls
-from .kernel.link_messages import LinkReply, get_links, parse_link
+from .kernel.link_messages import LinkReply
 from .kernel.links import Links
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
 from .kernel.processes import namespaces_of_processes
+from .kernel.snapshot import Snapshot
 from .ledger import Ledger
 from .model import HOST, MARK, NAT_BACKENDS, is_ours
 from .planning.ownership import lent_addresses
@@ -67,7 +68,7 @@ def read_ledger() -> Ledger:
     return ledgers.EMPTY if text is None else ledgers.from_json(text)
 
 
-def _added() -> dict[tuple[str, str], list[Data]]:
+def added() -> dict[tuple[str, str], list[Data]]:
     """Addresses that networks added to links of others, by namespace and link; none where nobody can tell."""
     found: dict[tuple[str, str], list[Data]] = {}
     with contextlib.suppress(EgressError):
@@ -79,10 +80,11 @@ def _added() -> dict[tuple[str, str], list[Data]]:
 class _Inventory:
     def __init__(self, namespaces: Namespaces, anonymous: bool, counters: bool) -> None:
         self.open = namespaces
-        self.links_of = Links(namespaces)
+        self.snapshot = Snapshot(namespaces, counters)
+        self.links_of = Links(namespaces, self.snapshot)
         self.known = self._known_namespaces(anonymous)
-        self.added = _added()
-        self.replies: dict[str, list[LinkReply]] = {place: self._read_links(place, counters) for place in self.known}
+        self.added = added()
+        self.replies = {place: list(self.snapshot.read(place).links.values()) for place in self.known}
         self.names = {place: {link.index: link.name for link in links} for place, links in self.replies.items()}
         self.ends = peers.other_ends(namespaces, self.replies)
 
@@ -115,9 +117,6 @@ class _Inventory:
             return False
         return True
 
-    def _read_links(self, place: str, counters: bool) -> list[LinkReply]:
-        return [parse_link(data) for data in self.open.socket(place).dump(get_links(counters=counters))]
-
     def _namespaces(self) -> list[Data]:
         listed = []
         for place, data in self.known.items():
@@ -129,10 +128,8 @@ class _Inventory:
     def _links(self) -> list[Data]:
         listed = []
         for place, replies in self.replies.items():
-            held: dict[int, list[addresses.AddressReply]] = {}
-            for item in addresses.read(self.open.socket(place)) if replies else ():
-                held.setdefault(item.index, []).append(item)
-            listed += [self._link(place, reply, held.get(reply.index, [])) for reply in replies]
+            held = self.snapshot.read(place).addresses
+            listed += [self._link(place, reply, held.get(reply.index, ())) for reply in replies]
         return listed
 
     def _link(self, place: str, reply: LinkReply, held: t.Sequence[addresses.AddressReply]) -> Data:

@@ -11,6 +11,7 @@ such as /proc/123/ns/net. Addresses and destinations are canonical strings ("10.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 from dataclasses import dataclass, field
 
@@ -81,6 +82,7 @@ class Link:
     multicast_snooping: bool | None = None
     nf_call_iptables: bool | None = None
     nf_call_ip6tables: bool | None = None
+    ipv6_link_local: bool | None = None
     up: bool | None = None
     peer: Link | None = None
     index: int | None = field(default=None, metadata=ASIDE)
@@ -374,6 +376,16 @@ class Want:
     released: frozenset[tuple[str, str, str]] = frozenset()
     choices: tuple[Choice, ...] = ()
     exclusive_claims: frozenset[tuple[str, str]] = frozenset()
+
+    @functools.cached_property
+    def present(self) -> t.Mapping[Identity, Fact]:
+        """The facts, by identity."""
+        return {fact.identity: fact for fact in self.facts}
+
+    @functools.cached_property
+    def gone(self) -> t.Mapping[Identity, Fact]:
+        """What shall not be, by identity."""
+        return {fact.identity: fact for fact in self.absent}
 
     def __add__(self, other: Want) -> Want:
         return Want(

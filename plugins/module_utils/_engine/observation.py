@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing as t
 
 from .errors import EgressError
 from .kernel import (
@@ -23,6 +24,7 @@ from .kernel import (
 )
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces, obstacle_to_attach, obstacle_to_name
+from .kernel.snapshot import Snapshot
 from .ledger import Ledger
 from .model import (
     HOST,
@@ -50,13 +52,17 @@ from .planning.sysctl_file import SYSCTL_FILE
 from .spec import link_settings
 from .spec.values import family
 
+# Of so many links of the host, each is asked for by its name; of more, all are read.
+FEW = 8
+
 
 class Observation:
     """One look at all that a want names."""
 
-    def __init__(self, namespaces: Namespaces, want: Want, ledger: Ledger) -> None:
+    def __init__(self, namespaces: Namespaces, snapshot: Snapshot, want: Want, ledger: Ledger) -> None:
         self.namespaces = namespaces
-        self.links = Links(namespaces)
+        self.snapshot = snapshot
+        self.links = Links(namespaces, snapshot)
         self.want = want
         self.asked: tuple[Fact, ...] = (*want.facts, *want.absent)
         self.facts: dict[Identity, Fact] = {}
@@ -100,6 +106,12 @@ class Observation:
             named.update(end.netns for end in ends(fact)) if isinstance(fact, Link) else None
             named.add(getattr(fact, "netns", HOST))
         named.update(self._released_places())
+        there = [name for name in sorted(named - {HOST}) if self.namespaces.exists(name)]
+        for name in there:
+            self.snapshot.read(name)
+        if sum(isinstance(fact, Link) and fact.netns == HOST for fact in self.asked) > FEW:
+            self.snapshot.read(HOST)
+            self.namespaces.numbers(HOST, there)
         for name in sorted(named - {HOST}):
             if self.namespaces.exists(name):
                 loopback = self.links.get(name, index=1)
@@ -168,10 +180,15 @@ class Observation:
         for place in sorted(places):
             link = self.located.get(place)
             if link and link.index:
-                replies = addresses.read(self.namespaces.socket(link.netns), link.index)
+                replies = self._held(link.netns, link.index)
                 cidrs = {reply.cidr for reply in replies if ("address", *place, reply.cidr) in asked}
                 for fact in addresses.facts(replies, *place, cidrs):
                     self.facts[fact.identity] = fact
+
+    def _held(self, netns: str, index: int) -> t.Sequence[addresses.AddressReply]:
+        if netns in self.snapshot.places:
+            return self.snapshot.read(netns).addresses.get(index, ())
+        return addresses.read(self.namespaces.socket(netns), index)
 
     def _limits(self) -> None:
         places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Limit)} | self._moving()
@@ -200,7 +217,7 @@ class Observation:
         for fact in self.asked:
             have = self.facts.get(fact.identity)
             if isinstance(fact, Link) and isinstance(have, Link):
-                if fact in self.want.absent:
+                if fact.identity in self.want.gone:
                     places.update(_place(end) for end in ends(have))
                 else:
                     pairs = zip(ends(fact), ends(have))
@@ -216,20 +233,18 @@ class Observation:
         wanted = {fact.identity for fact in self.asked if isinstance(fact, Route)}
         for netns, version, table in sorted(tables):
             if self.namespaces.exists(netns):
-                for reply in routes.read(self.namespaces.socket(netns), version, table, netns=netns):
+                for reply in self.snapshot.routes(netns, version, table):
                     if reply.fact.identity in wanted and reply.fact.identity not in self.facts:
                         self._add_route(reply, netns)
 
     def _losing_addresses(self) -> set[tuple[str, str]]:
         """Places of addresses that shall go: the last one takes the routes of its link along."""
-        wanted = {fact.identity for fact in self.want.facts}
-        gone = {fact.identity for fact in self.want.absent}
         return {
             (fact.netns, fact.link)
             for fact in self.facts.values()
             if isinstance(fact, Address)
-            and fact.identity not in wanted
-            and (fact.identity in gone or (fact.netns, fact.link) in self.want.exclusive_addresses)
+            and fact.identity not in self.want.present
+            and (fact.identity in self.want.gone or (fact.netns, fact.link) in self.want.exclusive_addresses)
         }
 
     def _routes_of(self, link: Link, netns: str, name: str) -> None:

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import typing as t
 
-from .inventory import read_ledger, read_sections
+from .host_view import host_view
+from .inventory import read_ledger
 from .kernel import (
     features,
     managers,
@@ -19,14 +19,9 @@ from .kernel import (
 )
 from .kernel.links import Links
 from .kernel.namespaces import Namespaces
+from .kernel.snapshot import Snapshot
 from .ledger import Ledger
-from .model import (
-    HOST,
-    MAIN_TABLE,
-    NETWORK_FILES,
-    ROUTE_PROTOCOL,
-    Want,
-)
+from .model import HOST, NETWORK_FILES, Want
 from .observation import Observation
 from .planning.state import Have
 from .spec.expansion import HostView
@@ -38,25 +33,17 @@ class Observer:
     def __init__(self, namespaces: Namespaces) -> None:
         self.namespaces = namespaces
         self.links = Links(namespaces)
+        self._seen: Snapshot | None = None
 
     def observe(self, want: Want, ledger: Ledger | None = None) -> Have:
         """What is there of what want names. ledger None reads the one on disk."""
-        return Observation(self.namespaces, want, read_ledger() if ledger is None else ledger).have()
+        seen, self._seen = self._seen or Snapshot(self.namespaces), None
+        return Observation(self.namespaces, seen, want, read_ledger() if ledger is None else ledger).have()
 
     def view(self) -> HostView:
-        """What the expansion of networks needs to know."""
-        sections = ("namespaces", "links", "uplinks")
-        view = HostView.from_info(read_sections(self.namespaces, sections, anonymous=False))
-        return dataclasses.replace(view, routes=self._routes_of_others())
-
-    def _routes_of_others(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for version in (4, 6):
-            for reply in routes.read(self.namespaces.socket(HOST), version, MAIN_TABLE):
-                if reply.fact.protocol not in (routes.RTPROT_KERNEL, ROUTE_PROTOCOL):
-                    link = self.links.get(HOST, index=reply.devices[0]) if reply.devices else None
-                    found[reply.fact.destination] = link.name if link else ""
-        return found
+        """What the expansion of networks needs to know. The next observation goes by the same look."""
+        self._seen = Snapshot(self.namespaces)
+        return host_view(self.namespaces, self._seen)
 
     def ra_uplinks(self, netns: str) -> list[str]:
         """Links whose IPv6 default route the kernel learned from a router advertisement.

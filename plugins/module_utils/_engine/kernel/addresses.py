@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 import typing as t
 from dataclasses import dataclass
 
 from ..model import Address
-from .link_messages import body
-from .message_classes import ifaddrmsg
-from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, NetlinkSocket
+from .message_layout import encode
+from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, NetlinkSocket, address_text, attributes
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_SECONDARY, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_PERMANENT = 0x01, 0x08, 0x40, 0x80
+_START = 16  # after nlmsghdr
+_HEADER, _FLAGS = struct.Struct("=BBBBI"), struct.Struct("=I")  # struct ifaddrmsg, and its flags as an attribute
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,7 @@ class AddressReply:
     cidr: str
     flags: int
     scope: int
-
-    @property
-    def link_local(self) -> bool:
-        return ipaddress.ip_interface(self.cidr).is_link_local and ":" in self.cidr
+    link_local: bool
 
     @property
     def duplicate(self) -> bool:
@@ -50,7 +50,7 @@ class AddressReply:
 
 def read(opened: NetlinkSocket, index: int = 0) -> list[AddressReply]:
     """Addresses of one link, or of all links."""
-    replies = opened.dump(Message(RTM_GETADDR, 0, body(ifaddrmsg(), [], index=index)))
+    replies = opened.dump(Message(RTM_GETADDR, 0, encode("ifaddrmsg", [], index=index)))
     return [reply for reply in map(_parse, replies) if index in (0, reply.index)]
 
 
@@ -70,13 +70,14 @@ def facts(replies: t.Iterable[AddressReply], netns: str, link: str, asked: t.Con
 
 
 def _parse(data: bytes) -> AddressReply:
-    message = ifaddrmsg(data)
-    message.decode()
+    _family, length, flags, scope, index = _HEADER.unpack_from(data, _START)
+    found = attributes(data, _START + _HEADER.size, len(data))
     # On a point-to-point link IFA_ADDRESS is the other side's.
-    text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-    flags = message.get_attr("IFA_FLAGS")
-    cidr = str(ipaddress.ip_interface(f"{text}/{message['prefixlen']}"))
-    return AddressReply(message["index"], cidr, message["flags"] if flags is None else flags, message["scope"])
+    address = data[slice(*found[IFA_LOCAL if IFA_LOCAL in found else IFA_ADDRESS])]
+    if IFA_FLAGS in found:
+        (flags,) = _FLAGS.unpack_from(data, found[IFA_FLAGS][0])
+    link_local = len(address) > 4 and address[0] == 0xFE and address[1] & 0xC0 == 0x80
+    return AddressReply(index, f"{address_text(address)}/{length}", flags, scope, link_local)
 
 
 def add(address: Address, index: int) -> Message:
@@ -90,9 +91,9 @@ def delete(address: Address, index: int) -> Message:
 def _message(kind: int, flags: int, address: Address, index: int) -> Message:
     interface = ipaddress.ip_interface(address.cidr)
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    attributes = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
+    given = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
     return Message(
         kind,
         flags,
-        body(ifaddrmsg(), attributes, family=int(family), prefixlen=interface.network.prefixlen, index=index),
+        encode("ifaddrmsg", given, family=int(family), prefixlen=interface.network.prefixlen, index=index),
     )

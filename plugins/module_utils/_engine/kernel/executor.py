@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import itertools
 import typing as t
@@ -29,14 +30,30 @@ from ..model import (
 )
 from ..planning.drop_ins import manager_of
 from ..planning.step import Step
-from . import addresses, base_chains, conntrack, files, limits, managers, routes, rulesets, sysctls, vlans
-from .links import Links, set_loopback
+from . import (
+    addresses,
+    base_chains,
+    conntrack,
+    files,
+    limits,
+    link_creation,
+    managers,
+    routes,
+    rulesets,
+    sysctls,
+    vlans,
+)
+from .link_messages import set_link
+from .links import Links, send, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
 
 NEW_FILE = 0o644
 _GONE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
 _THERE = (errno.EEXIST,)
+
+
+_REQUESTS = (Address, Limit, Route, Vlans)
 
 
 @dataclass(frozen=True)
@@ -64,18 +81,28 @@ class Executor:
         self.links = Links(namespaces)
         # What goes elsewhere of the rulesets that come: by these flows began, and by these they go on after a way back.
         self.elsewhere: dict[Identity, Ruleset] = {}
+        # New bridges that are to get ports: one that is up floods what each newcomer sends to all that are there.
+        self.rising: dict[Identity, Link] = {}
 
     def batches(self, steps: t.Sequence[Step]) -> list[list[Step]]:
         """Neighbouring steps that go in one request or one transaction. steps: all of a plan."""
         gone = [step.before for step in steps if step.after is None and isinstance(step.before, Ruleset)]
         self.elsewhere = {ruleset.identity[:4]: ruleset for ruleset in gone}
+        new = [step.after for step in steps if step.before is None and isinstance(step.after, Link)]
+        masters = {("link", link.netns, link.master) for link in new if link.master}
+        self.rising = {link.identity: link for link in new if link.up and link.identity in masters}
         return [list(group) for _key, group in itertools.groupby(steps, key=_batch_key)]
 
     def run(self, batch: t.Sequence[Step]) -> None:
         """Run one batch. Errors: StepError, with those of its steps that took effect."""
         kind = type(batch[0].fact)
-        if kind in (Address, Limit, Route, Vlans):
+        if kind is not Namespace and kind is not Link and getattr(batch[0].fact, "netns", HOST) == HOST:
+            self.raise_bridges()
+        if kind in _REQUESTS:
             self._run_requests(batch)
+            return
+        if kind is Link and batch[0].before is None:
+            self._create_links(batch)
             return
         if kind is Ruleset:
             self._guarded(batch[0], lambda: self._rulesets(batch), [])
@@ -84,6 +111,14 @@ class Executor:
         for step in batch:
             self._guarded(step, lambda step=step: _RUN[kind](self, step.before, step.after, step.line), done)  # type: ignore[misc]
             done.append(step)
+
+    def raise_bridges(self) -> None:
+        """Bring new bridges up, all of whose ports are there. Errors: KernelError."""
+        while self.rising:
+            identity, bridge = next(iter(self.rising.items()))
+            del self.rising[identity]
+            set_up = set_link([], name=bridge.name, up=True)
+            send(self.namespaces.socket(bridge.netns), f"bring bridge {bridge.name} up", set_up)
 
     def remove_containers(self, unneeded: t.Mapping[str, t.Collection[Identity]]) -> None:
         """Remove those tables and base chains of iptables-nft in which nothing is, by namespace."""
@@ -173,10 +208,19 @@ class Executor:
             self.namespaces.remove(fact.name)
             raise
 
+    def _create_links(self, batch: t.Sequence[Step]) -> None:
+        wanted = [t.cast(Link, step.after) for step in batch]
+        held = [dataclasses.replace(link, up=False) if link.identity in self.rising else link for link in wanted]
+        try:
+            link_creation.create(self.namespaces, self.links, held, lambda position: batch[position].line)
+        except link_creation.CreationError as error:
+            raise StepError(batch[error.position], error.cause, batch[: error.position]) from error.cause
+        except OSError as error:
+            raise StepError(batch[0], EgressError(batch[0].line, str(error)), []) from error
+
     def _link(self, before: Link | None, after: Link | None, asked: str) -> None:
-        if before is None and after is not None:
-            self.links.create(after, asked)
-        elif before is not None and after is None:
+        if before is not None and after is None:
+            self.rising.pop(before.identity, None)
             self.links.delete(before, asked)
         elif before is not None and after is not None:
             self.links.change(before, after, asked)
@@ -238,5 +282,11 @@ _RUN: dict[type[t.Any], t.Callable[..., None]] = {
 
 def _batch_key(step: Step) -> tuple[str, str, str]:
     fact = step.fact
-    backend = f"{fact.purpose} {fact.backend}" if isinstance(fact, Ruleset) else ""
-    return (type(fact).__name__, getattr(fact, "netns", ""), backend)
+    apart = ""
+    if isinstance(fact, Ruleset):
+        # firewalld reloads for each batch, and Docker writes its rules anew after each reload.
+        apart = fact.backend if fact.backend == "firewalld" else f"{fact.purpose} {fact.backend}"
+    if isinstance(fact, Link):
+        apart = "new" if step.before is None else "there"
+    kind = "request" if isinstance(fact, _REQUESTS) else type(fact).__name__
+    return (kind, getattr(fact, "netns", ""), apart)

@@ -11,7 +11,7 @@ import typing as t
 
 from ..errors import KernelError, UnsupportedError
 from ..model import HOST, Fact, Limit, Link, Setting, Vlans
-from . import limits, sysctls
+from . import limits, link_creation, sysctls
 from .links import Links
 from .namespaces import Namespaces, in_new_namespace
 
@@ -102,10 +102,10 @@ def _bridge_takes(key: str, value: bool) -> bool:
     with in_new_namespace(), Namespaces() as namespaces:
         there = Links(namespaces)
         try:
-            there.create(probe, "make a bridge to see what this kernel can do")
-        except KernelError as error:
-            if error.errno == errno.EOPNOTSUPP:
+            link_creation.create(namespaces, there, [probe], lambda _at: "make a bridge to see what this kernel can do")
+        except link_creation.CreationError as error:
+            if isinstance(error.cause, KernelError) and error.cause.errno == errno.EOPNOTSUPP:
                 return False
-            raise
+            raise error.cause from error
         found = there.find(probe)
         return found is not None and getattr(found, key) == value

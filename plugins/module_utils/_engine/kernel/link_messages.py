@@ -5,22 +5,26 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import sys
 import typing as t
 from dataclasses import dataclass, field
 
-from .message_classes import ifinfmsg, nsidmsg
-from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, attributes
+from .attributes import attribute
+from .message_layout import Nested, encode
+from .netlink import ATTRIBUTE, NLM_F_CREATE, NLM_F_EXCL, Message, Span, Spans, attributes
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_GETNSID = 16, 17, 18, 19, 90
 AF_BRIDGE = 7
 IFLA_PROTINFO, IFLA_BRPORT_STATE, NLA_F_NESTED = 12, 1, 0x8000
-_ATTRIBUTE, _STATE = struct.Struct("=HH"), struct.Struct("=HHB3x")
+IFLA_AF_SPEC, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 26, 8, 1
+_STATE = struct.Struct("=HHB3x")
 IFF_UP = 0x1
 RTEXT_FILTER_SKIP_STATS = 8
 COUNTERS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
 _HEADER_LENGTH = 16
+_NOTHING = (0, 0)
 _ON_ANOTHER = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 # Times of a bridge are in hundredths of a second (USER_HZ).
 BRIDGE_OPTIONS: dict[str, tuple[str, int]] = {
@@ -46,8 +50,9 @@ _NUMBERS = {
     "IFLA_BRPORT_ISOLATED": 33,
 }
 _ADDRESS, _NAME, _MTU, _LINK_INDEX, _QDISC, _MASTER, _LINKINFO, _ALIAS = 1, 3, 4, 5, 6, 10, 18, 20  # IFLA_*
-_STATS64, _NETNSID = 23, 37
+_STATS64, _NETNSID, _PROP_LIST, _ALT_IFNAME = 23, 37, 52, 53
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
+_NSID_HEADER, _NETNSA_NSID = 4, 1  # of linux/net_namespace.h
 _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg
 _COUNTED = struct.Struct("=8Q")  # the first of struct rtnl_link_stats64
 
@@ -57,7 +62,8 @@ class LinkReply:
     """One link as the kernel reports it. peer_index and peer_nsid are set for veth; nsid None means this namespace.
 
     port_state: of a port of a bridge, BR_STATE_* of linux/if_bridge.h. counters: COUNTERS, where they were asked for.
-    lower: of a macvlan or ipvlan, the link of this namespace that it takes packets from.
+    lower: of a macvlan or ipvlan, the link of this namespace that it takes packets from. other_names: alternative ones.
+    ipv6_link_local: whether it gets such an address when it comes up.
     """
 
     index: int
@@ -75,26 +81,19 @@ class LinkReply:
     port_state: int | None = None
     counters: t.Mapping[str, int] = field(default_factory=dict)
     lower: int = 0
+    other_names: tuple[str, ...] = ()
+    ipv6_link_local: bool = False
 
     @property
     def up(self) -> bool:
         return bool(self.flags & IFF_UP)
 
 
-def body(message: t.Any, attributes: t.Sequence[tuple[str, t.Any]], **fields: int) -> bytes:
-    """A message's bytes after the netlink header."""
-    for name, value in fields.items():
-        message[name] = value
-    message["attrs"] = list(attributes)
-    message.encode()
-    return bytes(message.data)[_HEADER_LENGTH:]
-
-
 def get_link(name: str = "", index: int = 0, counters: bool = False) -> Message:
     attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", 0 if counters else RTEXT_FILTER_SKIP_STATS)]
     if name:
         attributes.insert(0, ("IFLA_IFNAME", name))
-    return Message(RTM_GETLINK, 0, body(ifinfmsg(), attributes, index=index))
+    return Message(RTM_GETLINK, 0, encode("ifinfmsg", attributes, index=index))
 
 
 def get_links(master: int = 0, counters: bool = False) -> Message:
@@ -102,13 +101,11 @@ def get_links(master: int = 0, counters: bool = False) -> Message:
     attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", 0 if counters else RTEXT_FILTER_SKIP_STATS)]
     if master:
         attributes.append(("IFLA_MASTER", master))
-    return Message(RTM_GETLINK, 0, body(ifinfmsg(), attributes))
+    return Message(RTM_GETLINK, 0, encode("ifinfmsg", attributes))
 
 
-def create_link(attributes: t.Sequence[tuple[str, t.Any]], up: bool, index: int) -> Message:
-    flags = IFF_UP if up else 0
-    message = body(ifinfmsg(), attributes, index=index, flags=flags, change=flags)
-    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, message)
+def create_link(attributes: t.Sequence[tuple[str, t.Any]], index: int) -> Message:
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, encode("ifinfmsg", attributes, index=index))
 
 
 def set_link(
@@ -118,32 +115,37 @@ def set_link(
     named = [("IFLA_IFNAME", name)] if name and not index else []
     flags = IFF_UP if up else 0
     change = 0 if up is None else IFF_UP
-    return Message(RTM_NEWLINK, 0, body(ifinfmsg(), [*named, *attributes], index=index, flags=flags, change=change))
+    return Message(RTM_NEWLINK, 0, encode("ifinfmsg", [*named, *attributes], index=index, flags=flags, change=change))
+
+
+def without_link_local(index: int) -> Message:
+    """Have a link get no link-local address when it comes up. Refused with EAFNOSUPPORT where it has no IPv6."""
+    mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
+    families = attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
+    return Message(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + families)
 
 
 def delete_link(name: str) -> Message:
-    return Message(RTM_DELLINK, 0, body(ifinfmsg(), [("IFLA_IFNAME", name)]))
+    return Message(RTM_DELLINK, 0, encode("ifinfmsg", [("IFLA_IFNAME", name)]))
 
 
 def bridge_attribute(options: t.Mapping[str, t.Any]) -> tuple[str, t.Any]:
     """The kind's part of a link message for a bridge."""
     data = [(name, int(options[key]) * factor) for key, (name, factor) in BRIDGE_OPTIONS.items() if key in options]
-    return ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": data})]})
+    return ("IFLA_LINKINFO", [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", Nested("bridge_data", data))])
 
 
 def veth_attribute(peer_attributes: t.Sequence[tuple[str, t.Any]]) -> tuple[str, t.Any]:
     """The kind's part of a link message for a veth pair: the other end, in the namespace in which it shall be."""
-    peer = ("VETH_INFO_PEER", {"attrs": list(peer_attributes)})
-    return ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", {"attrs": [peer]})]})
+    peer = [("VETH_INFO_PEER", Nested("ifinfveth", peer_attributes))]
+    return ("IFLA_LINKINFO", [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", Nested("veth_data", peer))])
 
 
 def port_attribute(options: t.Mapping[str, bool]) -> tuple[str, t.Any]:
     """The part of a link message for a port of a bridge."""
     data = [(_PORT_OPTIONS[key], int(value)) for key, value in options.items()]
-    return (
-        "IFLA_LINKINFO",
-        {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]},
-    )
+    inside = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", Nested("bridge_slave_data", data))]
+    return ("IFLA_LINKINFO", inside)
 
 
 def set_port_state(index: int, state: int) -> Message:
@@ -152,75 +154,94 @@ def set_port_state(index: int, state: int) -> Message:
     By a message of the bridge family: after others the kernel takes the port for one that came up, and opens it.
     """
     port = _STATE.pack(_STATE.size - 3, IFLA_BRPORT_STATE, state)
-    nested = _ATTRIBUTE.pack(_ATTRIBUTE.size + len(port), IFLA_PROTINFO | NLA_F_NESTED) + port
+    nested = ATTRIBUTE.pack(ATTRIBUTE.size + len(port), IFLA_PROTINFO | NLA_F_NESTED) + port
     return Message(RTM_SETLINK, 0, _LINK.pack(AF_BRIDGE, 0, index, 0, 0) + nested)
 
 
+def index_of(data: bytes) -> int:
+    """Of a link as the kernel reports it."""
+    return int(_LINK.unpack_from(data, _HEADER_LENGTH)[2])
+
+
 def parse_link(data: bytes) -> LinkReply:
-    """By hand: the classes that encode requests take milliseconds to decode a reply, and hosts have thousands."""
+    """By hand: the classes that declare requests take milliseconds to decode a reply, and hosts have thousands."""
     _family, _kind, index, flags, _change = _LINK.unpack_from(data, _HEADER_LENGTH)
-    found = _values(data, _HEADER_LENGTH + _LINK.size, len(data))
-    info = _inner(found.get(_LINKINFO))
-    kind = _text(info.get(_INFO_KIND))
-    port = _inner(info.get(_INFO_SLAVE_DATA)) if _text(info.get(_INFO_SLAVE_KIND)) == "bridge" else {}
-    below = _number(found.get(_LINK_INDEX))
+    found = attributes(data, _HEADER_LENGTH + _LINK.size, len(data))
+    info = attributes(data, *found.get(_LINKINFO, _NOTHING))
+    kind = _text(data, info.get(_INFO_KIND))
+    of_bridge = _INFO_SLAVE_KIND in info and _text(data, info[_INFO_SLAVE_KIND]) == "bridge"
+    port = attributes(data, *info.get(_INFO_SLAVE_DATA, _NOTHING)) if of_bridge else {}
+    bridge = attributes(data, *info.get(_INFO_DATA, _NOTHING)) if kind == "bridge" else {}
+    veth = kind == "veth"
+    below = _number(data, found.get(_LINK_INDEX))
     return LinkReply(
         index=index,
-        name=_text(found.get(_NAME)),
+        name=_text(data, found.get(_NAME)),
         kind=kind,
         flags=flags,
-        alias=_text(found[_ALIAS]) if _ALIAS in found else None,
-        mac=found[_ADDRESS].hex(":") if _ADDRESS in found else None,
-        mtu=_number(found.get(_MTU)),
-        master=_number(found.get(_MASTER)),
-        options=_options(_inner(info.get(_INFO_DATA)) if kind == "bridge" else {}, port),
-        peer_index=below if kind == "veth" and _LINK_INDEX in found else None,
-        peer_nsid=_signed(found[_NETNSID]) if kind == "veth" and _NETNSID in found else None,
-        qdisc=_text(found.get(_QDISC)),
-        port_state=port[IFLA_BRPORT_STATE][0] if IFLA_BRPORT_STATE in port else None,
-        counters=dict(zip(COUNTERS, _COUNTED.unpack_from(found[_STATS64]))) if _STATS64 in found else {},
+        alias=_text(data, found[_ALIAS]) if _ALIAS in found else None,
+        mac=data[slice(*found[_ADDRESS])].hex(":") if _ADDRESS in found else None,
+        mtu=_number(data, found.get(_MTU)),
+        master=_number(data, found.get(_MASTER)),
+        options=_options(data, bridge, port) if bridge or port else {},
+        peer_index=below if veth and _LINK_INDEX in found else None,
+        peer_nsid=_signed(data, found[_NETNSID]) if veth and _NETNSID in found else None,
+        qdisc=_text(data, found.get(_QDISC)),
+        port_state=data[port[IFLA_BRPORT_STATE][0]] if IFLA_BRPORT_STATE in port else None,
+        counters=dict(zip(COUNTERS, _COUNTED.unpack_from(data, found[_STATS64][0]))) if _STATS64 in found else {},
         lower=below if kind in _ON_ANOTHER and _NETNSID not in found else 0,
+        other_names=_other_names(data, *found[_PROP_LIST]) if _PROP_LIST in found else (),
+        ipv6_link_local=_makes_link_local(data, attributes(data, *found.get(IFLA_AF_SPEC, _NOTHING))),
     )
 
 
-def _options(bridge: t.Mapping[int, bytes], port: t.Mapping[int, bytes]) -> dict[str, t.Any]:
+def _options(data: bytes, bridge: Spans, port: Spans) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {}
-    for key, (name, factor) in BRIDGE_OPTIONS.items():
+    for key, (name, factor) in BRIDGE_OPTIONS.items() if bridge else ():
         if _NUMBERS[name] in bridge:
-            value = _number(bridge[_NUMBERS[name]])
+            value = _number(data, bridge[_NUMBERS[name]])
             found[key] = value // factor if factor > 1 else bool(value)
-    found.update({key: bool(port[_NUMBERS[name]][0]) for key, name in _PORT_OPTIONS.items() if _NUMBERS[name] in port})
+    for key, name in _PORT_OPTIONS.items() if port else ():
+        if _NUMBERS[name] in port:
+            found[key] = bool(data[port[_NUMBERS[name]][0]])
     return found
 
 
-def _values(data: bytes, start: int, end: int) -> dict[int, bytes]:
-    return {kind: data[slice(*span)] for kind, span in attributes(data, start, end).items()}
+def _makes_link_local(data: bytes, families: Spans) -> bool:
+    settings = attributes(data, *families.get(socket.AF_INET6, _NOTHING))
+    mode = settings.get(IFLA_INET6_ADDR_GEN_MODE)
+    return mode is not None and data[mode[0]] != IN6_ADDR_GEN_MODE_NONE
 
 
-def _inner(data: bytes | None) -> dict[int, bytes]:
-    return _values(data, 0, len(data)) if data else {}
+def _other_names(data: bytes, start: int, end: int) -> tuple[str, ...]:
+    """Each is an attribute of the same type, so they cannot be told apart by it."""
+    names = []
+    while start + ATTRIBUTE.size <= end:
+        length, kind = ATTRIBUTE.unpack_from(data, start)
+        if kind == _ALT_IFNAME:
+            names.append(_text(data, (start + ATTRIBUTE.size, start + length)))
+        start += max((length + 3) & ~3, ATTRIBUTE.size)
+    return tuple(names)
 
 
-def _text(data: bytes | None) -> str:
-    return (data or b"").split(b"\0")[0].decode(errors="replace")
+def _text(data: bytes, span: Span | None) -> str:
+    """Up to the byte that ends it."""
+    return data[span[0] : span[1]].partition(b"\0")[0].decode(errors="replace") if span else ""
 
 
-def _number(data: bytes | None) -> int:
-    return int.from_bytes(data or b"", sys.byteorder)
+def _number(data: bytes, span: Span | None) -> int:
+    return int.from_bytes(data[span[0] : span[1]], sys.byteorder) if span else 0
 
 
-def _signed(data: bytes) -> int:
-    return int.from_bytes(data, sys.byteorder, signed=True)
+def _signed(data: bytes, span: Span) -> int:
+    return int.from_bytes(data[span[0] : span[1]], sys.byteorder, signed=True)
 
 
 def get_nsid(handle: int) -> Message:
     """Ask which number a namespace, given as a file descriptor, has in this one."""
-    return Message(RTM_GETNSID, 0, body(nsidmsg(), [("NETNSA_FD", handle)]))
+    return Message(RTM_GETNSID, 0, encode("nsidmsg", [("NETNSA_FD", handle)]))
 
 
 def parse_nsid(data: bytes) -> int:
-    message = nsidmsg(data)
-    message.decode()
-    number = message.get_attr("NETNSA_NSID")
-    # pyroute2 reads it without its sign.
-    return -1 if number is None or number >= 1 << 31 else int(number)
+    found = attributes(data, _HEADER_LENGTH + _NSID_HEADER, len(data)).get(_NETNSA_NSID)
+    return _signed(data, found) if found else -1

@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Links: finding a wanted one wherever it is, and making, changing and deleting it."""
+"""Links: finding a wanted one wherever it is, and changing and deleting it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import dataclasses
 import errno
 import hashlib
 import os
+import secrets
 import typing as t
 
 from ..errors import ConflictError, EgressError, KernelError
-from ..model import HOST, Link, differences, is_ours
+from ..model import HOST, Link, Setting, differences, is_ours
 from . import link_messages as messages
 from .netlink import Answer, Message, NetlinkSocket, kernel_error
 from .processes import namespaces_of_processes
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
+    from .snapshot import Snapshot
 
 # Above those that the kernel hands out by itself, in order.
 BR_STATE_DISABLED, BR_STATE_FORWARDING = 0, 3
@@ -64,11 +66,9 @@ def _machine_id() -> str:
 
 def host_ends(namespaces: Namespaces, netns: str) -> list[int]:
     """Indexes on the host of the veth ends whose other ends are in a namespace."""
-    inside = namespaces.socket(netns)
-    answer = inside.request([messages.get_nsid(namespaces.handle(HOST))])[0]
-    host = messages.parse_nsid(answer.replies[0]) if answer.replies else -1
-    replies = [messages.parse_link(data) for data in inside.dump(messages.get_links())]
-    return [reply.peer_index for reply in replies if reply.peer_index and reply.peer_nsid == host and host >= 0]
+    host = namespaces.numbers(netns, [HOST]).get(HOST)
+    replies = Links(namespaces).all(netns)
+    return [reply.peer_index for reply in replies if reply.peer_index and reply.peer_nsid == host and host is not None]
 
 
 def let_forward(namespaces: Namespaces, indexes: t.Sequence[int], forward: bool, netns: str = HOST) -> None:
@@ -81,14 +81,28 @@ def let_forward(namespaces: Namespaces, indexes: t.Sequence[int], forward: bool,
 
 
 class Links:
-    """The links of all namespaces of a run."""
+    """The links of all namespaces of a run; of those in the snapshot, as they were found there."""
 
-    def __init__(self, namespaces: Namespaces) -> None:
+    def __init__(self, namespaces: Namespaces, snapshot: Snapshot | None = None) -> None:
         self._namespaces = namespaces
+        self._places = {} if snapshot is None else snapshot.places
         self._names: dict[tuple[str, int], str] = {}
-        self._nsids: dict[tuple[str, str], int] = {}
+        self._indexes: dict[tuple[str, str], int] = {}
+        self._next_index = _FIRST_INDEX + secrets.randbelow(_FIRST_INDEX)
 
     def get(self, netns: str, name: str = "", index: int = 0) -> messages.LinkReply | None:
+        """Errors: ConflictError where the name is an alternative one."""
+        reply = self._known(netns, name, index) if netns in self._places else self._asked(netns, name, index)
+        if reply and name and reply.name != name:
+            raise ConflictError(
+                f"use the name {name}", f"it is an alternative name of link {reply.name}", "Choose another name"
+            )
+        return reply
+
+    def _known(self, netns: str, name: str, index: int) -> messages.LinkReply | None:
+        return self._places[netns].names.get(name) if name else self._places[netns].links.get(index)
+
+    def _asked(self, netns: str, name: str, index: int) -> messages.LinkReply | None:
         if not self._namespaces.exists(netns):
             return None
         answer = self._namespaces.socket(netns).request([messages.get_link(name, index)])[0]
@@ -96,27 +110,47 @@ class Links:
             return None
         if answer.errno:
             raise kernel_error(f"look up link {name or index}", answer)
-        reply = messages.parse_link(answer.replies[0])
-        if name and reply.name != name:
-            raise ConflictError(
-                f"use the name {name}", f"it is an alternative name of link {reply.name}", "Choose another name"
-            )
-        return reply
+        return messages.parse_link(answer.replies[0])
+
+    def all(self, netns: str) -> list[messages.LinkReply]:
+        """Every link of a namespace."""
+        if netns in self._places:
+            return list(self._places[netns].links.values())
+        return [messages.parse_link(data) for data in self._namespaces.socket(netns).dump(messages.get_links())]
 
     def index(self, netns: str, name: str) -> int:
-        """Errors: KernelError where there is no such link."""
-        found = self.get(netns, name)
-        if found is None:
-            where = f" in namespace {netns}" if netns else ""
-            raise KernelError(f"look up link {name}{where}", "there is none", errno.ENODEV)
-        return found.index
+        """Known until links are changed. Errors: KernelError where there is no such link."""
+        if (netns, name) not in self._indexes:
+            found = self.get(netns, name)
+            if found is None:
+                where = f" in namespace {netns}" if netns else ""
+                raise KernelError(f"look up link {name}{where}", "there is none", errno.ENODEV)
+            self._indexes[netns, name] = found.index
+        return self._indexes[netns, name]
+
+    def new_index(self, netns: str, name: str) -> int:
+        """One for a link that is to be made, of a range in which no other run is likely to have used any."""
+        self._next_index += 1
+        self.learn(netns, name, self._next_index)
+        return self._next_index
+
+    def learn(self, netns: str, name: str, index: int) -> None:
+        self._indexes[netns, name] = index
+
+    def forget(self) -> None:
+        """What was known of names and indexes."""
+        self._indexes.clear()
+        self._names.clear()
 
     def ports(self, netns: str, bridge: str) -> list[messages.LinkReply]:
         found = self.get(netns, bridge)
         if found is None:
             return []
-        replies = self._namespaces.socket(netns).dump(messages.get_links(master=found.index))
-        ports = [messages.parse_link(reply) for reply in replies]
+        if netns in self._places:
+            ports = self.all(netns)
+        else:
+            replies = self._namespaces.socket(netns).dump(messages.get_links(master=found.index))
+            ports = [messages.parse_link(reply) for reply in replies]
         return [port for port in ports if port.master == found.index]
 
     def find(self, want: Link) -> Link | None:
@@ -137,8 +171,7 @@ class Links:
         if end.netns == HOST or not self._namespaces.exists(end.netns):
             return None
         mac = end.mac or stable_mac(end.netns, end.name)
-        replies = map(messages.parse_link, self._namespaces.socket(end.netns).dump(messages.get_links()))
-        return next((reply for reply in replies if reply.mac == mac), None)
+        return next((reply for reply in self.all(end.netns) if reply.mac == mac), None)
 
     def fact(self, netns: str, reply: messages.LinkReply, peer_hint: Link | None = None) -> Link:
         """A reply as a fact; of a veth also its other end, which is looked for at the hint first."""
@@ -156,6 +189,7 @@ class Links:
             up=reply.up,
             index=reply.index,
             qdisc=reply.qdisc,
+            ipv6_link_local=reply.ipv6_link_local,
             **reply.options,
         )
         if other is None:
@@ -165,7 +199,7 @@ class Links:
     def _end(self, netns: str, reply: messages.LinkReply) -> Link:
         master = self._name(netns, reply.master)
         fields: dict[str, t.Any] = {"alias": reply.alias, "mac": reply.mac, "mtu": reply.mtu, "up": reply.up}
-        fields.update(index=reply.index, qdisc=reply.qdisc)
+        fields.update(index=reply.index, qdisc=reply.qdisc, ipv6_link_local=reply.ipv6_link_local)
         return Link(netns, reply.name, kind=reply.kind, master=master, **fields)
 
     def _name(self, netns: str, index: int) -> str:
@@ -184,7 +218,7 @@ class Links:
             found = self.get(netns, index=reply.peer_index)
             return (netns, found) if found else None
         for candidate in self._candidates(hint):
-            if candidate != netns and self._nsid(netns, candidate) == reply.peer_nsid:
+            if candidate != netns and self._namespaces.numbers(netns, [candidate]).get(candidate) == reply.peer_nsid:
                 found = self.get(candidate, index=reply.peer_index)
                 return (candidate, found) if found else None
         return None
@@ -197,68 +231,10 @@ class Links:
         yield from (name for name in names() if name != hint)
         yield from (f"/proc/{inhabitants[0][0]}/ns/net" for inhabitants in namespaces_of_processes().values())
 
-    def _nsid(self, netns: str, other: str) -> int:
-        """The number that another namespace has in this one, -1 for none."""
-        if self._nsids.get((netns, other), -1) < 0:
-            try:
-                handle = self._namespaces.handle(other)
-            except KernelError:
-                return -1
-            answer = self._namespaces.socket(netns).request([messages.get_nsid(handle)])[0]
-            self._nsids[netns, other] = messages.parse_nsid(answer.replies[0]) if answer.replies else -1
-        return self._nsids[netns, other]
-
-    def create(self, link: Link, asked: str) -> None:
-        """Make a link, or nothing at all."""
-        opened = self._namespaces.socket(link.netns)
-        # One send, so that a link of ours is never left without its mark; by an index of our choice, since a link
-        # that somebody else made under this name meanwhile is not ours to mark.
-        index = _FIRST_INDEX + int.from_bytes(os.urandom(3), "big")
-        requests = [messages.set_link([("IFLA_IFALIAS", link.alias or "")], index=index)]
-        port = _chosen(link, ("isolated", "hairpin"))
-        if port:
-            requests.append(messages.set_link([messages.port_attribute(port)], index=index))
-        attributes = [*self._born_with(link), self._kind_attribute(link)]
-        created, *then = opened.request([messages.create_link(attributes, bool(link.up), index), *requests])
-        _expect(asked, [created])
-        try:
-            _expect(asked, then)
-            if link.peer:
-                peer = [("IFLA_IFALIAS", link.peer.alias or "")]
-                request = messages.set_link(peer, name=link.peer.name, up=link.peer.up)
-                send(self._namespaces.socket(link.peer.netns), asked, request)
-        except BaseException:
-            opened.request([messages.delete_link(link.name)])
-            raise
-
-    def _born_with(self, link: Link) -> list[tuple[str, t.Any]]:
-        attributes: list[tuple[str, t.Any]] = [
-            ("IFLA_IFNAME", link.name),
-            ("IFLA_ADDRESS", link.mac or stable_mac(link.netns, link.name)),
-        ]
-        if link.mtu:
-            attributes.append(("IFLA_MTU", link.mtu))
-        if link.master:
-            attributes.append(("IFLA_MASTER", self.index(link.netns, link.master)))
-        return attributes
-
-    def _kind_attribute(self, link: Link) -> tuple[str, t.Any]:
-        if link.kind == "bridge":
-            options = _chosen(link, tuple(messages.BRIDGE_OPTIONS))
-            if not options.get("vlan_filtering", True):
-                # A new bridge has it off, and a kernel without it refuses even that.
-                del options["vlan_filtering"]
-            return messages.bridge_attribute(options)
-        peer = link.peer
-        if peer is None:
-            raise ConflictError(f"make link {link.name}", f"a {link.kind} cannot be made alone", "Give its peer")
-        return messages.veth_attribute(
-            [*self._born_with(peer), ("IFLA_NET_NS_FD", self._namespaces.handle(peer.netns))]
-        )
-
     def change(self, before: Link, after: Link, asked: str) -> None:
         """Change a link and the other end of its pair, or nothing at all."""
         pairs = [(before, after), *([(before.peer, after.peer)] if before.peer and after.peer else [])]
+        self.forget()
         begun = []
         try:
             for pair in pairs:
@@ -289,10 +265,19 @@ class Links:
         if after.up is not None and after.up != was_up:
             requests.append(messages.set_link([], name=after.name, up=after.up))
         send(self._namespaces.socket(after.netns), asked, *requests)
+        if "ipv6_link_local" in changed:
+            self._choose_link_local(after, asked)
         if "stp" in changed and not after.stp:
             # They would go on waiting for spanning tree.
             ports = [port.index for port in self.ports(after.netns, after.name)]
             let_forward(self._namespaces, ports, True, after.netns)
+
+    def _choose_link_local(self, link: Link, asked: str) -> None:
+        """By the sysctl, which also gives an address to a link that is up."""
+        from . import sysctls  # it imports namespaces.py
+
+        mode = "0" if link.ipv6_link_local else "1"
+        sysctls.write(self._namespaces, Setting(link.netns, f"net/ipv6/conf/{link.name}/addr_gen_mode", mode), asked)
 
     def _relocate(self, before: Link, after: Link, asked: str) -> None:
         """Down first: a link that is up cannot be renamed by kernels before 6.2."""
@@ -303,7 +288,7 @@ class Links:
         index = self.index(before.netns, before.name)
         down = [] if before.up is False else [messages.set_link([], index=index, up=False)]
         send(self._namespaces.socket(before.netns), asked, *down, messages.set_link(attributes, index=index))
-        self._names.clear()
+        self.forget()
 
     def _field_requests(self, after: Link, changed: t.Mapping[str, t.Any]) -> list[Message]:
         attributes: list[tuple[str, t.Any]] = []
@@ -320,14 +305,16 @@ class Links:
         if options:
             requests.append(messages.set_link([messages.bridge_attribute(options)], name=after.name))
         # A port that changes bridges starts there with default flags.
-        port = _chosen(after, ("isolated", "hairpin"))
+        port = chosen(after, ("isolated", "hairpin"))
         if after.master and port and ("master" in changed or set(port) & set(changed)):
             requests.append(messages.set_link([messages.port_attribute(port)], name=after.name))
         return requests
 
     def delete(self, link: Link, asked: str) -> None:
+        self.forget()
         send(self._namespaces.socket(link.netns), asked, messages.delete_link(link.name))
 
 
-def _chosen(link: Link, options: tuple[str, ...]) -> dict[str, t.Any]:
+def chosen(link: Link, options: tuple[str, ...]) -> dict[str, t.Any]:
+    """Those of a link's fields that are asked for."""
     return {key: getattr(link, key) for key in options if getattr(link, key) is not None}

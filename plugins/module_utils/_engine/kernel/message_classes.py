@@ -61,23 +61,7 @@ def _enter_package() -> None:
 
 
 @functools.cache
-def _message_class(name: str) -> t.Any:
-    """A class of rtnetlink messages, which has the name of its module."""
+def message_class(name: str) -> t.Any:
+    """A class of rtnetlink messages, such as ifinfmsg, which has the name of its module."""
     _enter_package()
     return getattr(importlib.import_module(f"{_NAME}.netlink.rtnl.{name}"), name)
-
-
-def ifaddrmsg(data: bytes | None = None) -> t.Any:
-    return _message_class("ifaddrmsg")(data)
-
-
-def ifinfmsg(data: bytes | None = None) -> t.Any:
-    return _message_class("ifinfmsg")(data)
-
-
-def nsidmsg(data: bytes | None = None) -> t.Any:
-    return _message_class("nsidmsg")(data)
-
-
-def rtmsg(data: bytes | None = None) -> t.Any:
-    return _message_class("rtmsg")(data)

@@ -23,7 +23,7 @@ import typing as t
 from ..errors import ConflictError, KernelError
 from ..model import HOST, MARK
 from . import files, links
-from .link_messages import get_link
+from .link_messages import get_link, get_nsid, parse_nsid
 from .netlink import NetlinkSocket
 from .processes import processes_in
 
@@ -118,6 +118,7 @@ class Namespaces:
         self._handles: dict[str, int] = {HOST: os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)}
         self._sockets: dict[str, NetlinkSocket] = {}
         self._spare = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _number in range(_SPARE)]
+        self._numbers: dict[tuple[str, str], int] = {}
         self._removed: dict[str, int] = {}
         self._departing: dict[str, list[int]] = {}
 
@@ -174,6 +175,16 @@ class Namespaces:
                 self._sockets[netns] = NetlinkSocket()
         return self._sockets[netns]
 
+    def numbers(self, netns: str, others: t.Iterable[str]) -> dict[str, int]:
+        """The number that each of the other namespaces has in this one, as links name it; none for those without."""
+        asked = [other for other in others if (netns, other) not in self._numbers and self.exists(other)]
+        answers = self.socket(netns).request([get_nsid(self.handle(other)) for other in asked])
+        for other, answer in zip(asked, answers):
+            number = parse_nsid(answer.replies[0]) if answer.replies else -1
+            if number >= 0:
+                self._numbers[netns, other] = number
+        return {other: self._numbers[netns, other] for other in others if (netns, other) in self._numbers}
+
     def create(self, name: str, alias: str, loopback: bool) -> None:
         """Make a namespace. It carries the mark before it has the name, so that no unmarked one is ever left."""
         _prepare_directory()
@@ -225,6 +236,7 @@ class Namespaces:
         del self._handles[name]
 
     def _forget(self, name: str) -> None:
+        self._numbers = {pair: number for pair, number in self._numbers.items() if name not in pair}
         if name in self._sockets:
             self._sockets.pop(name).close()
         if name in self._handles:

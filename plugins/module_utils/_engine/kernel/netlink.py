@@ -11,11 +11,11 @@ See rtnetlink(7), netlink(7).
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 import struct
 import typing as t
-from dataclasses import dataclass
 
 from ..errors import KernelError
 
@@ -30,14 +30,15 @@ NLA_TYPE_MASK = 0x3FFF
 ATTRIBUTE = struct.Struct("=HH")
 # Answers wait in the socket's buffer until the whole send was worked off, and that buffer is finite.
 BATCH = 40
-_HEADER = struct.Struct("=IHHII")
+_LONGEST = 1 << 16  # bytes that the kernel sends at once, and some more
+_HEADER, _ERROR = struct.Struct("=IHHII"), struct.Struct("=i")
 
 
-Spans = dict[int, tuple[int, int]]
+Span = tuple[int, int]
+Spans = dict[int, Span]
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(t.NamedTuple):
     """One request: a message type (RTM_*), its flags besides REQUEST, and the encoded body."""
 
     type: int
@@ -45,8 +46,7 @@ class Message:
     body: bytes
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(t.NamedTuple):
     """What came back for one request: errno 0 or an error with the kernel's words, and reply bodies with header."""
 
     errno: int
@@ -57,8 +57,9 @@ class Answer:
 def attributes(data: bytes, start: int, end: int, until: int = -1) -> Spans:
     """Start and end of each netlink attribute's value, by type; up to a type after which nothing is of interest."""
     found = {}
+    unpack = ATTRIBUTE.unpack_from
     while start + 4 <= end:
-        length, kind = ATTRIBUTE.unpack_from(data, start)
+        length, kind = unpack(data, start)
         if length < 4:
             break
         kind &= NLA_TYPE_MASK
@@ -67,6 +68,13 @@ def attributes(data: bytes, start: int, end: int, until: int = -1) -> Spans:
             break
         start += (length + 3) & ~3
     return found
+
+
+def address_text(address: bytes) -> str:
+    """An address of IPv4 or IPv6 in its canonical form (RFC 5952)."""
+    text = socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+    # The C library writes some IPv6 addresses with an IPv4 one at their end.
+    return str(ipaddress.IPv6Address(address)) if ":" in text and "." in text else text
 
 
 class NetlinkSocket:
@@ -122,20 +130,22 @@ class NetlinkSocket:
         return [answers[sequence] for sequence in sorted(answers)]
 
     def _exchange(self, messages: t.Sequence[Message]) -> list[Answer]:
+        """Only the last is to be acknowledged: the kernel works in order, and tells of errors in any case."""
         first = self._send(messages, ack=True)
-        replies: list[list[bytes]] = [[] for _message in messages]
-        answers: dict[int, Answer] = {}
-        while len(answers) < len(messages):
+        replies: dict[int, list[bytes]] = {}
+        errors: dict[int, tuple[int, str]] = {}
+        last = len(messages) - 1
+        while last not in errors:
             for kind, flags, sequence, data in self._receive():
                 index = sequence - first
-                if not 0 <= index < len(messages):
+                if not 0 <= index <= last:
                     continue
                 if kind == NLMSG_ERROR:
-                    code, text = _error(data, flags)
-                    answers[index] = Answer(code, text, tuple(replies[index]))
+                    errors[index] = _error(data, flags)
                 else:
-                    replies[index].append(data)
-        return [answers[index] for index in range(len(messages))]
+                    replies.setdefault(index, []).append(data)
+        none = (0, "")
+        return [Answer(*errors.get(index, none), tuple(replies.get(index, ()))) for index in range(len(messages))]
 
     def _collect_dump(self) -> tuple[Answer, bool]:
         replies: list[bytes] = []
@@ -153,29 +163,32 @@ class NetlinkSocket:
                 replies.append(data)
 
     def _send(self, messages: t.Sequence[Message], ack: bool) -> int:
-        first = self._sequence + 1
-        parts = []
-        for message in messages:
-            self._sequence += 1
-            flags = message.flags | NLM_F_REQUEST | (NLM_F_ACK if ack else 0)
-            length = _HEADER.size + len(message.body)
-            header = _HEADER.pack(length, message.type, flags, self._sequence, 0)
-            parts.append(header + message.body + b"\0" * (-length % 4))
+        """ack: of the last. Returns the number of the first."""
+        first, last = self._sequence + 1, len(messages) - 1
+        parts: list[bytes] = []
+        for index, (kind, flags, body) in enumerate(messages):
+            asked = flags | NLM_F_REQUEST | (NLM_F_ACK if ack and index == last else 0)
+            parts += (_HEADER.pack(_HEADER.size + len(body), kind, asked, first + index, 0), body)
+            if len(body) % 4:
+                parts.append(b"\0" * (-len(body) % 4))
+        self._sequence += len(messages)
         self._socket.send(b"".join(parts))
         return first
 
-    def _receive(self) -> t.Iterator[tuple[int, int, int, bytes]]:
-        data = self._socket.recv(1 << 18)
-        offset = 0
-        while offset + _HEADER.size <= len(data):
-            length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
-            yield kind, flags, sequence, data[offset : offset + length]
+    def _receive(self) -> list[tuple[int, int, int, bytes]]:
+        data = self._socket.recv(_LONGEST)
+        size, unpack = len(data), _HEADER.unpack_from
+        found, offset = [], 0
+        while offset + 16 <= size:
+            length, kind, flags, sequence, _port = unpack(data, offset)
+            found.append((kind, flags, sequence, data[offset : offset + length]))
             offset += (length + 3) & ~3
+        return found
 
 
 def _error(data: bytes, flags: int) -> tuple[int, str]:
     """errno and the kernel's words of an NLMSG_ERROR message."""
-    code = -struct.unpack_from("=i", data, _HEADER.size)[0]
+    code = -_ERROR.unpack_from(data, _HEADER.size)[0]
     if not flags & NLM_F_ACK_TLVS:
         return code, ""
     offset = _HEADER.size + 4 + _HEADER.size

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .link_messages import LinkReply, get_nsid, parse_nsid
+from ..model import HOST
+from .link_messages import LinkReply
 from .namespaces import Namespaces
 
 Replies = t.Mapping[str, t.Sequence[LinkReply]]
@@ -21,21 +22,20 @@ def other_ends(namespaces: Namespaces, replies: Replies) -> Ends:
         for link in links:
             if link.peer_index:
                 by_numbers.setdefault((link.index, link.peer_index), []).append((place, link))
-    nsids: dict[tuple[str, str], int] = {}
-
-    def nsid(place: str, other: str) -> int:
-        """The number that another namespace has in a namespace, -1 for none."""
-        if (place, other) not in nsids:
-            answer = namespaces.socket(place).request([get_nsid(namespaces.handle(other))])[0]
-            nsids[place, other] = parse_nsid(answer.replies[0]) if answer.replies else -1
-        return nsids[place, other]
-
+    # Nearly all pairs have an end on the host.
+    namespaces.numbers(HOST, [place for place in replies if place != HOST])
     found: Ends = {}
-    for (index, peer_index), ends in by_numbers.items():
+    for (index, peer_index), ends in sorted(by_numbers.items(), key=lambda item: item[1][0][0] != HOST):
         for place, link in ends:
             # Ends name each other's number; numbers are unique in one namespace alone.
             for other, candidate in by_numbers.get((peer_index, index), ()):
-                here = place == other
-                if here if link.peer_nsid is None else not here and nsid(place, other) == link.peer_nsid:
+                if (place, link.index) in found or (other, candidate.index) in found:
+                    continue
+                if place == other if link.peer_nsid is None else _leads_to(namespaces, place, link, other):
                     found[place, link.index] = (other, candidate)
+                    found[other, candidate.index] = (place, link)
     return found
+
+
+def _leads_to(namespaces: Namespaces, place: str, link: LinkReply, other: str) -> bool:
+    return place != other and namespaces.numbers(place, [other]).get(other) == link.peer_nsid

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 import typing as t
-from dataclasses import dataclass
 
 from ..model import DEFAULT_DESTINATION, MAIN_TABLE, ROUTE_PROTOCOL, Route
-from .link_messages import body
-from .message_classes import rtmsg
-from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, NetlinkSocket
+from .message_layout import encode
+from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, NetlinkSocket, Spans, address_text, attributes
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTPROT_KERNEL, RTPROT_RA = 2, 9
-RTNH_F_ONLINK = 4
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH = 1, 4, 5, 6, 7, 8, 9
+RTA_TABLE, RTAX_MTU = 15, 2
+RTM_F_CLONED, RTNH_F_ONLINK = 0x200, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
+_START = 16  # after nlmsghdr
+_HEADER, _NUMBER = struct.Struct("=8BI"), struct.Struct("=I")  # struct rtmsg, and most of its attributes
+_NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop
 _TYPE_NAMES = {number: name for name, number in TYPES.items()}
 
 
-@dataclass(frozen=True)
-class RouteReply:
+class RouteReply(t.NamedTuple):
     """One route as the kernel reports it; fact has no device.
 
     device: by index, 0 for none or several. devices: all of them.
@@ -37,10 +40,10 @@ class RouteReply:
 
 def read(opened: NetlinkSocket, family: int, table: int = 0, device: int = 0, netns: str = "") -> list[RouteReply]:
     """Routes of a family (4 or 6), of one table and one device where given. The kernel filters."""
-    attributes = [("RTA_TABLE", table)] if table else []
+    asked = [("RTA_TABLE", table)] if table else []
     if device:
-        attributes.append(("RTA_OIF", device))
-    message = Message(RTM_GETROUTE, 0, body(rtmsg(), attributes, family=_family(family)))
+        asked.append(("RTA_OIF", device))
+    message = Message(RTM_GETROUTE, 0, encode("rtmsg", asked, family=_family(family)))
     found = []
     for reply in opened.dump(message):
         parsed = _parse(reply, netns)
@@ -55,30 +58,45 @@ def _family(version: int) -> int:
 
 def _parse(data: bytes, netns: str) -> RouteReply | None:
     """None for what is no route of somebody's choice: local and broadcast entries, cached ones."""
-    message = rtmsg(data)
-    message.decode()
-    if message["type"] not in _TYPE_NAMES or message["flags"] & 0x200:
+    family, length, _source, _tos, table, protocol, _scope, kind, flags = _HEADER.unpack_from(data, _START)
+    if kind not in _TYPE_NAMES or flags & RTM_F_CLONED:
         return None
-    version = 4 if message["family"] == socket.AF_INET else 6
-    address = message.get_attr("RTA_DST")
-    destination = f"{address}/{message['dst_len']}" if address else DEFAULT_DESTINATION[version]
-    metrics = message.get_attr("RTA_METRICS")
-    kind = _TYPE_NAMES[message["type"]]
+    found = attributes(data, _START + _HEADER.size, len(data))
+    version = 4 if family == socket.AF_INET else 6
+    destination = _address(data, found, RTA_DST)
     fact = Route(
         netns,
-        str(ipaddress.ip_network(destination)),
-        message.get_attr("RTA_TABLE") or message["table"],
-        message.get_attr("RTA_PRIORITY") or 0,
-        type=kind,
-        gateway=message.get_attr("RTA_GATEWAY") or ("" if kind == "unicast" else None),
-        source=message.get_attr("RTA_PREFSRC"),
-        mtu=metrics.get_attr("RTAX_MTU") if metrics else None,
-        onlink=bool(message["flags"] & RTNH_F_ONLINK),
-        protocol=message["proto"],
+        f"{destination}/{length}" if destination else DEFAULT_DESTINATION[version],
+        _number(data, found, RTA_TABLE) or table,
+        _number(data, found, RTA_PRIORITY),
+        type=_TYPE_NAMES[kind],
+        gateway=_address(data, found, RTA_GATEWAY) or ("" if _TYPE_NAMES[kind] == "unicast" else None),
+        source=_address(data, found, RTA_PREFSRC),
+        mtu=_number(data, attributes(data, *found[RTA_METRICS]), RTAX_MTU) or None if RTA_METRICS in found else None,
+        onlink=bool(flags & RTNH_F_ONLINK),
+        protocol=protocol,
     )
-    device = message.get_attr("RTA_OIF") or 0
-    devices = tuple(hop["oif"] for hop in message.get_attr("RTA_MULTIPATH") or ()) or (device,)
-    return RouteReply(fact, device, tuple(filter(None, devices)))
+    device = _number(data, found, RTA_OIF)
+    hops = _hops(data, *found[RTA_MULTIPATH]) if RTA_MULTIPATH in found else (device,)
+    return RouteReply(fact, device, tuple(filter(None, hops)))
+
+
+def _address(data: bytes, found: Spans, kind: int) -> str | None:
+    return address_text(data[slice(*found[kind])]) if kind in found else None
+
+
+def _number(data: bytes, found: Spans, kind: int) -> int:
+    return int(_NUMBER.unpack_from(data, found[kind][0])[0]) if kind in found else 0
+
+
+def _hops(data: bytes, start: int, end: int) -> tuple[int, ...]:
+    """The devices of a route that has several next hops."""
+    devices = []
+    while start + _NEXT_HOP.size <= end:
+        length, _flags, _weight, device = _NEXT_HOP.unpack_from(data, start)
+        devices.append(device)
+        start += max((length + 3) & ~3, _NEXT_HOP.size)
+    return tuple(devices)
 
 
 def add(route: Route, device: int) -> Message:
@@ -95,24 +113,24 @@ def delete(route: Route, device: int) -> Message:
 
 def _body(route: Route, device: int) -> bytes:
     network = ipaddress.ip_network(route.destination)
-    attributes: list[tuple[str, t.Any]] = [("RTA_TABLE", route.table)]
+    asked: list[tuple[str, t.Any]] = [("RTA_TABLE", route.table)]
     if network.prefixlen:
-        attributes.append(("RTA_DST", str(network.network_address)))
+        asked.append(("RTA_DST", str(network.network_address)))
     if route.metric:
-        attributes.append(("RTA_PRIORITY", route.metric))
+        asked.append(("RTA_PRIORITY", route.metric))
     if route.gateway:
-        attributes.append(("RTA_GATEWAY", route.gateway))
+        asked.append(("RTA_GATEWAY", route.gateway))
     if device:
-        attributes.append(("RTA_OIF", device))
+        asked.append(("RTA_OIF", device))
     if route.source:
-        attributes.append(("RTA_PREFSRC", route.source))
+        asked.append(("RTA_PREFSRC", route.source))
     if route.mtu:
-        attributes.append(("RTA_METRICS", {"attrs": [("RTAX_MTU", route.mtu)]}))
+        asked.append(("RTA_METRICS", [("RTAX_MTU", route.mtu)]))
     kind = route.type or "unicast"
     on_link = network.version == 4 and kind == "unicast" and not route.gateway
-    return body(
-        rtmsg(),
-        attributes,
+    return encode(
+        "rtmsg",
+        asked,
         family=_family(network.version),
         dst_len=network.prefixlen,
         table=route.table if route.table < 256 else 0,
@@ -125,9 +143,14 @@ def _body(route: Route, device: int) -> bytes:
 
 def default_uplinks(opened: NetlinkSocket, family: int) -> list[RouteReply]:
     """Default routes of the main table, best first."""
+    return defaults(read(opened, family, MAIN_TABLE), family)
+
+
+def defaults(replies: t.Iterable[RouteReply], family: int) -> list[RouteReply]:
+    """Those of a table's routes that lead somewhere by default, best first."""
     found = [
         reply
-        for reply in read(opened, family, MAIN_TABLE)
+        for reply in replies
         if reply.fact.destination == DEFAULT_DESTINATION[family] and reply.fact.type == "unicast" and reply.devices
     ]
     return sorted(found, key=lambda reply: reply.fact.metric)

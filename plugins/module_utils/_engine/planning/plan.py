@@ -86,7 +86,7 @@ _Order = tuple[int, str, int, bool]
 
 
 def _order(fact: Fact) -> _Order:
-    """Namespaces, bridges, other links; then all that is inside one namespace; then rules and files.
+    """Namespaces, bridges, other links; then all that is inside one namespace, the host last; then rules and files.
 
     A gateway may be reached by a route that has none.
     """
@@ -96,12 +96,13 @@ def _order(fact: Fact) -> _Order:
         return (0, "", 0, True)
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
-    if isinstance(fact, Setting) and fact.key.endswith("/disable_ipv6"):
-        # Ahead of the addresses that it would refuse.
-        return (2, fact.netns, -1, True)
     if isinstance(fact, (Limit, Vlans, Address, Claim, Setting, Route)):
-        return (2, fact.netns, kind, not isinstance(fact, Route) or bool(fact.gateway))
-    return (0 if kind == 0 else 3, "", kind, True)
+        # Ahead of the addresses that it would refuse.
+        ahead = isinstance(fact, Setting) and fact.key.endswith("/disable_ipv6")
+        last = not isinstance(fact, Route) or bool(fact.gateway)
+        # The host's last: its bridges come up when all their ports are ready.
+        return (3 if fact.netns == HOST else 2, fact.netns, -1 if ahead else kind, last)
+    return (0 if kind == 0 else 4, "", kind, True)
 
 
 class _Planner:
@@ -166,7 +167,7 @@ class _Planner:
             self._later(_order(fact), self.converge, fact)
         for fact in self.want.absent:
             if self.moves(fact):
-                self._later((4, "", 0, False), self.remove, fact)
+                self._later((5, "", 0, False), self.remove, fact)
         while self.pending:
             _order_of_it, _number, action, fact = heapq.heappop(self.pending)
             action(fact)

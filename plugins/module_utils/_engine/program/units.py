@@ -75,6 +75,7 @@ Description=Look at the paths from network namespaces to the internet now and th
 OnActiveSec={interval}s
 OnUnitInactiveSec={interval}s
 RandomizedDelaySec={delay}s
+AccuracySec=1s
 
 [Install]
 WantedBy=timers.target

@@ -149,10 +149,13 @@ def _build_namespace(
             "bandwidth": namespace.bandwidth,
             **namespace.vlans,
             "addresses": [],
+            # As a port it has no use for one.
+            "ipv6_link_local": False,
             "peer": {
                 "name": namespace.interface,
                 "netns": namespace.name,
                 "addresses": list(cidrs),
+                "ipv6_link_local": network.ipv6_link_local,
                 **network.link_settings,
             },
         }

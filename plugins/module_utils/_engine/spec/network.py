@@ -55,6 +55,7 @@ OPTIONS: Options = {
     "mtu": {"type": "raw", "default": "auto"},
     "isolated": {"type": "bool", "default": False},
     "hairpin": {"type": "bool"},
+    "ipv6_link_local": {"type": "bool"},
     "vlan_filtering": {"type": "bool"},
     "vlan": vlans.OPTIONS["vlan"],
     **link_settings.OPTIONS,
@@ -103,6 +104,7 @@ class Network:
     mtu: int
     isolated: bool
     hairpin: bool | None
+    ipv6_link_local: bool
     vlans: t.Mapping[str, t.Any]
     link_settings: t.Mapping[str, t.Any]
     uplinks: tuple[str, ...]
@@ -135,6 +137,10 @@ def parse_networks(data: t.Any, key: str = "egress_networks", absent: bool = Fal
     return networks
 
 
+def _link_local(asked: bool | None, subnets: t.Sequence[str]) -> bool:
+    return any(values.family(subnet) == 6 for subnet in subnets) if asked is None else asked
+
+
 def _network(entry: t.Any, key: str, absent: bool) -> Network:
     data = checked(entry, OPTIONS, key)
     name = values.network_name(data["name"], f"{key}.name")
@@ -151,6 +157,7 @@ def _network(entry: t.Any, key: str, absent: bool) -> Network:
         mtu=_mtu(data["mtu"], f"{key}.mtu"),
         isolated=data["isolated"],
         hairpin=data["hairpin"],
+        ipv6_link_local=_link_local(data["ipv6_link_local"], subnets),
         vlans=_vlans(data, ("vlan_filtering", "vlan"), key),
         link_settings={name: data[name] for name in link_settings.OPTIONS if data[name] is not None},
         uplinks=_uplinks(data["uplink"], f"{key}.uplink"),

@@ -16,6 +16,8 @@ from .schema import NETWORK, STATE, Options
 SMALLEST_BURST, LARGEST_BURST = 8 * BURST_UNIT, 1024 * BURST_UNIT
 _BURSTS_A_SECOND, _QUEUES_A_SECOND = 100, 20
 
+_END = ("netns", "name", "kind", "alias", "mac", "mtu", "ipv6_link_local", "up")
+
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
     "netns": {"type": "str"},
@@ -24,6 +26,7 @@ OPTIONS: Options = {
     "mac": {"type": "str"},
     "addresses": {"type": "list", "elements": "str"},
     "up": {"type": "bool", "default": True},
+    "ipv6_link_local": {"type": "bool"},
     "isolated": {"type": "bool"},
     "hairpin": {"type": "bool"},
     "published": {"type": "bool"},
@@ -39,6 +42,7 @@ OPTIONS: Options = {
             "mac": {"type": "str"},
             "addresses": {"type": "list", "elements": "str"},
             "up": {"type": "bool", "default": True},
+            "ipv6_link_local": {"type": "bool"},
             **link_settings.OPTIONS,
         },
     },
@@ -101,7 +105,7 @@ def _limits(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
 
 
 def _fields(link: Link) -> dict[str, t.Any]:
-    return {name: getattr(link, name) for name in ("netns", "name", "kind", "alias", "mac", "mtu", "up")}
+    return {name: getattr(link, name) for name in _END}
 
 
 def _peer_place(options: t.Mapping[str, t.Any], key: str) -> Link | None:
@@ -122,6 +126,7 @@ def _end(options: t.Mapping[str, t.Any], key: str, default_mtu: int | None) -> L
         alias=values.mark(options["network"], f"{key}network"),
         mac=None if options["mac"] is None else values.mac(options["mac"], f"{key}mac"),
         mtu=None if mtu is None else values.mtu(mtu, f"{key}mtu"),
+        ipv6_link_local=options["ipv6_link_local"],
         up=options["up"],
     )
 

@@ -1,0 +1,84 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the expansion of networks needs to know of this host, from a look at all of its namespaces that have names."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .inventory import added, label
+from .kernel import namespaces, peers, routes
+from .kernel.link_messages import LinkReply
+from .kernel.links import Links
+from .kernel.snapshot import Snapshot
+from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
+from .spec.expansion import HostView
+
+
+def host_view(opened: namespaces.Namespaces, snapshot: Snapshot) -> HostView:
+    """Errors: EgressError."""
+    names = namespaces.names()
+    places = {place: snapshot.read(place) for place in (HOST, *names)}
+    links = places[HOST].links.values()
+    lent = added()
+    return HostView(
+        uplinks={family: ways for family in (4, 6) if (ways := _default_ways(snapshot, family))},
+        mtus={link.name: link.mtu for link in links},
+        addresses={link.name: _chosen(snapshot, HOST, link.index) for link in links},
+        owners={link.name: label(link.alias) for link in links},
+        kinds={link.name: link.kind for link in links},
+        peers=_peers(opened, snapshot, list(places)),
+        routes=_routes_of_others(snapshot),
+        namespaces={name: _owner(places[name].links.get(1)) for name in names},
+        assigned={
+            name: [cidr for index in places[name].links for cidr in _chosen(snapshot, name, index)] for name in names
+        },
+        lent={
+            link.name: {item["address"]: item["network"] for item in lent.get((HOST, link.name), [])} for link in links
+        },
+    )
+
+
+def _owner(loopback: LinkReply | None) -> str | None:
+    return label(loopback.alias) if loopback else None
+
+
+def _chosen(snapshot: Snapshot, netns: str, index: int) -> list[str]:
+    return [item.cidr for item in snapshot.read(netns).addresses.get(index, ()) if not item.link_local]
+
+
+def _peers(opened: namespaces.Namespaces, snapshot: Snapshot, places: t.Sequence[str]) -> dict[str, tuple[str, str]]:
+    """{veth of the host: (namespace, name) of its other end}."""
+    found: dict[str, tuple[str, str]] = {}
+    ends = peers.other_ends(opened, {place: list(snapshot.read(place).links.values()) for place in places})
+    for link in snapshot.read(HOST).links.values():
+        end = ends.get((HOST, link.index))
+        if end:
+            found[link.name] = (end[0], end[1].name)
+        elif link.kind == "veth" and is_ours(link.alias):
+            # Processes alone may hold its namespace.
+            other = Links(opened, snapshot).fact(HOST, link).peer
+            found.update({link.name: (other.netns, other.name)} if other else {})
+    return found
+
+
+def _default_ways(snapshot: Snapshot, family: int) -> list[list[str]]:
+    """For each default route of the main table, best first, the links that it leads to."""
+    there = snapshot.read(HOST).links
+    ways = [
+        [there[device].name for device in reply.devices if device in there]
+        for reply in routes.defaults(snapshot.routes(HOST, family, MAIN_TABLE), family)
+    ]
+    return [way for way in ways if way]
+
+
+def _routes_of_others(snapshot: Snapshot) -> dict[str, str]:
+    """{destination: device} in the main table."""
+    there = snapshot.read(HOST).links
+    return {
+        reply.fact.destination: there[reply.devices[0]].name if reply.devices and reply.devices[0] in there else ""
+        for family in (4, 6)
+        for reply in snapshot.routes(HOST, family, MAIN_TABLE)
+        if reply.fact.protocol not in (routes.RTPROT_KERNEL, ROUTE_PROTOCOL)
+    }

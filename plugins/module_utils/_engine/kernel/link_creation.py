@@ -1,0 +1,151 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making links: many pairs in one send, each with its other end in place (rtnetlink(7), veth(4))."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import typing as t
+
+from ..errors import ConflictError, EgressError
+from ..model import Link
+from . import link_messages as messages
+from .links import Links, chosen, stable_mac
+from .netlink import Answer, Message, kernel_error
+
+if t.TYPE_CHECKING:
+    from .namespaces import Namespaces
+
+TOGETHER = 12  # links in one send
+# A link without IPv6 has no addresses of that family, which is what was asked for.
+_FINE = (0, errno.EAFNOSUPPORT)
+
+
+class CreationError(Exception):
+    """One of several links could not be made. position: its place among them."""
+
+    def __init__(self, position: int, cause: EgressError) -> None:
+        super().__init__(str(cause))
+        self.position = position
+        self.cause = cause
+
+
+def create(namespaces: Namespaces, links: Links, wanted: t.Sequence[Link], asked: t.Callable[[int], str]) -> None:
+    """Make links of one namespace, each bridge ahead of its ports. asked: what one of them is about, for an error.
+
+    Errors: CreationError; then the links ahead of the one that it names are there, and no others.
+    """
+    for start in range(0, len(wanted), TOGETHER):
+        group = _Group(namespaces, links, wanted[start : start + TOGETHER], lambda at, start=start: asked(start + at))  # type: ignore[misc]
+        try:
+            group.create()
+        except CreationError as error:
+            group.delete(error.position)
+            raise CreationError(start + error.position, error.cause) from error.cause
+        except BaseException:
+            group.delete(0)
+            raise
+
+
+class _Group:
+    """Links that are made in one send; each knows afterwards whether it is there."""
+
+    def __init__(
+        self, namespaces: Namespaces, links: Links, wanted: t.Sequence[Link], asked: t.Callable[[int], str]
+    ) -> None:
+        self.namespaces = namespaces
+        self.links = links
+        self.wanted = wanted
+        self.asked = asked
+        self.there: list[bool] = [False] * len(wanted)
+        self.opened = namespaces.socket(wanted[0].netns)
+
+    def create(self) -> None:
+        requests = [self._guarded(position, self._requests) for position in range(len(self.wanted))]
+        answers = iter(self.opened.request([message for some in requests for message in some]))
+        failed = []
+        for position, some in enumerate(requests):
+            own = list(itertools.islice(answers, len(some)))
+            self.there[position] = not own[0].errno
+            failed += [(position, answer) for answer in own if answer.errno not in _FINE][:1]
+        for position in range(failed[0][0] if failed else len(self.wanted)):
+            self._guarded(position, self._finish_peer)
+        if failed:
+            position, answer = failed[0]
+            raise CreationError(position, kernel_error(self.asked(position), answer))
+
+    def delete(self, start: int) -> None:
+        """Those from a position on that are there."""
+        self.links.forget()
+        names = [link.name for link, there in zip(self.wanted, self.there) if there][sum(self.there[:start]) :]
+        self.opened.request([messages.delete_link(name) for name in reversed(names)])
+
+    def _guarded(self, position: int, action: t.Callable[[int], _Result]) -> _Result:
+        try:
+            return action(position)
+        except EgressError as error:
+            raise CreationError(position, error) from error
+
+    def _requests(self, position: int) -> list[Message]:
+        """In one send, so that a link of ours is never left without its mark; by an index of our choice, since a link
+        that somebody else made under this name meanwhile is not ours to mark.
+        """
+        link = self.wanted[position]
+        index = self.links.new_index(link.netns, link.name)
+        attributes = [*self._born_with(link), self._kind_attribute(link, position)]
+        # Down at first: a link that comes up gets addresses of IPv6 at once.
+        found = [messages.create_link(attributes, index), messages.set_link(_mark(link), index=index)]
+        found += [messages.without_link_local(index)] if link.ipv6_link_local is False else []
+        port = chosen(link, ("isolated", "hairpin"))
+        found += [messages.set_link([messages.port_attribute(port)], index=index)] if port else []
+        return [*found, messages.set_link([], index=index, up=True)] if link.up else found
+
+    def _finish_peer(self, position: int) -> None:
+        peer = self.wanted[position].peer
+        if peer is None:
+            return
+        opened = self.namespaces.socket(peer.netns)
+        marked, found = opened.request([messages.set_link(_mark(peer), name=peer.name), messages.get_link(peer.name)])
+        self._expect(position, [marked, found])
+        index = messages.index_of(found.replies[0])
+        self.links.learn(peer.netns, peer.name, index)
+        requests = [messages.without_link_local(index)] if peer.ipv6_link_local is False else []
+        requests += [] if peer.up is None else [messages.set_link([], index=index, up=peer.up)]
+        self._expect(position, opened.request(requests))
+
+    def _expect(self, position: int, answers: t.Iterable[Answer]) -> None:
+        for answer in answers:
+            if answer.errno not in _FINE:
+                raise kernel_error(self.asked(position), answer)
+
+    def _born_with(self, link: Link) -> list[tuple[str, t.Any]]:
+        attributes: list[tuple[str, t.Any]] = [
+            ("IFLA_IFNAME", link.name),
+            ("IFLA_ADDRESS", link.mac or stable_mac(link.netns, link.name)),
+        ]
+        if link.mtu:
+            attributes.append(("IFLA_MTU", link.mtu))
+        if link.master:
+            attributes.append(("IFLA_MASTER", self.links.index(link.netns, link.master)))
+        return attributes
+
+    def _kind_attribute(self, link: Link, position: int) -> tuple[str, t.Any]:
+        if link.kind == "bridge":
+            options = chosen(link, tuple(messages.BRIDGE_OPTIONS))
+            if not options.get("vlan_filtering", True):
+                # A new bridge has it off, and a kernel without it refuses even that.
+                del options["vlan_filtering"]
+            return messages.bridge_attribute(options)
+        peer = link.peer
+        if peer is None:
+            raise ConflictError(self.asked(position), f"a {link.kind} cannot be made alone", "Give its peer")
+        return messages.veth_attribute([*self._born_with(peer), ("IFLA_NET_NS_FD", self.namespaces.handle(peer.netns))])
+
+
+_Result = t.TypeVar("_Result")
+
+
+def _mark(link: Link) -> list[tuple[str, t.Any]]:
+    return [("IFLA_IFALIAS", link.alias or "")]
