@@ -67,7 +67,7 @@ class _Layout:
             found: tuple[int, t.Callable[[t.Any], bytes]] = (number, _FORMS[form])
         else:
             declared: t.Any = getattr(self._declared, form)
-            fields = getattr(declared, "fields", ())
+            fields: t.Any = getattr(declared, "fields", ())
             if not isinstance(declared, type):
                 found = (number, self._nested)
             elif getattr(declared, "nla_map", ()):
