@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from .model import FACTS, ClampRules, Fact, ForwardRules, Link, NatRules, Publication, PublishRules
@@ -25,11 +26,20 @@ def to_data(fact: Fact | None) -> dict[str, t.Any] | None:
 def _to_data(value: t.Any) -> t.Any:
     if isinstance(value, tuple):
         return [_to_data(item) for item in value]
-    if not dataclasses.is_dataclass(value):
+    kind = type(value)
+    if not dataclasses.is_dataclass(kind):
         return value
-    fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-    data = {name: _to_data(field) for name, field in fields.items() if field is not None}
-    return {"fact": type(value).__name__, **data}
+    data: dict[str, t.Any] = {"fact": kind.__name__}
+    for name in _names(kind):
+        field = getattr(value, name)
+        if field is not None:
+            data[name] = field if isinstance(field, (str, int)) else _to_data(field)
+    return data
+
+
+@functools.cache
+def _names(kind: type[t.Any]) -> list[str]:
+    return [item.name for item in dataclasses.fields(kind)]
 
 
 def from_data(data: t.Any) -> t.Any:

@@ -27,7 +27,7 @@ def begin(want: Want) -> None:
     data: dict[str, t.Any] = {name: sorted(getattr(want, name)) for name in _SETS}
     for name in ("facts", "absent"):
         data[name] = [to_data(fact) for fact in getattr(want, name)]
-    files.write(PATH, seal({"version": VERSION, "want": data}), 0o600)
+    files.write(PATH, seal({"version": VERSION, "want": data}, indent=None), 0o600)
 
 
 def end() -> None:

@@ -388,19 +388,34 @@ class Want:
         return {fact.identity: fact for fact in self.absent}
 
     def __add__(self, other: Want) -> Want:
-        return Want(
-            self.facts + other.facts,
-            self.absent + other.absent,
-            self.exclusive_addresses | other.exclusive_addresses,
-            self.exclusive_ports | other.exclusive_ports,
-            self.released | other.released,
-            self.choices + other.choices,
-            self.exclusive_claims | other.exclusive_claims,
+        return Want.of([self, other])
+
+    @classmethod
+    def of(cls, wants: t.Sequence[Want]) -> Want:
+        """All that any of them wants, in their order."""
+
+        def chained(name: str) -> tuple[t.Any, ...]:
+            return tuple(item for want in wants for item in getattr(want, name))
+
+        return cls(
+            chained("facts"),
+            chained("absent"),
+            frozenset(chained("exclusive_addresses")),
+            frozenset(chained("exclusive_ports")),
+            frozenset(chained("released")),
+            chained("choices"),
+            frozenset(chained("exclusive_claims")),
         )
 
 
+@functools.cache
+def _compared_fields(kind: type[t.Any]) -> list[str]:
+    return [item.name for item in dataclasses.fields(kind) if not item.metadata.get("aside")]
+
+
 def compared_fields(fact: Fact | type[Fact]) -> list[str]:
-    return [item.name for item in dataclasses.fields(fact) if not item.metadata.get("aside")]
+    kind: t.Any = fact if isinstance(fact, type) else type(fact)
+    return _compared_fields(kind)
 
 
 def differences(want: Fact, have: Fact) -> dict[str, tuple[t.Any, t.Any]]:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import typing as t
 from dataclasses import dataclass, field
 
@@ -29,16 +31,21 @@ Permit = t.Callable[[t.Sequence[Step], t.Sequence[str]], None]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run did, or in check mode would do. diff has before and after as YAML of the affected objects.
+    """What a run did, or in check mode would do. difference: before and after as YAML of the affected objects.
 
     choices: what rules were written for, and why. unconfirmed: the token to confirm it by, and for which actions.
     """
 
     changed: bool = False
     actions: list[str] = field(default_factory=list)
-    diff: dict[str, str] = field(default_factory=dict)
+    difference: t.Callable[[], dict[str, str]] = dict
     choices: t.Sequence[Choice] = ()
     unconfirmed: tuple[str, list[str]] | None = None
+
+    @functools.cached_property
+    def diff(self) -> dict[str, str]:
+        """It takes a while for a thousand objects, and not everybody asks for it."""
+        return self.difference()
 
 
 def run(
@@ -58,12 +65,18 @@ def run(
     Errors: EgressError of any kind; then nothing was changed, or it was put back, or the error says what was not.
     """
     features.require_privilege()
+    # Facts live as long as the run: to look for garbage among a hundred thousand of them is time lost.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         with locked() as lock, Namespaces() as namespaces:
             return _Run(lock, namespaces, check, permit, judge, confirm_within).result(build)
     except OSError as error:
         asked = "look at and change the network of this host"
         raise KernelError(asked, str(error), error.errno or 0, "See errno(3)") from error
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,8 @@ class _Run:
             if hazards and self.confirm_within:
                 unconfirmed = (self._await_confirmation(plan, have.ledger, done), hazards)
         actions = [*finished, *plan.actions]
-        return Result(bool(plan or finished), actions, difference(plan.steps), want.choices, unconfirmed)
+        shown = functools.partial(difference, plan.steps)
+        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed)
 
     def _await_confirmation(self, plan: Plan, ledger: Ledger, done: t.Sequence[Step]) -> str:
         """Have a process put all of it back unless somebody comes by in time with the token that this returns."""

@@ -44,14 +44,16 @@ def of_everything(reader: Reader) -> list[Path]:
     """Of those with a name, and of those that only processes hold and a pair of links leads to."""
     found = [replace(path, meant=bool(path.interface)) for name in handles.names() for path in of_place(reader, name)]
     seen = {_identity(reader, name) for name in (HOST, *handles.names())}
+    places: dict[str, str] = {}
     for identity, inhabitants in sorted(namespaces_of_processes().items()):
         pid, command = min(inhabitants)
         place = f"/proc/{pid}/ns/net"
-        if identity in seen or not _may_enter(reader, place):
-            continue
+        if identity not in seen and _may_enter(reader, place):
+            places[place] = f"process {pid} ({command})"
+    for place, indexes in host_ends(reader.namespaces, list(places)).items():
         # Services are often kept from the network by a namespace with nothing in it, and not all are of this host.
-        if host_ends(reader.namespaces, place):
-            found += of_place(reader, place, f"process {pid} ({command})")
+        if indexes:
+            found += of_place(reader, place, places[place])
     return found
 
 

@@ -104,6 +104,9 @@ class Executor:
         if kind is Link and batch[0].before is None:
             self._create_links(batch)
             return
+        if kind is Namespace and batch[0].after is None:
+            self._remove_namespaces(batch)
+            return
         if kind is Ruleset:
             self._guarded(batch[0], lambda: self._rulesets(batch), [])
             return
@@ -194,10 +197,19 @@ class Executor:
                 self._attach(after, after.attach, asked)
             else:
                 self.namespaces.create(after.name, after.alias or "", bool(after.loopback))
-        elif before is not None and after is None:
-            self.namespaces.remove(before.name)
         elif after is not None:
             set_loopback(self.namespaces.socket(after.name), after.alias, bool(after.loopback), asked)
+
+    def _remove_namespaces(self, batch: t.Sequence[Step]) -> None:
+        names = [t.cast(Namespace, step.before).name for step in batch]
+        self.links.forget()
+        gone = 0
+        try:
+            for _name in self.namespaces.remove(names):
+                gone += 1
+        except (EgressError, OSError) as error:
+            cause = error if isinstance(error, EgressError) else EgressError(batch[gone].line, str(error))
+            raise StepError(batch[gone], cause, batch[:gone]) from error
 
     def _attach(self, fact: Namespace, path: str, asked: str) -> None:
         self.namespaces.attach(fact.name, path)
@@ -205,7 +217,7 @@ class Executor:
             if fact.loopback:
                 set_loopback(self.namespaces.socket(fact.name), None, True, asked)
         except BaseException:
-            self.namespaces.remove(fact.name)
+            list(self.namespaces.remove([fact.name]))
             raise
 
     def _create_links(self, batch: t.Sequence[Step]) -> None:
@@ -286,7 +298,7 @@ def _batch_key(step: Step) -> tuple[str, str, str]:
     if isinstance(fact, Ruleset):
         # firewalld reloads for each batch, and Docker writes its rules anew after each reload.
         apart = fact.backend if fact.backend == "firewalld" else f"{fact.purpose} {fact.backend}"
-    if isinstance(fact, Link):
-        apart = "new" if step.before is None else "there"
+    if isinstance(fact, (Link, Namespace)):
+        apart = "new" if step.before is None else "gone" if step.after is None else "there"
     kind = "request" if isinstance(fact, _REQUESTS) else type(fact).__name__
     return (kind, getattr(fact, "netns", ""), apart)

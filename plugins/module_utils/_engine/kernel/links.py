@@ -64,11 +64,15 @@ def _machine_id() -> str:
         return ""
 
 
-def host_ends(namespaces: Namespaces, netns: str) -> list[int]:
-    """Indexes on the host of the veth ends whose other ends are in a namespace."""
-    host = namespaces.numbers(netns, [HOST]).get(HOST)
-    replies = Links(namespaces).all(netns)
-    return [reply.peer_index for reply in replies if reply.peer_index and reply.peer_nsid == host and host is not None]
+def host_ends(namespaces: Namespaces, names: t.Sequence[str]) -> dict[str, list[int]]:
+    """For each of the namespaces, the indexes on the host of the veth ends whose other ends are in it."""
+    found: dict[str, list[int]] = {name: [] for name in names}
+    by_number = {number: name for name, number in namespaces.numbers(HOST, names).items()}
+    for link in Links(namespaces).all(HOST) if by_number else ():
+        name = by_number.get(-1 if link.peer_nsid is None else link.peer_nsid)
+        if name is not None:
+            found[name].append(link.index)
+    return found
 
 
 def let_forward(namespaces: Namespaces, indexes: t.Sequence[int], forward: bool, netns: str = HOST) -> None:

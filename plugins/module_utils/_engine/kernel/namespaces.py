@@ -16,7 +16,6 @@ import fcntl
 import os
 import resource
 import stat
-import tempfile
 import time
 import typing as t
 
@@ -24,7 +23,7 @@ from ..errors import ConflictError, KernelError
 from ..model import HOST, MARK
 from . import files, links
 from .link_messages import get_link, get_nsid, parse_nsid
-from .netlink import NetlinkSocket
+from .netlink import BATCH, NetlinkSocket
 from .processes import processes_in
 
 DIRECTORY = "/run/netns"
@@ -119,6 +118,7 @@ class Namespaces:
         self._sockets: dict[str, NetlinkSocket] = {}
         self._spare = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _number in range(_SPARE)]
         self._numbers: dict[tuple[str, str], int] = {}
+        self._prepared = False
         self._removed: dict[str, int] = {}
         self._departing: dict[str, list[int]] = {}
 
@@ -187,7 +187,7 @@ class Namespaces:
 
     def create(self, name: str, alias: str, loopback: bool) -> None:
         """Make a namespace. It carries the mark before it has the name, so that no unmarked one is ever left."""
-        _prepare_directory()
+        self._prepare_directory()
         asked = f"create namespace {name}"
         _call(asked, "unshare", CLONE_NEWNET)
         try:
@@ -195,17 +195,18 @@ class Namespaces:
             try:
                 links.set_loopback(inside, alias, loopback, asked)
                 _bind(path_of(HOST), f"{DIRECTORY}/{name}", asked)
+                handle = os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)
             except BaseException:
                 inside.close()
                 raise
         finally:
             _call("return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
         self._forget(name)
-        self._sockets[name] = inside
+        self._sockets[name], self._handles[name] = inside, handle
 
     def attach(self, name: str, path: str) -> None:
         """Give an existing namespace a name."""
-        _prepare_directory()
+        self._prepare_directory()
         _bind(path, f"{DIRECTORY}/{name}", f"give {path} the name {name}")
         self._forget(name)
 
@@ -223,17 +224,39 @@ class Namespaces:
         """(PID, command) of the processes in each of the namespaces."""
         return processes_in({name: os.fstat(self.handle(name)) for name in netnses})
 
-    def remove(self, name: str) -> None:
-        """Take the name away. The namespace itself lives on until the run is over, so that this can be undone."""
-        self._departing[name] = links.host_ends(self, name)
-        # It must not answer for addresses that another one gets meanwhile.
-        links.let_forward(self, self._departing[name], False)
-        if name in self._sockets:
-            self._sockets.pop(name).close()
-        handle = self.handle(name)  # in place of the socket, when no more files may be opened
-        _unbind(name)
-        self._removed[name] = handle
-        del self._handles[name]
+    def remove(self, names: t.Sequence[str]) -> t.Iterator[str]:
+        """Take the names away, and tell of each. The namespaces live on until the run is over, so that this can be
+        undone.
+        """
+        departing = links.host_ends(self, names)
+        # They must not answer for addresses that others get meanwhile.
+        links.let_forward(self, [index for indexes in departing.values() for index in indexes], False)
+        left = list(names)
+        try:
+            while left:
+                name = left[0]
+                if name in self._sockets:
+                    self._sockets.pop(name).close()
+                handle = self.handle(name)  # in place of the socket, when no more files may be opened
+                _unbind(name)
+                self._removed[name] = handle
+                self._departing[name] = departing[name]
+                del self._handles[name]
+                del left[0]
+                yield name
+        finally:
+            links.let_forward(self, [index for name in left for index in departing[name]], True)
+
+    def _prepare_directory(self) -> None:
+        """As ip-netns(8) does it: handles made here are seen in other mount namespaces, and the reverse."""
+        if self._prepared:
+            return
+        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+        directory = DIRECTORY.encode()
+        if _libc.mount(b"none", directory, b"none", MS_SHARED | MS_REC, None) != 0:
+            _call(f"prepare {DIRECTORY}", "mount", directory, directory, b"none", MS_BIND | MS_REC, None)
+            _call(f"prepare {DIRECTORY}", "mount", b"none", directory, b"none", MS_SHARED | MS_REC, None)
+        self._prepared = True
 
     def _forget(self, name: str) -> None:
         self._numbers = {pair: number for pair, number in self._numbers.items() if name not in pair}
@@ -248,41 +271,45 @@ def await_departure(indexes: t.Sequence[int]) -> None:
     if not indexes:
         return
     give_up = time.monotonic() + _DEPARTURE_PATIENCE
+    left = list(indexes)
     opened = NetlinkSocket()
     try:
         while time.monotonic() < give_up:
-            answers = opened.request([get_link(index=index) for index in indexes])
-            if all(answer.errno for answer in answers):
+            while left:
+                # They go in no order that could be relied upon, but most of them at once.
+                asked = left[-BATCH:]
+                answers = opened.request([get_link(index=index) for index in asked])
+                there = [index for index, answer in zip(asked, answers) if not answer.errno]
+                left[-BATCH:] = there
+                if there:
+                    break
+            if not left:
                 return
             time.sleep(0.005)
     finally:
         opened.close()
 
 
-def _prepare_directory() -> None:
-    """As ip-netns(8) does it: handles made here are seen in other mount namespaces, and the reverse."""
-    os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
-    directory = DIRECTORY.encode()
-    if _libc.mount(b"none", directory, b"none", MS_SHARED | MS_REC, None) != 0:
-        _call(f"prepare {DIRECTORY}", "mount", directory, directory, b"none", MS_BIND | MS_REC, None)
-        _call(f"prepare {DIRECTORY}", "mount", b"none", directory, b"none", MS_SHARED | MS_REC, None)
-
-
 def _bind(source: str, target: str, asked: str) -> None:
     """Mount a namespace on a file that carries our mark, so that it is known for ours should the mount be gone."""
-    temporary = ""
+    temporary = f"{DIRECTORY}/{_TEMPORARY}{os.getpid()}"
+    descriptor = -1
     try:
         if os.path.lexists(target) and not stat.S_ISREG(os.lstat(target).st_mode):
             raise ConflictError(asked, f"{target} is not a plain file", "Remove it")
-        descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=DIRECTORY)
+        # One run at a time: what has this name is of a killed one.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
         os.write(descriptor, MARK.encode())
-        os.close(descriptor)
-        os.chmod(temporary, 0o444)
         os.rename(temporary, target)
     except OSError as error:
-        if temporary and os.path.exists(temporary):
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise KernelError(asked, f"{target}: {os.strerror(error.errno or 0)}", error.errno or 0) from error
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
     try:
         _call(asked, "mount", source.encode(), target.encode(), b"none", MS_BIND, None)
     except KernelError:

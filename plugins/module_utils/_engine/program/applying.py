@@ -119,10 +119,11 @@ class _Remembering(Observer):
 
     def __init__(self, observer: Observer, kept: t.Mapping[str, t.Sequence[str]]) -> None:
         super().__init__(observer.namespaces)
+        self._observer = observer
         self._kept = kept
 
     def view(self) -> HostView:
-        seen = super().view()
+        seen = self._observer.view()
         return dataclasses.replace(seen, assigned={**self._kept, **{n: a for n, a in seen.assigned.items() if a}})
 
 

@@ -241,7 +241,7 @@ def _result(steps: t.Sequence[_Step]) -> Result:
     actions = [f"{'delete' if step.after is None else 'write'} {step.path}" for step in steps]
     before = "".join(_described(step.path, step.before, step.mode_before) for step in steps)
     after = "".join(_described(step.path, step.after, step.mode) for step in steps)
-    return Result(bool(steps), actions, {"before": before, "after": after})
+    return Result(bool(steps), actions, lambda: {"before": before, "after": after})
 
 
 def _described(path: str, content: str | None, mode: int | None) -> str:

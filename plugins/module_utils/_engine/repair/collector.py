@@ -44,7 +44,7 @@ def collect(handles: t.Sequence[str] = (), networks: t.Sequence[str] = (), check
     _require("networks", networks, found, _RULES, "is no network without links that has rules")
     result = run(lambda observer: _unwanted(observer, networks), check)
     actions = [*result.actions, *(_remove_handle(name, check) for name in dict.fromkeys(handles))]
-    return Collected(found, Result(bool(actions), actions, result.diff))
+    return Collected(found, Result(bool(actions), actions, result.difference))
 
 
 def _require(key: str, names: t.Sequence[str], found: t.Sequence[Data], kind: str, told: str) -> None:

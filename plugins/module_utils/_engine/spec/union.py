@@ -14,7 +14,6 @@ from ..model import Fact, Identity, Want, differences, merged, named
 
 def union(wants: t.Sequence[tuple[str, Want]]) -> Want:
     """The union of requests, each with the key that names it in errors ("config[2]")."""
-    total = Want()
     facts: dict[Identity, tuple[str, Fact]] = {}
     gone: dict[Identity, str] = {}
     subjects: dict[Identity, str] = {}
@@ -25,12 +24,12 @@ def union(wants: t.Sequence[tuple[str, Want]]) -> Want:
             facts[fact.identity] = (key, fact if other is None else _both(key, fact, other_key, other))
         for fact in want.absent:
             gone[fact.identity] = key
-        total = total + want
     for identity, key in gone.items():
         if identity in facts:
             raise SpecError(
                 key, f"{named(identity)} shall be absent here and present in {facts[identity][0]}", "choose one"
             )
+    total = Want.of([want for _key, want in wants])
     return dataclasses.replace(total, facts=tuple(fact for _key, fact in facts.values()))
 
 
