@@ -17,6 +17,13 @@ description:
   - It leaves the same state as the other modules of this collection, used one after the other.
   - In check mode it tells what differs, so that a task that must not change verifies a host.
 options:
+  only:
+    description:
+      - Names of namespaces in O(networks). Of all that are listed there, only these are looked at, made or changed, and
+        none is removed. Bridges, rules and settings of the networks are looked at as ever.
+      - It makes a small change of a host with very many namespaces as quick as it is small.
+    type: list
+    elements: str
   state:
     description: With V(absent) all listed networks are removed, whatever their own state.
     type: str
@@ -49,6 +56,15 @@ EXAMPLES = r"""
   check_mode: true
   register: path
   failed_when: path.changed
+
+- name: Add a namespace without a look at all the others
+  netpath.egress.egress_path:
+    networks:
+      - name: pods
+        bridge: br0
+        subnets: [10.22.33.0/24, "fd00:22:33::/64"]
+        namespaces: [ns1, ns2, ns3, ns4]
+    only: [ns4]
 
 - name: Remove it
   netpath.egress.egress_path:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import types
 import typing as t
 
 from .inventory import added, label
-from .kernel import namespaces, peers, routes
+from .kernel import addresses, namespaces, peers, routes
 from .kernel.link_messages import LinkReply
 from .kernel.links import Links
 from .kernel.snapshot import Snapshot
@@ -16,9 +17,19 @@ from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
 from .spec.expansion import HostView
 
 
-def host_view(opened: namespaces.Namespaces, snapshot: Snapshot) -> HostView:
-    """Errors: EgressError."""
+def host_view(
+    opened: namespaces.Namespaces,
+    snapshot: Snapshot,
+    only: t.Collection[str] | None = None,
+    known: t.Mapping[str, t.Sequence[str]] = types.MappingProxyType({}),
+) -> HostView:
+    """only: namespaces to look at, if not all: of the others no more than their addresses, unless these are known.
+
+    Errors: EgressError.
+    """
     names = namespaces.names()
+    others = [] if only is None else [name for name in names if name not in only]
+    names = names if only is None else [name for name in names if name in only]
     places = {place: snapshot.read(place) for place in (HOST, *names)}
     links = places[HOST].links.values()
     lent = added()
@@ -32,7 +43,11 @@ def host_view(opened: namespaces.Namespaces, snapshot: Snapshot) -> HostView:
         routes=_routes_of_others(snapshot),
         namespaces={name: _owner(places[name].links.get(1)) for name in names},
         assigned={
-            name: [cidr for index in places[name].links for cidr in _chosen(snapshot, name, index)] for name in names
+            **{name: known[name] if name in known else _addresses(opened, name) for name in others},
+            **{
+                name: [cidr for index in places[name].links for cidr in _chosen(snapshot, name, index)]
+                for name in names
+            },
         },
         lent={
             link.name: {item["address"]: item["network"] for item in lent.get((HOST, link.name), [])} for link in links
@@ -46,6 +61,10 @@ def _owner(loopback: LinkReply | None) -> str | None:
 
 def _chosen(snapshot: Snapshot, netns: str, index: int) -> list[str]:
     return [item.cidr for item in snapshot.read(netns).addresses.get(index, ()) if not item.link_local]
+
+
+def _addresses(opened: namespaces.Namespaces, netns: str) -> list[str]:
+    return [item.cidr for item in addresses.read(opened.socket(netns)) if not item.link_local]
 
 
 def _peers(opened: namespaces.Namespaces, snapshot: Snapshot, places: t.Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -40,10 +40,15 @@ class Observer:
         seen, self._seen = self._seen or Snapshot(self.namespaces), None
         return Observation(self.namespaces, seen, want, read_ledger() if ledger is None else ledger).have()
 
-    def view(self) -> HostView:
-        """What the expansion of networks needs to know. The next observation goes by the same look."""
+    def view(
+        self, only: t.Collection[str] | None = None, known: t.Mapping[str, t.Sequence[str]] | None = None
+    ) -> HostView:
+        """What the expansion of networks needs to know. The next observation goes by the same look.
+
+        only: namespaces that are looked at, if not all. known: the addresses of others, which are not asked again.
+        """
         self._seen = Snapshot(self.namespaces)
-        return host_view(self.namespaces, self._seen)
+        return host_view(self.namespaces, self._seen, only, known or {})
 
     def ra_uplinks(self, netns: str) -> list[str]:
         """Links whose IPv6 default route the kernel learned from a router advertisement.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import typing as t
 
@@ -17,6 +18,7 @@ from ..observe import Observer
 from ..run import Permit, Result, run
 from ..spec import path
 from ..spec.expansion import HostView
+from ..spec.network import parse_networks
 from . import networks
 from .networks import Stored
 from .output import Output
@@ -41,12 +43,20 @@ class Applied:
         return DIFFERS if check and any(result.changed for result in self.results.values()) else DONE
 
 
-def apply(names: t.Sequence[str], check: bool, output: Output, errors: Output, as_json: bool) -> int:
+def apply(
+    names: t.Sequence[str],
+    check: bool,
+    output: Output,
+    errors: Output,
+    as_json: bool,
+    only: t.Sequence[str] | None = None,
+) -> int:
     """Build the networks of the files, all or those that are named; the exit code.
 
-    check: nothing is changed, and what differs is told. Errors: SpecError where a name has no file.
+    check: nothing is changed, and what differs is told. only: namespaces, if not all. Errors: SpecError where a name
+    has no file.
     """
-    applied = build(chosen(names), check)
+    applied = build(chosen(names), check, only=only)
     if as_json:
         output.json(
             {
@@ -65,11 +75,19 @@ def apply(names: t.Sequence[str], check: bool, output: Output, errors: Output, a
     return applied.exit_code(check)
 
 
-def build(stored: t.Sequence[Stored], check: bool, permit: Permit = lambda _steps, _hazards: None) -> Applied:
-    """Damaged files are put aside, and keep no other network down. permit: as of run."""
+def build(
+    stored: t.Sequence[Stored],
+    check: bool,
+    permit: Permit = lambda _steps, _hazards: None,
+    only: t.Sequence[str] | None = None,
+) -> Applied:
+    """Damaged files are put aside, and keep no other network down. permit: as of run. only: namespaces, if not all."""
     sound = [one for one in stored if one.error is None]
     told = "" if check else _put_ledger_away()
-    results, failed = _together(sound, check, permit) if sound else ({}, {})
+    if only is not None:
+        _check_only(sound, only)
+    build_some = functools.partial(_build, check=check, permit=permit, only=only)
+    results, failed = _together(sound, build_some) if sound else ({}, {})
     failed.update((one.name, _put_away(one, check)) for one in stored if one.error)
     return Applied(results, failed, told)
 
@@ -84,12 +102,23 @@ def chosen(names: t.Sequence[str] = ()) -> list[Stored]:
     return [there[name] for name in dict.fromkeys(names or there)]
 
 
+def _namespaces(stored: t.Sequence[Stored]) -> set[str]:
+    return {space.name for network in parse_networks([one.network for one in stored]) for space in network.namespaces}
+
+
+def _check_only(stored: t.Sequence[Stored], only: t.Sequence[str]) -> None:
+    there = _namespaces(stored)
+    for name in only:
+        if name not in there:
+            raise SpecError("--only", f"there is no namespace {name!r} in the networks", "give one of theirs")
+
+
 def _together(
-    stored: t.Sequence[Stored], check: bool, permit: Permit
+    stored: t.Sequence[Stored], build_some: t.Callable[[t.Sequence[Stored]], Result]
 ) -> tuple[dict[str, Result], dict[str, EgressError]]:
     """In one transaction; where that fails each by itself, so that one network keeps no other down."""
     try:
-        result = _build(stored, check, permit)
+        result = build_some(stored)
     except EgressError as error:
         if len(stored) == 1:
             return {}, {stored[0].name: error}
@@ -98,15 +127,17 @@ def _together(
     results: dict[str, Result] = {}
     failed: dict[str, EgressError] = {}
     for one in stored:
-        built, broken = _together([one], check, permit)
+        built, broken = _together([one], build_some)
         results.update(built)
         failed.update(broken)
     return results, failed
 
 
-def _build(stored: t.Sequence[Stored], check: bool, permit: Permit) -> Result:
+def _build(stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequence[str] | None) -> Result:
     kept = {name: cidrs for one in stored for name, cidrs in one.addresses.items()}
-    options = {"networks": [one.network for one in stored], "state": "present"}
+    options: dict[str, t.Any] = {"networks": [one.network for one in stored], "state": "present"}
+    if only is not None:
+        options["only"] = [name for name in only if name in _namespaces(stored)]
 
     def wanted(observer: Observer) -> Want:
         return path.wanted(options, _Remembering(observer, kept))
@@ -122,8 +153,10 @@ class _Remembering(Observer):
         self._observer = observer
         self._kept = kept
 
-    def view(self) -> HostView:
-        seen = self._observer.view()
+    def view(
+        self, only: t.Collection[str] | None = None, known: t.Mapping[str, t.Sequence[str]] | None = None
+    ) -> HostView:
+        seen = self._observer.view(only, {**self._kept, **(known or {})})
         return dataclasses.replace(seen, assigned={**self._kept, **{n: a for n, a in seen.assigned.items() if a}})
 
 

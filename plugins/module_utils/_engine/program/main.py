@@ -90,6 +90,12 @@ def _add_apply(commands: t.Any) -> None:
     command = commands.add_parser("apply", help="build what is missing or differs", description=text)
     command.add_argument("network", nargs="*", help="its name; default: all")
     command.add_argument("--check", action="store_true", help="change nothing, and exit with 1 if something differs")
+    command.add_argument(
+        "--only",
+        metavar="NAMESPACE",
+        action="append",
+        help="of its namespaces, look at this one alone; may be given again",
+    )
     _add_json(command)
     command.set_defaults(run=_apply)
 
@@ -180,7 +186,7 @@ def _seconds(text: str) -> float:
 
 def _apply(arguments: argparse.Namespace, output: Output) -> int:
     errors = Output(sys.stderr, last=True)
-    return applying.apply(arguments.network, arguments.check, output, errors, arguments.json)
+    return applying.apply(arguments.network, arguments.check, output, errors, arguments.json, arguments.only)
 
 
 def _watch(arguments: argparse.Namespace, output: Output) -> int:

@@ -68,12 +68,20 @@ class HostView:
         )
 
 
-def module_options(data: t.Any, host: HostView, key: str = "egress_networks", absent: bool = False) -> ModuleOptions:
+def module_options(
+    data: t.Any,
+    host: HostView,
+    key: str = "egress_networks",
+    absent: bool = False,
+    only: t.Collection[str] | None = None,
+) -> ModuleOptions:
     """{module: [options, ...]} that build the networks on the host, in the order in which the modules run.
 
-    absent: every network is to be removed. Errors: SpecError with the offending key.
+    absent: every network is to be removed. only: namespaces, if not all; then none is removed either.
+    Errors: SpecError with the offending key.
     """
     networks = parse_networks(data, key, absent)
+    _check_only(networks, absent, only)
     claimed = {ns.name for network in networks if not (absent or network.absent) for ns in network.namespaces}
     listed = {network.name for network in networks}
     options: ModuleOptions = {
@@ -85,14 +93,24 @@ def module_options(data: t.Any, host: HostView, key: str = "egress_networks", ab
             _remove(network, host, options)
         else:
             _check_against_host(network, host, listed)
-            _build(network, host, options)
-            _remove_strays(network, host, options, claimed)
+            _build(network, host, options, only)
+            if only is None:
+                _remove_strays(network, host, options, claimed)
     for network in networks:
         _take_back(network, host, options["linux_bridge"], absent or network.absent)
     return options
 
 
-def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
+def _check_only(networks: t.Sequence[Network], absent: bool, only: t.Collection[str] | None) -> None:
+    if only is not None and absent:
+        raise SpecError("only", "some namespaces of networks that are to be removed", "leave it out with state absent")
+    named = {namespace.name for network in networks if not network.absent for namespace in network.namespaces}
+    for name in only or ():
+        if name not in named:
+            raise SpecError("only", f"{name!r} is no namespace of the networks", "list it in one of them")
+
+
+def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Collection[str] | None) -> None:
     families = {values.family(subnet) for subnet in network.subnets}
     narrowest = _narrowest_uplink(network, host, families)
     mtu = network.mtu or host.mtus.get(narrowest)
@@ -113,7 +131,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions) -> None:
             "unmanaged": [namespace.host_end for namespace in network.namespaces],
         }
     )
-    for namespace in network.namespaces:
+    for namespace in network.namespaces if only is None else [one for one in network.namespaces if one.name in only]:
         _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
         if host.namespaces.get(namespace.name, "") is None:
             # Somebody else's loopback is theirs.

@@ -26,6 +26,7 @@ from .union import union
 
 OPTIONS: Options = {
     "networks": {"type": "list", "elements": "dict", "required": True, "options": network.OPTIONS},
+    "only": {"type": "list", "elements": "str"},
     "state": STATE,
 }
 _MODULES: dict[str, t.Any] = {
@@ -51,15 +52,17 @@ class Host(
 ):
     """What the path needs to know of a host."""
 
-    def view(self) -> expansion.HostView: ...
+    def view(self, only: t.Collection[str] | None = None) -> expansion.HostView: ...
 
     def network_files(self) -> t.Collection[str]: ...
 
 
 def wanted(options: t.Mapping[str, t.Any], host: Host, files: bool = False) -> Want:
     """All networks of a host as one request. files: those that they are built from at boot change along."""
-    view = host.view()
-    expanded = expansion.module_options(options["networks"], view, "networks", absent=options["state"] == "absent")
+    only = None if options.get("only") is None else frozenset(options["only"])
+    view = host.view(only)
+    absent = options["state"] == "absent"
+    expanded = expansion.module_options(options["networks"], view, "networks", absent, only)
     wants = []
     if files:
         wants.append(("files", network_file.wanted(options, host.network_files(), view.assigned)))
