@@ -82,7 +82,7 @@ def test_limits_are_predicted_made_changed_and_lifted(node: Node) -> None:
     done(node, "veth", PAIR)
     before = limits(node)
     shown = "8kbit"
-    lines = ["limit ve1 to 8kbit", "limit eth0 to 8kbit in namespace ns1"]
+    lines = ["limit eth0 to 8kbit in namespace ns1", "limit ve1 to 8kbit"]
     for asked, rate in RATES.items():
         options = {**PAIR, "bandwidth": asked}
         assert predicted(node, "veth", options) == done(node, "veth", options) == lines
@@ -90,9 +90,9 @@ def test_limits_are_predicted_made_changed_and_lifted(node: Node) -> None:
         assert done(node, "veth", options) == done(node, "veth", PAIR) == []
         following = dict(zip(RATES, list(RATES)[1:])).get(asked, "")
         now, then = (text.replace("1.5gbit", "1500mbit") for text in (asked, following))
-        lines = [f"limit ve1 to {then} (was {now})", f"limit eth0 to {then} (was {now}) in namespace ns1"]
+        lines = [f"limit eth0 to {then} (was {now}) in namespace ns1", f"limit ve1 to {then} (was {now})"]
         shown = now
-    lines = [f"lift the limit of {shown} from eth0 in namespace ns1", f"lift the limit of {shown} from ve1"]
+    lines = [f"lift the limit of {shown} from ve1", f"lift the limit of {shown} from eth0 in namespace ns1"]
     assert done(node, "veth", {**PAIR, "bandwidth": "none"}) == lines
     assert done(node, "veth", {**PAIR, "bandwidth": "none"}) == []
     assert limits(node) == before == ["noqueue", "noqueue"]

@@ -123,7 +123,7 @@ FAULTS = {
     ),
     "host end in another namespace": Fault(
         "ip link set np-c1 netns /run/netns/c2; ip -n c2 link set np-c1 up",
-        ["change veth np-c1: netns c2 -> host, master none -> br0, isolated none -> off"],
+        ["change veth np-c1: netns c2 -> host, master none -> br0, isolated none -> off, ipv6_link_local on -> off"],
         C1,
     ),
     "host end down": Fault("ip link set np-c1 down", ["change veth np-c1: up off -> on"], C1),

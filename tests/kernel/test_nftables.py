@@ -246,8 +246,10 @@ def test_program_missing(empty: Node) -> None:
     folder = Path(str(shutil.which("nft"))).resolve().parent
     empty.run(["mount", "-t", "tmpfs", "none", str(folder)])
     try:
+        # To know that there is nothing takes no program.
+        assert empty.call(_read) == {}
         with pytest.raises(REFUSED, match=r"nft is missing.*package nftables"):
-            empty.call(_read)
+            empty.call(_write, [("pods", PLAIN)])
     finally:
         empty.run(["umount", str(folder)])
 

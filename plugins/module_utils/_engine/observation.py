@@ -59,8 +59,17 @@ FEW = 8
 class Observation:
     """One look at all that a want names."""
 
-    def __init__(self, namespaces: Namespaces, snapshot: Snapshot, want: Want, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        snapshot: Snapshot,
+        want: Want,
+        ledger: Ledger,
+        sessions: t.Callable[[], t.Sequence[listeners.Connection]],
+    ) -> None:
+        """sessions: those by which somebody controls this host."""
         self.namespaces = namespaces
+        self.sessions = sessions
         self.snapshot = snapshot
         self.links = Links(namespaces, snapshot)
         self.want = want
@@ -83,7 +92,7 @@ class Observation:
         kinds = (Address, Link, Route, Setting)
         touched = {fact.netns for fact in self.asked if isinstance(fact, kinds)} | self._released_places()
         touches_host = HOST in touched
-        sessions = management.ssh_sessions(self.namespaces) if touches_host else []
+        sessions = self.sessions() if touches_host else []
         protected = management.protected_links(self.namespaces, self.links, sessions) if touches_host else {}
         ways_back = management.ways_back(self.namespaces, self.links, sessions)
         return Have(

@@ -12,6 +12,8 @@ from .host_view import host_view
 from .inventory import read_ledger
 from .kernel import (
     features,
+    listeners,
+    management,
     managers,
     packet_filter,
     routes,
@@ -34,11 +36,19 @@ class Observer:
         self.namespaces = namespaces
         self.links = Links(namespaces)
         self._seen: Snapshot | None = None
+        self._sessions: t.Sequence[listeners.Connection] | None = None
 
     def observe(self, want: Want, ledger: Ledger | None = None) -> Have:
         """What is there of what want names. ledger None reads the one on disk."""
         seen, self._seen = self._seen or Snapshot(self.namespaces), None
-        return Observation(self.namespaces, seen, want, read_ledger() if ledger is None else ledger).have()
+        ledger = read_ledger() if ledger is None else ledger
+        return Observation(self.namespaces, seen, want, ledger, self._ssh_sessions).have()
+
+    def _ssh_sessions(self) -> t.Sequence[listeners.Connection]:
+        """Looked for once: the kernel walks the table of all connections of all namespaces for that."""
+        if self._sessions is None:
+            self._sessions = management.ssh_sessions(self.namespaces)
+        return self._sessions
 
     def view(
         self, only: t.Collection[str] | None = None, known: t.Mapping[str, t.Sequence[str]] | None = None

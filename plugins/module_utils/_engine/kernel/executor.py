@@ -83,6 +83,7 @@ class Executor:
         self.elsewhere: dict[Identity, Ruleset] = {}
         # New bridges that are to get ports: one that is up floods what each newcomer sends to all that are there.
         self.rising: dict[Identity, Link] = {}
+        self.low: list[Link] = []
 
     def batches(self, steps: t.Sequence[Step]) -> list[list[Step]]:
         """Neighbouring steps that go in one request or one transaction. steps: all of a plan."""
@@ -96,8 +97,8 @@ class Executor:
     def run(self, batch: t.Sequence[Step]) -> None:
         """Run one batch. Errors: StepError, with those of its steps that took effect."""
         kind = type(batch[0].fact)
-        if kind is not Namespace and kind is not Link and getattr(batch[0].fact, "netns", HOST) == HOST:
-            self.raise_bridges()
+        if kind is not Link and getattr(batch[0].fact, "netns", HOST) == HOST:
+            self._guarded(batch[0], self.raise_bridges, [])
         if kind in _REQUESTS:
             self._run_requests(batch)
             return
@@ -117,11 +118,11 @@ class Executor:
 
     def raise_bridges(self) -> None:
         """Bring new bridges up, all of whose ports are there. Errors: KernelError."""
-        while self.rising:
-            identity, bridge = next(iter(self.rising.items()))
-            del self.rising[identity]
-            set_up = set_link([], name=bridge.name, up=True)
-            send(self.namespaces.socket(bridge.netns), f"bring bridge {bridge.name} up", set_up)
+        while self.low:
+            bridge = self.low[0]
+            asked = f"bring bridge {bridge.name} up"
+            send(self.namespaces.socket(bridge.netns), asked, set_link([], name=bridge.name, up=True))
+            del self.low[0]
 
     def remove_containers(self, unneeded: t.Mapping[str, t.Collection[Identity]]) -> None:
         """Remove those tables and base chains of iptables-nft in which nothing is, by namespace."""
@@ -223,6 +224,7 @@ class Executor:
     def _create_links(self, batch: t.Sequence[Step]) -> None:
         wanted = [t.cast(Link, step.after) for step in batch]
         held = [dataclasses.replace(link, up=False) if link.identity in self.rising else link for link in wanted]
+        self.low += [link for link in wanted if link.identity in self.rising]
         try:
             link_creation.create(self.namespaces, self.links, held, lambda position: batch[position].line)
         except link_creation.CreationError as error:
@@ -232,7 +234,7 @@ class Executor:
 
     def _link(self, before: Link | None, after: Link | None, asked: str) -> None:
         if before is not None and after is None:
-            self.rising.pop(before.identity, None)
+            self.low = [link for link in self.low if link.identity != before.identity]
             self.links.delete(before, asked)
         elif before is not None and after is not None:
             self.links.change(before, after, asked)

@@ -26,6 +26,7 @@ if t.TYPE_CHECKING:
 # Above those that the kernel hands out by itself, in order.
 BR_STATE_DISABLED, BR_STATE_FORWARDING = 0, 3
 _FIRST_INDEX = 1 << 28
+_BY_MAC, _NO_ADDRESS = "0", "1"  # of addr_gen_mode in the kernel's ip-sysctl
 _NO_LINK = (errno.ENODEV, errno.EINVAL)
 
 
@@ -265,12 +266,13 @@ class Links:
         if "netns" in changed or "name" in changed:
             self._relocate(before, after, asked)
             was_up = False
+        if after.ipv6_link_local is not None and {"ipv6_link_local", "netns"} & changed.keys():
+            # Ahead of its coming up, when it would get one. In another namespace it begins with the choice there.
+            self._choose_link_local(after, asked)
         requests = self._field_requests(after, changed)
         if after.up is not None and after.up != was_up:
             requests.append(messages.set_link([], name=after.name, up=after.up))
         send(self._namespaces.socket(after.netns), asked, *requests)
-        if "ipv6_link_local" in changed:
-            self._choose_link_local(after, asked)
         if "stp" in changed and not after.stp:
             # They would go on waiting for spanning tree.
             ports = [port.index for port in self.ports(after.netns, after.name)]
@@ -280,8 +282,11 @@ class Links:
         """By the sysctl, which also gives an address to a link that is up."""
         from . import sysctls  # it imports namespaces.py
 
-        mode = "0" if link.ipv6_link_local else "1"
-        sysctls.write(self._namespaces, Setting(link.netns, f"net/ipv6/conf/{link.name}/addr_gen_mode", mode), asked)
+        key = f"net/ipv6/conf/{link.name}/addr_gen_mode"
+        mode = sysctls.read(self._namespaces, link.netns, [key]).get(key, _NO_ADDRESS)
+        if (mode != _NO_ADDRESS) != link.ipv6_link_local:
+            mode = _BY_MAC if link.ipv6_link_local else _NO_ADDRESS
+            sysctls.write(self._namespaces, Setting(link.netns, key, mode), asked)
 
     def _relocate(self, before: Link, after: Link, asked: str) -> None:
         """Down first: a link that is up cannot be renamed by kernels before 6.2."""

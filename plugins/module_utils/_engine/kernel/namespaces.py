@@ -190,17 +190,16 @@ class Namespaces:
         self._prepare_directory()
         asked = f"create namespace {name}"
         _call(asked, "unshare", CLONE_NEWNET)
-        try:
-            inside = NetlinkSocket()
-            try:
+        with contextlib.ExitStack() as undo:
+            undo.callback(_call, "return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
+            with contextlib.ExitStack() as opened:
+                inside = NetlinkSocket()
+                opened.callback(inside.close)
+                handle = os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)
+                opened.callback(os.close, handle)
                 links.set_loopback(inside, alias, loopback, asked)
                 _bind(path_of(HOST), f"{DIRECTORY}/{name}", asked)
-                handle = os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)
-            except BaseException:
-                inside.close()
-                raise
-        finally:
-            _call("return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
+                opened.pop_all()
         self._forget(name)
         self._sockets[name], self._handles[name] = inside, handle
 

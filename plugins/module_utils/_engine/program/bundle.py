@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The program as one executable file: a zip of the engine's files that it imports, with a line for the kernel ahead.
 
-The files are read by their loaders, so they may be in a folder or in the zip that Ansible brings to a host. The same
-files give the same bytes, wherever and whenever it is built.
+The files are read by their loaders, so they may be in a folder or in the zip that Ansible brings to a host. Beside each
+is what this version of Python makes of it, which other versions pass over: to compile all of them takes longer than
+most runs. The same files give the same bytes with one version of Python, wherever and whenever it is built.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import io
+import marshal
 import os
 import re
+import struct
 import sys
 import typing as t
 import zipfile
@@ -38,6 +41,10 @@ sys.exit(main())
 """
 _OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX, _PLAIN_FILE = 3, 0o100644
+_OLDEST_BYTECODE = (3, 11)
+_WITHOUT_DOCSTRINGS = 2
+# Later forms of marshal tell which objects were shared, which differs from run to run.
+_WITHOUT_REFERENCES = 2
 # The kernel reads this much of the line that names the interpreter (BINPRM_BUF_SIZE).
 _LONGEST = 255
 
@@ -49,13 +56,24 @@ def executable(interpreter: str = INTERPRETER) -> bytes:
     packed = io.BytesIO()
     packed.write(f"#!{interpreter}\n".encode())
     with zipfile.ZipFile(packed, "w") as archive:
-        for name, content in sorted({**_files(), "__main__.py": _START.encode()}.items()):
+        for name, content in sorted(_with_bytecode({**_files(), "__main__.py": _START.encode()}).items()):
             member = zipfile.ZipInfo(name, _OLDEST_DATE)
             member.create_system, member.external_attr = _UNIX, _PLAIN_FILE << 16
             # Not compressed: libraries differ in what they make of the same bytes.
             archive.writestr(member, content, zipfile.ZIP_STORED)
         archive.comment = MARK
     return packed.getvalue()
+
+
+def _with_bytecode(sources: t.Mapping[str, bytes]) -> dict[str, bytes]:
+    """Older versions of Python do not make the same of a file each time."""
+    found = dict(sources)
+    for name, content in sources.items() if sys.version_info >= _OLDEST_BYTECODE else ():
+        code = compile(content, name, "exec", dont_inherit=True, optimize=_WITHOUT_DOCSTRINGS)
+        # Found by its hash, which nobody compares: the file beside it is the one that it was made of (PEP 552).
+        head = importlib.util.MAGIC_NUMBER + struct.pack("<I", 1) + importlib.util.source_hash(content)
+        found[f"{name}c"] = head + marshal.dumps(code, _WITHOUT_REFERENCES)
+    return found
 
 
 def is_ours(content: bytes) -> bool:
