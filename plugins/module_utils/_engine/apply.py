@@ -76,7 +76,7 @@ def _lost(error: BaseException) -> list[Step]:
 
 def roll_back(journal: t.Sequence[Step], executor: Executor, first: t.Sequence[Step] = ()) -> list[str]:
     """Undo what took effect, last first. Returns lines on what could not be undone."""
-    executor.namespaces.make_room()
+    executor.go_back()
     inverses = [*first, *(inverse for done in reversed(journal) for inverse in done.inverses)]
     return [f"{step.line} ({error})" for step in inverses for error in [_attempt(step, executor)] if error]
 

@@ -124,6 +124,11 @@ class Executor:
             send(self.namespaces.socket(bridge.netns), asked, set_link([], name=bridge.name, up=True))
             del self.low[0]
 
+    def go_back(self) -> None:
+        """From now on only what was done is undone."""
+        self.low.clear()
+        self.namespaces.make_room()
+
     def remove_containers(self, unneeded: t.Mapping[str, t.Collection[Identity]]) -> None:
         """Remove those tables and base chains of iptables-nft in which nothing is, by namespace."""
         for netns, identities in unneeded.items():
@@ -224,13 +229,17 @@ class Executor:
     def _create_links(self, batch: t.Sequence[Step]) -> None:
         wanted = [t.cast(Link, step.after) for step in batch]
         held = [dataclasses.replace(link, up=False) if link.identity in self.rising else link for link in wanted]
-        self.low += [link for link in wanted if link.identity in self.rising]
+        made = len(wanted)
         try:
             link_creation.create(self.namespaces, self.links, held, lambda position: batch[position].line)
         except link_creation.CreationError as error:
+            made = error.position
             raise StepError(batch[error.position], error.cause, batch[: error.position]) from error.cause
         except OSError as error:
+            made = 0
             raise StepError(batch[0], EgressError(batch[0].line, str(error)), []) from error
+        finally:
+            self.low += [link for link in wanted[:made] if link.identity in self.rising]
 
     def _link(self, before: Link | None, after: Link | None, asked: str) -> None:
         if before is not None and after is None:

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 
 from ..errors import ConflictError, KernelError
 
@@ -48,7 +47,8 @@ def write(path: str, content: str, mode: int = 0o644) -> None:
     try:
         os.makedirs(directory, mode=0o755, exist_ok=True)
         _refuse_unsafe(directory)
-        descriptor, temporary = tempfile.mkstemp(prefix=".netpath-", dir=directory)
+        temporary = f"{directory}/.netpath-{os.urandom(8).hex()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             file.write(content)
             os.fchmod(file.fileno(), mode)

@@ -10,7 +10,6 @@ import dataclasses
 import errno
 import hashlib
 import os
-import secrets
 import typing as t
 
 from ..errors import ConflictError, EgressError, KernelError
@@ -93,7 +92,7 @@ class Links:
         self._places = {} if snapshot is None else snapshot.places
         self._names: dict[tuple[str, int], str] = {}
         self._indexes: dict[tuple[str, str], int] = {}
-        self._next_index = _FIRST_INDEX + secrets.randbelow(_FIRST_INDEX)
+        self._next_index = _FIRST_INDEX + int.from_bytes(os.urandom(4), "big") % _FIRST_INDEX
 
     def get(self, netns: str, name: str = "", index: int = 0) -> messages.LinkReply | None:
         """Errors: ConflictError where the name is an alternative one."""

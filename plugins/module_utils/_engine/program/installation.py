@@ -182,7 +182,7 @@ def _watch(asked: Asked, last: bool) -> list[_Step]:
     service = units.service(asked.path, asked.watch == REPAIR) if watched else None
     timer = units.timer(asked.interval) if watched else None
     # Nobody would bring them up to date any more.
-    traces = [] if watched else [(watching.MEMORY, watching.is_memory), (watching.METRICS, metrics.is_ours)]
+    traces = [] if watched else [(watching.MEMORY, watching.is_memory), (metrics.PATH, metrics.is_ours)]
     return [
         *(_step(path, None, 0, is_ours) for path, is_ours in traces),
         _step(units.SERVICE, service, UNIT_MODE, _is_unit),

@@ -1,21 +1,21 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line. Exit codes: 0 ok, 1 broken, 2 degraded or unknown, 3 bad usage, 4 it failed itself."""
+"""The command line. Exit codes: 0 ok, 1 broken, 2 degraded or unknown, 3 bad usage, 4 it failed itself.
+
+Each command imports what it needs, as no other needs it and the time for it may be longer than that of its work.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 import typing as t
 
-from .. import inventory
-from ..diagnosis import check as diagnosis
-from ..diagnosis import targets
 from ..errors import EgressError, SpecError
 from ..kernel import message_classes
-from . import NAME, VERSION, applying, networks, tables, tracing, verdicts, watching
+from ..model import NETWORK_FILES
+from . import NAME, VERSION, metrics
 from .output import Output
 
 OK, BROKEN, DOUBTFUL, USAGE, FAILED = range(5)
@@ -52,6 +52,8 @@ def main(argv: t.Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:  # noqa: BLE001 (Python's own exit code, 1, would say that a path is broken)
+        import traceback
+
         for line in traceback.format_exc().splitlines():
             errors.line(line)
         return FAILED
@@ -86,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_apply(commands: t.Any) -> None:
-    text = f"Build the networks of the files below {networks.DIRECTORY}, as they were."
+    text = f"Build the networks of the files below {NETWORK_FILES}, as they were."
     command = commands.add_parser("apply", help="build what is missing or differs", description=text)
     command.add_argument("network", nargs="*", help="its name; default: all")
     command.add_argument("--check", action="store_true", help="change nothing, and exit with 1 if something differs")
@@ -107,7 +109,7 @@ def _add_check(commands: t.Any) -> None:
     what.add_argument(
         "--networks",
         metavar="FILE",
-        help=f"networks as JSON, - for the standard input; default: the files below {networks.DIRECTORY}",
+        help=f"networks as JSON, - for the standard input; default: the files below {NETWORK_FILES}",
     )
     what.add_argument("--netns", metavar="NAME", action="append", default=[], help="a namespace; may be given again")
     _add_pid(what)
@@ -128,7 +130,7 @@ def _add_check(commands: t.Any) -> None:
 def _add_show(commands: t.Any) -> None:
     text = "Show namespaces, links, routes, translation and leftovers of the host."
     command = commands.add_parser("show", help="show what is there", description=text)
-    command.add_argument("section", nargs="*", help=f"one of {', '.join(inventory.SECTIONS)}; default: all")
+    command.add_argument("section", nargs="*", help="such as links or routes; default: all")
     _add_json(command)
     command.set_defaults(run=_show)
 
@@ -148,14 +150,14 @@ def _add_trace(commands: t.Any) -> None:
 
 
 def _add_watch(commands: t.Any) -> None:
-    text = f"Look once at the networks of the files below {networks.DIRECTORY}: a timer calls this again and again."
+    text = f"Look once at the networks of the files below {NETWORK_FILES}: a timer calls this again and again."
     command = commands.add_parser("watch", help="tell what differs, or put it right", description=text)
     command.add_argument("--repair", action="store_true", help="put right what differs")
     command.add_argument("--no-probe", action="store_true", help="send nothing")
     command.add_argument(
         "--metrics",
         metavar="FILE",
-        help=f"metrics for node_exporter's textfile collector; default: {watching.METRICS} where its directory is",
+        help=f"metrics for node_exporter's textfile collector; default: {metrics.PATH} where its directory is",
     )
     command.set_defaults(run=_watch)
 
@@ -185,16 +187,24 @@ def _seconds(text: str) -> float:
 
 
 def _apply(arguments: argparse.Namespace, output: Output) -> int:
+    from . import applying
+
     errors = Output(sys.stderr, last=True)
     return applying.apply(arguments.network, arguments.check, output, errors, arguments.json, arguments.only)
 
 
 def _watch(arguments: argparse.Namespace, output: Output) -> int:
+    from . import watching
+
     errors = Output(sys.stderr, last=True)
     return watching.watch(arguments.repair, not arguments.no_probe, arguments.metrics, output, errors)
 
 
 def _check(arguments: argparse.Namespace, output: Output) -> int:
+    from ..diagnosis import check as diagnosis
+    from ..diagnosis import targets
+    from . import tracing, verdicts
+
     asked = targets.parsed(arguments.target, "--target")
     names = [tracing.place(name, None) for name in arguments.netns]
     pids = [arguments.pid] if arguments.pid is not None and tracing.place(None, arguments.pid) else []
@@ -213,16 +223,21 @@ def _check(arguments: argparse.Namespace, output: Output) -> int:
     return verdicts.exit_code(found)
 
 
-def _networks(arguments: argparse.Namespace) -> networks.Networks:
+def _networks(arguments: argparse.Namespace) -> list[t.Any]:
+    from . import networks
+
     if arguments.networks is not None:
         return networks.read(arguments.networks)
     found = networks.installed()
     if not found and not arguments.all:
-        raise SpecError("check", f"there is no network below {networks.DIRECTORY}", "try --all, or --networks FILE")
+        raise SpecError("check", f"there is no network below {NETWORK_FILES}", "try --all, or --networks FILE")
     return found
 
 
 def _show(arguments: argparse.Namespace, output: Output) -> int:
+    from .. import inventory
+    from . import tables
+
     for section in arguments.section:
         if section not in inventory.SECTIONS:
             raise SpecError("show", f"there is no section {section!r}", f"there are {', '.join(inventory.SECTIONS)}")
@@ -235,6 +250,9 @@ def _show(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _trace(arguments: argparse.Namespace, output: Output) -> int:
+    from ..diagnosis import targets
+    from . import tracing
+
     (target,) = targets.parsed([arguments.target], "TARGET")
     netns = tracing.place(arguments.netns, arguments.pid)
     return tracing.trace(netns, target, arguments.wait, output, arguments.json)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from ..kernel import files
 
+# That of Debian's node_exporter.
+PATH = "/var/lib/prometheus/node-exporter/netpath.prom"
 Labels = t.Mapping[str, str]
 _ESCAPED = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 

@@ -18,12 +18,12 @@ from ..errors import EgressError
 from ..kernel import files
 from ..repair.decision import refuse_to_take
 from . import applying
+from .metrics import PATH as METRICS
 from .metrics import Metrics
 from .networks import Stored
 from .output import Output
 
 MEMORY = "/var/lib/netpath/watch.json"
-METRICS = "/var/lib/prometheus/node-exporter/netpath.prom"
 _FORMAT = 1
 # A repair that does not last is tried again after a minute, then two, and so on.
 _FIRST_PAUSE, _LONGEST_PAUSE = 60, 3600  # seconds
