@@ -21,6 +21,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Want,
     differences,
 )
+from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.facts import Facts
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import Plan, make_plan
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have, side_effects, simulate
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
@@ -30,7 +31,6 @@ from hypothesis import strategies as st
 from tests.unit.asking import Options, all_of
 
 Requests = list[tuple[str, Options]]
-Facts = dict[Identity, Fact]
 
 FORWARD4, FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 REDIRECTS = "net/ipv4/conf/all/accept_redirects"
@@ -103,12 +103,12 @@ def empty_host() -> Facts:
     """Settings of the host, and those that its namespaces will have."""
     places = ["", "ns0", "ns1", "ns2"]
     facts = [Setting(netns, key, value) for netns in places for key, value in INITIAL.items()]
-    return {fact.identity: fact for fact in facts}
+    return Facts({fact.identity: fact for fact in facts})
 
 
 def applied(facts: t.Mapping[Identity, Fact], plan: Plan) -> Facts:
     """What the steps of a plan make of the facts."""
-    after = dict(facts)
+    after = Facts(facts)
     for step in plan.steps:
         simulate(after, step, side_effects(after, step))
     return after
@@ -116,7 +116,7 @@ def applied(facts: t.Mapping[Identity, Fact], plan: Plan) -> Facts:
 
 def observed(facts: Facts) -> Facts:
     """With what the kernel chooses where nobody asked."""
-    return {identity: _observed(fact) for identity, fact in facts.items()}
+    return Facts({identity: _observed(fact) for identity, fact in facts.items()})
 
 
 def _observed(fact: Fact) -> Fact:
@@ -136,14 +136,14 @@ def built(wanted: Want) -> tuple[Facts, Ledger]:
     """The host as it is once the request was carried out."""
     plan = make_plan(wanted, Have(empty_host()))
     facts = applied(empty_host(), plan)
-    facts = {identity: fact for identity, fact in facts.items() if not isinstance(fact, Claim)}
-    return observed({**facts, **plan.ledger.claims}), plan.ledger
+    lasting = {identity: fact for identity, fact in facts.items() if not isinstance(fact, Claim)}
+    return observed(Facts({**lasting, **plan.ledger.claims})), plan.ledger
 
 
 @st.composite
 def damaged(draw: st.DrawFn, wanted: Want, facts: Facts) -> Facts:
     """Some of what was wanted is changed or gone, with all that the kernel takes along."""
-    facts = dict(facts)
+    facts = Facts(facts)
     targets = [fact.identity for fact in wanted.facts if not isinstance(fact, (Claim, Setting))]
     for identity in draw(st.lists(st.sampled_from(targets), max_size=4)):
         there = facts.get(identity)
@@ -196,14 +196,14 @@ def _put(facts: Facts, there: Fact, then: Fact | None) -> None:
     effects = side_effects(facts, step)
     for gone, effect in effects.items():
         if effect is None:
-            facts.pop(gone, None)
+            del facts[gone]
     if then is not None:
         facts[there.identity] = then
         return
-    facts.pop(there.identity, None)
+    del facts[there.identity]
     for identity, fact in list(facts.items()):
         if isinstance(there, Namespace) and _has_end(fact, there.name):
-            facts.pop(identity)
+            del facts[identity]
         elif isinstance(fact, Link) and isinstance(there, Link) and fact.master == there.name:
             facts[identity] = dataclasses.replace(fact, master="")
 
@@ -255,7 +255,7 @@ def test_one_fault_is_mended_by_steps_for_it_alone(data: st.DataObject) -> None:
     wanted = all_of(*data.draw(requests()))
     facts, ledger = built(wanted)
     there = data.draw(st.sampled_from([fact for fact in facts.values() if _harm(fact)]))
-    harmed = dict(facts)
+    harmed = Facts(facts)
     _put(harmed, there, data.draw(st.sampled_from(_harm(there))))
     plan = make_plan(wanted, Have(harmed, ledger))
     lost = set(facts) - set(harmed)

@@ -92,6 +92,7 @@ class Links:
         self._places = {} if snapshot is None else snapshot.places
         self._names: dict[tuple[str, int], str] = {}
         self._indexes: dict[tuple[str, str], int] = {}
+        self._by_number: dict[str, dict[int, str]] = {}
         self._next_index = _FIRST_INDEX + int.from_bytes(os.urandom(4), "big") % _FIRST_INDEX
 
     def get(self, netns: str, name: str = "", index: int = 0) -> messages.LinkReply | None:
@@ -145,6 +146,7 @@ class Links:
         """What was known of names and indexes."""
         self._indexes.clear()
         self._names.clear()
+        self._by_number.clear()
 
     def ports(self, netns: str, bridge: str) -> list[messages.LinkReply]:
         found = self.get(netns, bridge)
@@ -221,18 +223,23 @@ class Links:
         if reply.peer_nsid is None:
             found = self.get(netns, index=reply.peer_index)
             return (netns, found) if found else None
-        for candidate in self._candidates(hint):
+        for candidate in self._candidates(netns, hint, reply.peer_nsid):
             if candidate != netns and self._namespaces.numbers(netns, [candidate]).get(candidate) == reply.peer_nsid:
                 found = self.get(candidate, index=reply.peer_index)
                 return (candidate, found) if found else None
         return None
 
-    def _candidates(self, hint: str) -> t.Iterator[str]:
+    def _candidates(self, netns: str, hint: str, number: int) -> t.Iterator[str]:
+        """Names of a namespace that may have the number in this one."""
         from .namespaces import names  # namespaces.py imports this module
 
         yield hint
         yield HOST
-        yield from (name for name in names() if name != hint)
+        if netns not in self._by_number:
+            numbers = self._namespaces.numbers(netns, [name for name in names() if name != netns])
+            self._by_number[netns] = {there: name for name, there in numbers.items()}
+        if number in self._by_number[netns]:
+            yield self._by_number[netns][number]
         yield from (f"/proc/{inhabitants[0][0]}/ns/net" for inhabitants in namespaces_of_processes().values())
 
     def change(self, before: Link, after: Link, asked: str) -> None:

@@ -27,6 +27,7 @@ from ..model import (
     is_ours,
     named,
 )
+from .facts import Facts
 from .ownership import owned
 from .state import Have, ends, netns_exists
 from .step import destination, dotted, place, shown_rate
@@ -54,7 +55,7 @@ def check_claims(claims: t.Iterable[Claim]) -> None:
 
 def check_file(there: File) -> None:
     """A file of a name that only we use must be ours."""
-    if not owned({}, there):
+    if not owned(Facts(), there):
         raise ConflictError(f"write {there.path}", "somebody else wrote the one that is there", "Move it away")
 
 

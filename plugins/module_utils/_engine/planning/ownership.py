@@ -28,13 +28,14 @@ from ..model import (
     differences,
     is_ours,
 )
+from .facts import Facts
 from .state import ends, governed_value, governor, interface_of
 from .step import Step
 
 FILE_MARK = "# netpath:"
 
 
-def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
+def owned(facts: Facts, fact: Fact) -> bool:
     """Whether the fact found carries our mark, or lives on or in something that does."""
     if isinstance(fact, Link):
         # Nobody else's pair has our mark at one end.
@@ -57,18 +58,12 @@ def owned(facts: t.Mapping[Identity, Fact], fact: Fact) -> bool:
     return isinstance(fact, (Ruleset, Flows))
 
 
-def _link_is_ours(facts: t.Mapping[Identity, Fact], netns: str, name: str) -> bool:
-    for fact in facts.values():
-        if isinstance(fact, Link):
-            for end in (fact, fact.peer):
-                if end and (end.netns, end.name) == (netns, name):
-                    return is_ours(end.alias)
-    return False
+def _link_is_ours(facts: Facts, netns: str, name: str) -> bool:
+    end = facts.end(netns, name)
+    return end is not None and is_ours(end.alias)
 
 
-def written_down(
-    ledger: Ledger, facts: t.Mapping[Identity, Fact], step: Step, effects: t.Mapping[Identity, Fact | None]
-) -> Ledger:
+def written_down(ledger: Ledger, facts: Facts, step: Step, effects: t.Mapping[Identity, Fact | None]) -> Ledger:
     """The ledger with what the step and its side effects change that is not ours. facts are those before it."""
     before, after = step.before, step.after
     if before is None:
@@ -110,7 +105,7 @@ def _without_place(fields: dict[str, t.Any]) -> dict[str, t.Any]:
     return {key: value for key, value in fields.items() if key not in ("netns", "name")}
 
 
-def _created(ledger: Ledger, facts: t.Mapping[Identity, Fact], step: Step) -> Ledger:
+def _created(ledger: Ledger, facts: Facts, step: Step) -> Ledger:
     after = step.after
     if isinstance(after, Namespace) and after.attach:
         return ledger.recorded(step.identity, None)
@@ -129,7 +124,7 @@ def lent_addresses(ledger: Ledger) -> list[tuple[str, str, str, str]]:
 
 
 def _setting_changed(
-    ledger: Ledger, facts: t.Mapping[Identity, Fact], before: Setting, effects: t.Mapping[Identity, Fact | None]
+    ledger: Ledger, facts: Facts, before: Setting, effects: t.Mapping[Identity, Fact | None]
 ) -> Ledger:
     if owned(facts, before):
         return ledger

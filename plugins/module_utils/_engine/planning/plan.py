@@ -34,11 +34,13 @@ from ..model import (
 )
 from . import conflicts, containers, management_path, rule_conflicts
 from .drop_ins import manager_of
+from .facts import Facts
 from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
-from .state import Facts, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
+from .state import Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
+_NO_FACTS = Facts()
 _ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Vlans, Address, Claim, Setting, Route, Ruleset, File, Flows)
 
 
@@ -111,7 +113,7 @@ class _Planner:
     def __init__(self, want: Want, have: Have) -> None:
         self.want = want
         self.have = have
-        self.facts: Facts = dict(have.facts)
+        self.facts = Facts(have.facts)
         self.ledger = have.ledger
         self.steps: list[Step] = []
         self.pending: list[tuple[_Order, int, t.Callable[[t.Any], None], Fact]] = []
@@ -317,8 +319,10 @@ def _without_mark(
     fact: Link | Namespace, have: Link | Namespace, changed: dict[str, t.Any]
 ) -> tuple[Link | Namespace, dict[str, t.Any]]:
     """What is not ours stays unmarked, and a request that names no network keeps the network's label."""
-    kept = {key for key in ("alias", "peer.alias") if not owned({}, have) or changed.get(key, ("", ""))[1] == MARK}
-    kept -= {key for key in kept if owned({}, have) and not is_ours(changed.get(key, ("", ""))[0])}
+    kept = {
+        key for key in ("alias", "peer.alias") if not owned(_NO_FACTS, have) or changed.get(key, ("", ""))[1] == MARK
+    }
+    kept -= {key for key in kept if owned(_NO_FACTS, have) and not is_ours(changed.get(key, ("", ""))[0])}
     if "alias" in kept:
         fact = dataclasses.replace(fact, alias=None)
     if "peer.alias" in kept and isinstance(fact, Link) and fact.peer:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ..errors import EgressError
 from ..ledger import EMPTY, Ledger
 from ..model import HOST, Address, Fact, Identity, Limit, Link, Namespace, Route, Setting, Vlans
+from .facts import Facts
 from .step import Step
 
 FORWARD4 = "net/ipv4/ip_forward"
@@ -59,27 +60,25 @@ class Have:
     ways_back: t.Sequence[WayBack] = ()
 
 
-Facts = dict[Identity, Fact]
-
-
 def simulate(facts: Facts, step: Step, effects: t.Mapping[Identity, Fact | None]) -> None:
     """Change facts as the step and its side effects change the system."""
     for identity, effect in effects.items():
-        if effect is None:
-            facts.pop(identity, None)
-        else:
-            facts[identity] = effect
-    if step.after is None:
-        facts.pop(step.identity, None)
-    else:
-        facts[step.identity] = step.after
+        _put(facts, identity, effect)
+    _put(facts, step.identity, step.after)
 
 
-def side_effects(facts: t.Mapping[Identity, Fact], step: Step) -> dict[Identity, Fact | None]:
+def _put(facts: Facts, identity: Identity, fact: Fact | None) -> None:
+    if fact is not None:
+        facts[identity] = fact
+    elif identity in facts:
+        del facts[identity]
+
+
+def side_effects(facts: Facts, step: Step) -> dict[Identity, Fact | None]:
     """What the kernel changes by itself when the step runs: facts that get another value, None for those that go."""
     before, after = step.before, step.after
     if isinstance(before, Namespace) and after is None:
-        return {key: None for key, fact in facts.items() if getattr(fact, "netns", None) == before.name}
+        return dict.fromkeys(facts.inside(before.name))
     if isinstance(before, Link):
         return _link_effects(facts, before, after if isinstance(after, Link) else None)
     if isinstance(before, Address) and after is None:
@@ -94,11 +93,11 @@ def ends(link: Link | None) -> list[Link]:
     return [] if link is None else [link, *([link.peer] if link.peer else [])]
 
 
-def _link_effects(facts: t.Mapping[Identity, Fact], before: Link, after: Link | None) -> dict[Identity, Fact | None]:
+def _link_effects(facts: Facts, before: Link, after: Link | None) -> dict[Identity, Fact | None]:
     lost: dict[Identity, Fact | None] = {}
     # A pair's ends are named by where they shall be, since that is where their addresses are filed.
     if before.kind == "bridge" and after is None:
-        ports = (fact for fact in facts.values() if isinstance(fact, Link) and fact.netns == before.netns)
+        ports = (fact for fact in facts.inside(before.netns).values() if isinstance(fact, Link))
         lost.update(
             {port.identity: dataclasses.replace(port, master="") for port in ports if port.master == before.name}
         )
@@ -107,17 +106,17 @@ def _link_effects(facts: t.Mapping[Identity, Fact], before: Link, after: Link | 
         if new is None:
             lost.update(dict.fromkeys(_settings_of(facts, old)))
         place = (new.netns, new.name) if new else (old.netns, old.name)
-        for identity, fact in facts.items():
+        for identity, fact in facts.inside(place[0]).items():
             if _is_lost(fact, place, old, new):
                 lost[identity] = None
     return lost
 
 
-def _settings_of(facts: t.Mapping[Identity, Fact], link: Link) -> list[Identity]:
+def _settings_of(facts: Facts, link: Link) -> list[Identity]:
     return [
         identity
-        for identity, fact in facts.items()
-        if isinstance(fact, Setting) and fact.netns == link.netns and interface_of(fact.key) == link.name
+        for identity, fact in facts.inside(link.netns).items()
+        if isinstance(fact, Setting) and interface_of(fact.key) == link.name
     ]
 
 
@@ -146,7 +145,7 @@ def _is_lost(fact: Fact, place: tuple[str, str], old: Link, new: Link | None) ->
     return goes_down and (isinstance(fact, Route) or ":" in t.cast(Address, fact).cidr)
 
 
-def _address_effects(facts: t.Mapping[Identity, Fact], gone: Address) -> dict[Identity, Fact | None]:
+def _address_effects(facts: Facts, gone: Address) -> dict[Identity, Fact | None]:
     """A primary IPv4 address takes the secondary ones of its subnet along (promote_secondaries is 0).
 
     The last one takes all IPv4 routes of the link along (fib_disable_ip in the kernel's net/ipv4/fib_frontend.c).
@@ -157,24 +156,24 @@ def _address_effects(facts: t.Mapping[Identity, Fact], gone: Address) -> dict[Id
     subnet = ipaddress.ip_interface(gone.cidr).network
     lost: dict[Identity, Fact | None] = {}
     stays = False
-    for identity, fact in facts.items():
+    for identity, fact in facts.inside(gone.netns).items():
         if isinstance(fact, Address) and (fact.netns, fact.link) == place and ":" not in fact.cidr and fact != gone:
             if fact.secondary and not gone.secondary and ipaddress.ip_interface(fact.cidr).network == subnet:
                 lost[identity] = None
             else:
                 stays = True
-    for identity, fact in facts.items() if not stays else ():
+    for identity, fact in facts.inside(gone.netns).items() if not stays else ():
         if isinstance(fact, Route) and (fact.netns, fact.device) == place and ":" not in fact.destination:
             lost[identity] = None
     return lost
 
 
-def is_on_link(facts: t.Mapping[Identity, Fact], route: Route) -> bool:
+def is_on_link(facts: Facts, route: Route) -> bool:
     """Whether the route's gateway is in a network of the route's link."""
     gateway = ipaddress.ip_address(route.gateway or "::")
     if gateway.version == 6 and gateway.is_link_local:
         return True
-    for fact in facts.values():
+    for fact in facts.inside(route.netns).values():
         if isinstance(fact, Address) and (fact.netns, fact.link) == (route.netns, route.device):
             network = ipaddress.ip_interface(fact.cidr).network
         elif isinstance(fact, Route) and (fact.netns, fact.device) == (route.netns, route.device) and not fact.gateway:
@@ -201,16 +200,13 @@ def governed_value(key: str, forwarding: str) -> str:
     return forwarding
 
 
-def _forwarding_effects(facts: t.Mapping[Identity, Fact], switch: Setting) -> dict[Identity, Fact | None]:
+def _forwarding_effects(facts: Facts, switch: Setting) -> dict[Identity, Fact | None]:
     if switch.key not in (FORWARD4, FORWARD6):
         return {}
     return {
         identity: dataclasses.replace(fact, value=governed_value(fact.key, switch.value or "0"))
-        for identity, fact in facts.items()
-        if isinstance(fact, Setting)
-        and fact.netns == switch.netns
-        and fact.key != switch.key
-        and governor(fact.key) == switch.key
+        for identity, fact in facts.inside(switch.netns).items()
+        if isinstance(fact, Setting) and fact.key != switch.key and governor(fact.key) == switch.key
     }
 
 
