@@ -1,4 +1,4 @@
-"""What one run of a command in a node costs."""
+"""What one run of a command costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import tools
-from tests.lab.node import Node
+
+Start = t.Callable[..., subprocess.Popen[str]]
 
 PATIENCE = 7200.0  # seconds: the slowest peer takes two for each namespace
 _LAST = 2000  # characters of what a command wrote that are told when it fails
@@ -33,18 +34,27 @@ class Cost:
     module_kib: int = 0
 
 
-def run(node: Node, argv: t.Sequence[str], place: Path, accepted: t.Container[int] = (0,)) -> Cost:
-    """Run a command in a node. place: a folder for what it writes. Errors: FailedError."""
+def run(
+    start: Start,
+    argv: t.Sequence[str],
+    place: Path,
+    accepted: t.Container[int] = (0,),
+    variables: t.Mapping[str, str] | None = None,
+) -> Cost:
+    """Run a command. start: as subprocess.Popen, or that of a node. place: a folder for what it writes.
+
+    variables: more of them for its environment. Errors: FailedError.
+    """
     costs, modules, log = place / "costs", place / "modules", place / "log"
     for old in (costs, modules):
         old.unlink(missing_ok=True)
     with log.open("w", encoding="utf-8") as output:
-        process = node.popen(
+        process = start(
             [str(tools.METER), str(costs), *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **tools.environment()},
+            env={**os.environ, **tools.environment(), **(variables or {})},
         )
         try:
             status = process.wait(PATIENCE)

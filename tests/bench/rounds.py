@@ -57,7 +57,7 @@ def measure(asked: Asked, measured: Measured, tell: t.Callable[[str], None]) -> 
                         found, failed = _course(world, course, size, asked.only, tell)
                         measured.samples.extend({**row, "round": number} for row in found)
                         measured.failures.extend({**row, "round": number} for row in failed)
-            measured.rounds.append(_noise(before, calibration, time.monotonic() - began))
+            measured.rounds.append(noise(before, calibration, time.monotonic() - began))
 
 
 def _course(
@@ -87,7 +87,8 @@ def _course(
     return samples, []
 
 
-def _noise(before: t.Mapping[str, float | None], calibration: float, seconds: float) -> Row:
+def noise(before: t.Mapping[str, float | None], calibration: float, seconds: float) -> Row:
+    """How quiet the machine was in a round. before: what it was at its start."""
     after = machine.noise()
     waited = None
     if before["waited"] is not None and after["waited"] is not None:

@@ -20,7 +20,7 @@ def table(results: t.Mapping[str, t.Any], fleet: float | None = None) -> str:
     parts += [f"## Growth\n\n{_growth(figures)}", f"## Targets\n\n{_targets(figures, fleet)}"]
     if results["failures"]:
         parts.append(f"## Failures\n\n{_failures(results['failures'])}")
-    parts += [f"## Machine\n\n{_machine(results['machine'])}", f"## Noise\n\n{_noise(results['rounds'])}"]
+    parts += [f"## Machine\n\n{machine(results['machine'])}", f"## Noise\n\n{noise(results['rounds'])}"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -100,11 +100,13 @@ def _failures(failures: t.Sequence[t.Mapping[str, t.Any]]) -> str:
     )
 
 
-def _machine(machine: t.Mapping[str, str]) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in machine.items())
+def machine(known: t.Mapping[str, str]) -> str:
+    """What the machine is, as a list."""
+    return "\n".join(f"- {name}: {value}" for name, value in known.items())
 
 
-def _noise(rounds: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+def noise(rounds: t.Sequence[t.Mapping[str, t.Any]]) -> str:
+    """How quiet it was in each round."""
     head = ("round", "seconds", "calibration s", "load before", "load after", "waited for a processor")
     return markdown(
         head,

@@ -29,7 +29,7 @@ class Place:
 
     def run(self, *argv: object, accepted: t.Container[int] = (0,)) -> Cost:
         """Measure a command."""
-        return cost.run(self.node, [str(word) for word in argv], self.folder, accepted)
+        return cost.run(self.node.popen, [str(word) for word in argv], self.folder, accepted)
 
     def keep(self, name: str, content: t.Any) -> Path:
         """Write JSON for a command."""
