@@ -22,6 +22,7 @@ from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     files,
     findings,
     junit,
+    memory,
     page,
     summary,
 )
@@ -89,7 +90,8 @@ def _main() -> None:
     # What hosts have told is in memory before, as it is in Ansible.
     results = registered(hosts)
     began = time.perf_counter()
-    counts = report(results, folder)["counts"]
+    with memory.uncollected():
+        counts = report(results, folder)["counts"]
     cost = {
         "seconds": time.perf_counter() - began,
         "peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,

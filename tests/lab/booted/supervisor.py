@@ -2,8 +2,9 @@
 
     python3 -m tests.lab.booted.supervisor BASE NAME [NODES]
 
-starts it in the background and returns when its world is made. NODES is how many are started, all
-without it. It is the first process of a PID namespace, so the kernel ends everything in the lab with it, also after a kill. It answers on a socket.
+starts it in the background and returns when its world is made. NODES is how many are started, all without it.
+It is the first process of a PID namespace, so the kernel ends everything in the lab with it, also after a kill.
+It answers on a socket.
 """
 
 from __future__ import annotations
