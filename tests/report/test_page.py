@@ -164,9 +164,9 @@ def test_script_draws_the_same(chromium: Browser, tmp_path: Path, monkeypatch: p
     """Each path as it is drawn in the file."""
     hosts = all_kinds()
     number = sum(len(answer["verdicts"]) for answer in hosts.values())
-    drawn = []
-    for in_file in (number, 0):
-        monkeypatch.setattr(page, "DRAWN", in_file)
+    drawn: list[dict[str, str]] = []
+    for most in (number, 0):
+        monkeypatch.setattr(page, "DRAWN", most)
         chromium.open(written(tmp_path, hosts))
         chromium.until("document.getElementById('count').textContent !== ''")
         for shown in range(100, number, 100):
