@@ -15,8 +15,8 @@ from pathlib import Path
 from tests.bench import tools
 
 _SLAB = "net_namespace"
-_SETTLED = 20  # namespaces more than before that do not matter: others on the machine make some, too
-_PATIENCE = 120.0  # seconds for the kernel to take namespaces away, which it does in the background
+_SETTLED = 40  # namespaces more than before that do not matter: others on the machine make some, too
+_PATIENCE = 60.0  # seconds for the kernel to take namespaces away, which it does in the background
 _LOOPS = 3_000_000
 
 
