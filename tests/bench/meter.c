@@ -4,8 +4,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -42,6 +44,8 @@ int main(int count, char **words)
     clock_gettime(CLOCK_MONOTONIC, &start);
     pid_t child = fork();
     if (child == 0) {
+        /* Who ends the meter ends the command. */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         execvp(words[2], words + 2);
         fprintf(stderr, "meter: %s: %s\n", words[2], strerror(errno));
         _exit(127);
