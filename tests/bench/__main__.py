@@ -20,6 +20,7 @@ from tests.lab import privilege
 from tests.lab.world import LabError
 
 _BAD_USAGE = 3
+_MOST = 1022  # a bridge has 1023 ports, and one namespace is added
 
 
 def main() -> int:
@@ -62,9 +63,9 @@ def _parse() -> rounds.Asked:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help=f"of {', '.join(things.STEPS)}")
     given = parser.parse_args()
     unknown = sorted(set(given.only) - set(things.STEPS))
-    if unknown or min(given.sizes) < 1 or given.rounds < 1:
+    if unknown or min(given.sizes) < 1 or max(given.sizes) > _MOST or given.rounds < 1:
         parser.print_usage(sys.stderr)
-        why = f"unknown is {', '.join(unknown)}" if unknown else "sizes and rounds begin at 1"
+        why = f"unknown is {', '.join(unknown)}" if unknown else f"sizes are 1 to {_MOST}, and rounds begin at 1"
         parser.exit(_BAD_USAGE, f"bench: {why}; names are {', '.join(things.STEPS)}\n")
     of_idiomatic = given.rounds if given.idiomatic_rounds is None else given.idiomatic_rounds
     return rounds.Asked(tuple(given.sizes), given.rounds, tuple(given.idiomatic), of_idiomatic, tuple(given.only))

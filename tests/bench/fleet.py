@@ -28,7 +28,6 @@ from tests.lab.booted import lab as labs
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 from tests.lab.holder import LabError
-from tests.lab.node import CommandFailed
 
 NAMESPACES = 20
 _LAB = "bench"
@@ -53,7 +52,7 @@ def main() -> int:
         results["summarised"] = summarised.measure(asked.summarised, asked.rounds) if asked.summarised else []
         if asked.nodes:
             _measure(asked, results)
-    except (LabError, FailedError, CommandFailed) as error:
+    except (LabError, FailedError) as error:
         print(f"bench-fleet: {error}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
@@ -109,9 +108,9 @@ def _run_way(lab: Lab, way: Way, nodes: int) -> tuple[list[Row], list[Row]]:
             try:
                 found = _run_play(lab, way, nodes, play, Path(folder))
                 _prove(lab, play, nodes)
-            except (FailedError, CommandFailed) as error:
+            except (FailedError, subprocess.SubprocessError) as error:
                 _tell(f"{way.name} {play} on {nodes} nodes failed: {error}")
-                with contextlib.suppress(FailedError):
+                with contextlib.suppress(FailedError, subprocess.SubprocessError):
                     _run_play(lab, ways.WAYS[ways.DEFAULT], nodes, "teardown", Path(folder))
                 return samples, [{"play": play, "reason": str(error)}]
             _tell(f"{way.name:8} {play:12} {nodes:3} nodes  {found.seconds:8.3f} s")
@@ -143,7 +142,7 @@ def _close(sockets: Path) -> None:
 
 
 def _prove(lab: Lab, play: str, nodes: int) -> None:
-    """Ask the last node, and from there the internet host. Errors: CommandFailed."""
+    """Ask the last node, and from there the internet host. Errors: those of subprocess."""
     if play == "nothing":
         return
     node = list(lab.nodes)[nodes - 1]

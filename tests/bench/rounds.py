@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import tempfile
 import time
 import typing as t
@@ -63,8 +64,9 @@ def measure(asked: Asked, measured: Measured, tell: t.Callable[[str], None]) -> 
 def _course(
     world: World, course: Course, size: int, only: t.Collection[str], tell: t.Callable[[str], None]
 ) -> tuple[list[Row], list[Row]]:
-    """Samples, and at most one failure: the steps after it have nothing to begin with."""
+    """Samples and failures. Where the first step fails, the others have nothing to begin with."""
     samples: list[Row] = []
+    failures: list[Row] = []
     steps = course.chosen(only)
     if not steps:
         return [], []
@@ -77,14 +79,17 @@ def _course(
             try:
                 cost = step.run(place)
                 step.proven(place)
-            except FailedError as error:
+            except (FailedError, subprocess.SubprocessError) as error:
                 tell(f"{step.name} of {size} failed: {error}")
-                return samples, [{**about, "reason": str(error)}]
+                failures.append({**about, "reason": str(error)})
+                if step is steps[0]:
+                    break
+                continue
             tell(f"{step.name:18} {size:5}  {cost.seconds:9.3f} s")
             samples.append({**about, **dataclasses.asdict(cost)})
     if not machine.settle(before, size):
         tell(f"the kernel is slow to take {size} namespaces away: the next figures are of a busy machine")
-    return samples, []
+    return samples, failures
 
 
 def noise(before: t.Mapping[str, float | None], calibration: float, seconds: float) -> Row:
