@@ -18,7 +18,7 @@ LINES: tuple[_Line, ...] = (
     ("cni", "CNI bridge plugin", "#7a1fa2", "#cf8bf0", "", "circle"),
     ("recipe", "recipe of guides, ip(8)", "#00696f", "#4fc4cc", "", "circle"),
     ("program", "netpath-egress apply", "#1a56c4", "#7db0ff", "", "circle"),
-    ("program-again", "the same, nothing to do", "#1a56c4", "#7db0ff", "6 4", "circle"),
+    ("program-again", "apply, nothing to do", "#1a56c4", "#7db0ff", "6 4", "circle"),
     ("floor-early", "kernel's floor, bridge up first", "#5f6368", "#b0b4ba", "6 4", "circle"),
     ("floor-late", "kernel's floor, bridge up last", "#5f6368", "#b0b4ba", "2 3", "circle"),
 )
