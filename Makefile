@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh clone on Debian or Ubuntu needs nothing but make.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo program lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test demo changelog clean
+.PHONY: help setup setup-demo program lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test bench bench-fleet demo changelog clean
 
 PYROUTE2_VERSIONS ?= 0.7.2 0.9.7
 export PYROUTE2_VERSIONS
@@ -40,6 +40,12 @@ test-molecule: setup ## the scenarios in molecule/ on booted nodes; SCENARIO=fle
 
 test: setup ## all of the above, and a summary
 	@scripts/test.sh
+
+bench: setup ## what the path costs beside other ways to build it: SIZES, ROUNDS, IDIOMATIC, ONLY; docs/performance.md
+	@scripts/bench.sh
+
+bench-fleet: setup ## what a playbook costs on booted nodes: NODES, ROUNDS, WAYS, SUMMARISED
+	@scripts/bench-fleet.sh
 
 demo: setup-demo ## three nodes, nine namespaces: build, prove by packets, break, diagnose, repair, change nothing twice, tear down
 	@scripts/demo.sh

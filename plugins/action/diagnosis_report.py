@@ -21,6 +21,7 @@ from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     findings,
     history,
     junit,
+    memory,
     page,
     query,
     summary,
@@ -55,29 +56,34 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         _checked, options = self.validate_argument_spec(argument_spec=OPTIONS)
-        answers = _answers((task_vars or {})["hostvars"], options["hosts"], options["result"])
-        try:
-            selected = query.select(findings.findings(answers), options["query"], always=(findings.NO_ANSWER,))
-        except query.QueryError as error:
-            raise AnsibleActionFail(str(error)) from error
-        earlier, warnings = _earlier(options["directory"], options["previous"])
-        asked = {"query": options["query"], "fail_on": options["fail_on"]}
-        now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        compared = history.compare(earlier, answers) if earlier else None
-        report = document.report(answers, selected, asked, compared, now)
-        written = _write(options["directory"], report) if options["directory"] else []
-        lines = summary.summary(report)
-        _show(lines)
-        return {
-            **result,
-            "changed": False,
-            "summary": [line.text for line in lines],
-            "failing": findings.failing(selected, options["fail_on"]),
-            "counts": report["counts"],
-            "history": compared,
-            "files": written,
-            "warnings": warnings,
-        }
+        with memory.uncollected():
+            return {**result, **_report(options, (task_vars or {})["hostvars"])}
+
+
+def _report(options: t.Mapping[str, t.Any], hostvars: t.Any) -> dict[str, t.Any]:
+    """Put together what the hosts told; what the task returns. Errors: AnsibleActionFail."""
+    answers = _answers(hostvars, options["hosts"], options["result"])
+    try:
+        selected = query.select(findings.findings(answers), options["query"], always=(findings.NO_ANSWER,))
+    except query.QueryError as error:
+        raise AnsibleActionFail(str(error)) from error
+    earlier, warnings = _earlier(options["directory"], options["previous"])
+    asked = {"query": options["query"], "fail_on": options["fail_on"]}
+    now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    compared = history.compare(earlier, answers) if earlier else None
+    report = document.report(answers, selected, asked, compared, now)
+    written = _write(options["directory"], report) if options["directory"] else []
+    lines = summary.summary(report)
+    _show(lines)
+    return {
+        "changed": False,
+        "summary": [line.text for line in lines],
+        "failing": findings.failing(selected, options["fail_on"]),
+        "counts": report["counts"],
+        "history": compared,
+        "files": written,
+        "warnings": warnings,
+    }
 
 
 def _answers(hostvars: t.Any, hosts: t.Sequence[str], name: str) -> dict[str, findings.Data]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import history, page
 
 from tests.report import browser
@@ -138,6 +140,54 @@ def test_print(chromium: Browser, tmp_path: Path) -> None:
     assert chromium.evaluate("getComputedStyle(document.querySelector('.matrix')).maxHeight") == "none"
     chromium.picture(PICTURES / "print.png")
     chromium.printed(PICTURES / "print.pdf")
+
+
+CARDS = "[...document.querySelectorAll('.card')].map((card) => [card.id, card.outerHTML])"
+
+
+def all_kinds() -> dict[str, t.Any]:
+    """Paths that are not healthy, each in another way, and some that no host of ours tells."""
+    odd = told.path("odd", "NAT_MISSING")
+    odd["hops"] += [{"hop": "elsewhere", "status": "new"}, {"hop": "nat", "status": "ok", "evidence": "seen"}, "no hop"]
+    odd["links"] += [{**odd["links"][1], "name": "x" * 40, "up": None, "mtu": None, "rx_dropped": 3, "tx_errors": 4}]
+    odd["links"][0] |= {"up": False, "addresses": ["10.22.33.2/24", "fd00:22:33::2/64", "fd00:22:33::\U0001f600"]}
+    bare = {"namespace": "bare", "family": "ipv4", "status": "unknown", "hops": None}
+    degraded = [code for code, entry in CODES.items() if entry.degraded]
+    return told.answers(
+        of_codes=[told.path(f"c{number}", code, number=number) for number, code in enumerate(CODES, 2)],
+        of_two=[told.path("two", "FORWARDING_OFF", code, family="ipv6") for code in degraded],
+        others=[told.path("unknown", status="unknown"), odd, bare],
+    )
+
+
+def test_script_draws_the_same(chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each path as it is drawn in the file."""
+    hosts = all_kinds()
+    number = sum(len(answer["verdicts"]) for answer in hosts.values())
+    drawn: list[dict[str, str]] = []
+    for most in (number, 0):
+        monkeypatch.setattr(page, "DRAWN", most)
+        chromium.open(written(tmp_path, hosts))
+        chromium.until("document.getElementById('count').textContent !== ''")
+        for shown in range(100, number, 100):
+            chromium.until(f"{SHOWN}.length === {shown} && !document.getElementById('more').hidden")
+            chromium.evaluate("document.getElementById('more').click()")
+        chromium.until(f"{SHOWN}.length === {number}")
+        drawn.append(dict(chromium.evaluate(CARDS)))
+    in_file, by_script = drawn
+    assert sorted(in_file) == sorted(by_script)
+    assert {name: parts_of(text) for name, text in in_file.items()} == {
+        name: parts_of(text) for name, text in by_script.items()
+    }
+    assert chromium.errors == []
+
+
+def parts_of(markup: str) -> list[tuple[str, list[str]]]:
+    """The elements and texts of a card; in which order an element has its attributes does not matter."""
+    found: list[tuple[str, list[str]]] = []
+    for name, attributes, text in re.findall(r"<(/?\w+)([^>]*)>([^<]*)", markup):
+        found.append((name, [*sorted(re.findall(r'[\w-]+="[^"]*"', attributes)), text.strip()]))
+    return found
 
 
 def test_without_a_script(chromium: Browser, tmp_path: Path) -> None:

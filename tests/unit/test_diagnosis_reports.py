@@ -356,7 +356,7 @@ def test_page_escapes_all_values() -> None:
     compared = history.compare(told.report(told.answers(**{next(iter(hosts)): []})), hosts)
     text = page.page(told.report(hosts, history=compared))
     read = _Elements(text)
-    assert len(read.of("script")) == 3
+    assert len(read.of("script")) == 4
     assert read.of("img") == []
     assert read.open == []
     assert "alert(1)" in "".join(read.texts)

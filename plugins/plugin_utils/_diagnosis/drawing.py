@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a card shows of one path: the stations of its drawing, the findings, and the same as text. No I/O.
 
-All of it is text and numbers for the skeleton card.html, so that the page can draw a path later, from data.
+All of it is text and numbers for the skeleton card.html. page.js draws paths as well, those that are asked for later:
+from the head of their cards, what they are drawn from, and the constants of this file.
 """
 
 from __future__ import annotations
@@ -39,29 +40,59 @@ _KINDS = {
 # In units of the drawing: its width, and of a station the heights of its title and of a line, and the wire to it.
 _WIDTH, _TITLE, _LINE, _GAP = 380, 36, 16, 16
 _CHARACTERS = 50  # that fit on a line
+_NAME = 26  # characters of the name of a station
+
+
+# What page.js needs to draw as it is done here.
+CONSTANTS: Data = {
+    "marks": MARKS,
+    "words": _WORDS,
+    "stations": [[kind, _KINDS[kind], list(names)] for kind, names in _STATIONS.items()],
+    "width": _WIDTH,
+    "title": _TITLE,
+    "line": _LINE,
+    "gap": _GAP,
+    "characters": _CHARACTERS,
+    "name": _NAME,
+}
 
 
 def card(host: str, verdict: Row, anchor: str) -> Data:
     """A view for card.html. anchor: the id of its element."""
-    status = status_of(verdict)
     stations = _placed(_stations(verdict))
-    listed = findings({host: {"verdicts": [verdict], "error": None}})
-    said = str(verdict.get("summary") or subject(verdict))
+    return {
+        **head(host, verdict, anchor),
+        "box": f"0 0 {_WIDTH} {_height(stations)}",
+        "stations": stations,
+        "links": [_link_row(link) for link in _rows(verdict, "links")],
+        "hops": [_hop_row(hop) for hop in _rows(verdict, "hops")],
+    }
+
+
+def head(host: str, verdict: Row, anchor: str) -> Data:
+    """The part of a view that is said in words."""
+    status, about = status_of(verdict), subject(verdict)
+    listed = findings({host: {"verdicts": [verdict], "error": None}}) if status != "ok" else []
     return {
         "id": anchor,
         "host": host,
-        "name": f"{host} · {subject(verdict)}",
+        "name": f"{host} · {about}",
         "network": str(verdict.get("network") or ""),
         "status": status,
         "mark": MARKS[status],
-        "summary": said,
+        "summary": str(verdict.get("summary") or about),
         "targets": ", ".join(texts(verdict.get("targets"))),
-        "drawing": f"The path of {subject(verdict)} on {host}: {status}",
-        "box": f"0 0 {_WIDTH} {_height(stations)}",
-        "stations": stations,
+        "drawing": f"The path of {about} on {host}: {status}",
         "findings": [_told(one) for one in listed],
-        "links": [_link_row(link) for link in _rows(verdict, "links")],
-        "hops": [_hop_row(hop) for hop in _rows(verdict, "hops")],
+    }
+
+
+def undrawn(verdict: Row) -> Data:
+    """What the rest of a view is drawn from."""
+    return {
+        "namespace": verdict.get("namespace"),
+        "links": _rows(verdict, "links"),
+        "hops": _rows(verdict, "hops"),
     }
 
 
@@ -111,7 +142,7 @@ def _station(kind: str, hops: t.Sequence[Row], link: Row | None, verdict: Row) -
     lines += [_line("counters", [_clipped(said, _CHARACTERS)])] if said else []
     return {
         "status": _worst(states),
-        "name": _clipped(name or _KINDS[kind], 26),
+        "name": _clipped(name or _KINDS[kind], _NAME),
         "kind": _KINDS[kind] if name else "",
         "lines": lines + [_line("hops", parts) for parts in _wrapped(marks)],
     }
@@ -178,12 +209,12 @@ def _worst(states: t.Sequence[str]) -> str:
 def _counters(link: Row) -> str:
     parts = []
     for way in ("rx", "tx"):
-        if f"{way}_packets" in link:
+        if link.get(f"{way}_packets") is not None:
             lost = [
                 f"{link[key]} {word}" for word in ("dropped", "errors") for key in [f"{way}_{word}"] if link.get(key)
             ]
             parts.append(f"{way} {link[f'{way}_packets']}" + (f" ({', '.join(lost)})" if lost else ""))
-    if "mtu" in link:
+    if link.get("mtu") is not None:
         parts.append(f"mtu {link['mtu']}")
     if link.get("up") is False:
         parts.append("down")
@@ -200,7 +231,7 @@ def _link_row(link: Row) -> Data:
         "name": str(link.get("name") or ""),
         "netns": str(link.get("netns") or "the host"),
         "state": {"True": "up", "False": "down"}.get(str(link.get("up")), "?"),
-        "mtu": str(link.get("mtu", "?")),
+        "mtu": "?" if link.get("mtu") is None else str(link["mtu"]),
         "addresses": ", ".join(texts(link.get("addresses"))),
         "packets": pair("packets"),
         "dropped": pair("dropped"),

@@ -54,6 +54,120 @@
     }
   }
 
+  // The same as drawing.py, of what hosts told.
+  const DRAWING = JSON.parse(byId('constants').textContent);
+  const textOf = (value) => String(value ?? '');
+  const texts = (value) => (Array.isArray(value) ? value.map(String) : value == null ? [] : [String(value)]);
+  const clip = (text, length) => {
+    const letters = [...text];
+    return letters.length <= length ? text : `${letters.slice(0, length - 1).join('')}…`;
+  };
+
+  function stateOf(hop, status) {
+    const state = hop.status === 'broken' && status === 'degraded' ? 'degraded' : textOf(hop.status);
+    return Object.hasOwn(DRAWING.marks, state) ? state : 'unknown';
+  }
+
+  function worst(states) {
+    const found = ['broken', 'degraded', 'not_reached', 'unknown'].find((state) => states.includes(state));
+    return found || (states.length ? 'ok' : 'unknown');
+  }
+
+  function counters(link) {
+    const parts = [];
+    for (const way of ['rx', 'tx']) {
+      if (link[`${way}_packets`] != null) {
+        const lost = ['dropped', 'errors'].filter((word) => link[`${way}_${word}`]).map((word) => `${link[`${way}_${word}`]} ${word}`);
+        parts.push(`${way} ${link[`${way}_packets`]}${lost.length ? ` (${lost.join(', ')})` : ''}`);
+      }
+    }
+    if (link.mtu != null) parts.push(`mtu ${link.mtu}`);
+    if (link.up === false) parts.push('down');
+    return parts.join(' · ');
+  }
+
+  function wrapped(parts) {
+    const lines = [];
+    let length = 0;
+    for (const part of parts) {
+      length += [...part.text].length;
+      if (!lines.length || length > DRAWING.characters) {
+        lines.push([]);
+        length = [...part.text].length;
+      }
+      lines[lines.length - 1].push(part);
+    }
+    return lines;
+  }
+
+  function stationOf([kind, title], hops, link, named, status) {
+    const name = textOf(link.name || named[kind]);
+    const states = hops.map((hop) => stateOf(hop, status));
+    const wrong = hops.flatMap((hop, number) => (['broken', 'degraded'].includes(states[number]) ? texts(hop.evidence) : []));
+    const marks = hops.map((hop, number) => (
+      {status: states[number], text: `${DRAWING.marks[states[number]]} ${textOf(hop.hop).replaceAll('_', ' ')} `}
+    ));
+    const lines = [['detail', texts(link.addresses).join(' ')], ['counters', wrong.length ? wrong[0] : counters(link)]]
+      .filter(([, text]) => text).map(([sort, text]) => ({kind: sort, parts: [clip(text, DRAWING.characters)]}));
+    return {
+      status: worst(states),
+      name: clip(name || title, DRAWING.name),
+      kind: name ? title : '',
+      lines: [...lines, ...wrapped(marks).map((parts) => ({kind: 'hops', parts}))],
+    };
+  }
+
+  function stationsOf(head, {namespace, links, hops}) {
+    const known = DRAWING.stations.flatMap(([, , names]) => names);
+    const others = hops.filter((hop) => !known.includes(hop.hop));
+    const named = {namespace, host: 'the host', upstream: head.targets};
+    return DRAWING.stations.flatMap((station) => {
+      const [kind, , names] = station;
+      const own = [...hops.filter((hop) => names.includes(hop.hop)), ...(kind === 'host' ? others : [])];
+      const here = links.filter((link) => link.hop === kind);
+      // Only the first of several links stands for the hops that they share.
+      return (here.length ? here : [{}]).map((link, number) => stationOf(station, number ? [] : own, link, named, head.status));
+    });
+  }
+
+  // Gives stations their places; returns the height of all of them.
+  function place(stations) {
+    let stopped = false;
+    let top = 2;
+    stations.forEach((station, number) => {
+      const height = DRAWING.title + station.lines.length * DRAWING.line - 4;
+      station.lines.forEach((line, at) => { line.y = DRAWING.title + 2 + at * DRAWING.line; });
+      const faint = station.status === 'unknown' ? 'faint' : '';
+      Object.assign(station, {mark: DRAWING.marks[station.status], place: `translate(0 ${top})`, height});
+      station.wire = stopped ? 'cut' : number === 0 ? 'first' : faint;
+      stopped ||= station.status === 'broken';
+      top += height + DRAWING.gap;
+    });
+    return top - 2;
+  }
+
+  function linkRow(link) {
+    const pair = (name) => ['rx', 'tx'].map((way) => link[`${way}_${name}`] ?? '?').join(' / ');
+    return {
+      hop: textOf(link.hop), name: textOf(link.name), netns: textOf(link.netns || 'the host'),
+      state: link.up === true ? 'up' : link.up === false ? 'down' : '?',
+      mtu: textOf(link.mtu ?? '?'), addresses: texts(link.addresses).join(', '),
+      packets: pair('packets'), dropped: pair('dropped'), errors: pair('errors'),
+    };
+  }
+
+  function hopRow(hop) {
+    const status = Object.hasOwn(DRAWING.marks, textOf(hop.status)) ? hop.status : 'unknown';
+    const state = `${DRAWING.marks[status]} ${DRAWING.words[status] || status}`;
+    return {status, hop: textOf(hop.hop), state, evidence: texts(hop.evidence).join('; ')};
+  }
+
+  function viewOf([head, told]) {
+    const stations = stationsOf(head, told);
+    const box = `0 0 ${DRAWING.width} ${place(stations)}`;
+    return {...head, box, stations, links: told.links.map(linkRow), hops: told.hops.map(hopRow)};
+  }
+
   function viewsOf(host) {
     if (!unpacked.has(host)) {
       const bytes = Uint8Array.from(atob(packed[host]), (one) => one.charCodeAt(0));
@@ -65,7 +179,7 @@
 
   async function cardOf(path) {
     if (!drawn.has(path.number)) {
-      const view = (await viewsOf(path.host))[path.position];
+      const view = viewOf((await viewsOf(path.host))[path.position]);
       const card = byId('card').content.firstElementChild.cloneNode(true);
       fill(card, view);
       drawn.set(path.number, card);

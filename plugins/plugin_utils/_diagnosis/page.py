@@ -3,13 +3,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A report as one HTML file that needs nothing else: page.html and card.html, filled, with page.css and page.js in it.
 
-The worst paths are drawn in the file itself. The others are data in it, packed for each host, that its script draws
-when they are asked for. A policy in the page forbids every script and style but these.
+The worst paths are drawn in the file itself. The others are data in it, as hosts told it and packed for each,
+from which its script draws them when they are asked for. A policy in the page forbids every script and style but these.
 """
 
 from __future__ import annotations
 
 import base64
+import collections
 import gzip
 import hashlib
 import itertools
@@ -19,7 +20,7 @@ import typing as t
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from .drawing import MARKS, card
+from .drawing import CONSTANTS, MARKS, card, head, undrawn
 from .filling import filled
 from .findings import STATUSES, Data, findings, status_of, subject, texts
 from .summary import change, counted, groups
@@ -32,16 +33,17 @@ _TONES = {"broke": "broken", "healed": "ok", "changed": "degraded"}
 
 
 class _Path(t.NamedTuple):
-    """number: of all paths, the id of its card. position: among those of its host."""
+    """number: of all paths, which its card has as its id. position: among those of its host."""
 
     number: int
     host: str
     position: int
     verdict: Data
+    status: str
 
     @property
-    def status(self) -> str:
-        return status_of(self.verdict)
+    def card(self) -> str:
+        return f"p{self.number}"
 
 
 def page(report: Data) -> str:
@@ -52,17 +54,15 @@ def page(report: Data) -> str:
     skeleton = _skeleton("card.html")
     root = filled(_skeleton("page.html"), {**_view(report, paths), **_code(), **_data(paths, worst_first)})
     _element(root, "template[@id='card']").append(skeleton)
-    _element(root, "div[@id='cards']").extend([filled(skeleton, _card(path)) for path in drawn])
+    _element(root, "div[@id='cards']").extend(
+        [filled(skeleton, card(path.host, path.verdict, path.card)) for path in drawn]
+    )
     return "<!DOCTYPE html>\n" + ET.tostring(root, encoding="unicode", method="html") + "\n"
 
 
 def _paths(hosts: t.Mapping[str, Data]) -> list[_Path]:
     flat = [(host, position, one) for host, told in hosts.items() for position, one in enumerate(told["verdicts"])]
-    return [_Path(number, *item) for number, item in enumerate(flat)]
-
-
-def _card(path: _Path) -> Data:
-    return card(path.host, path.verdict, f"p{path.number}")
+    return [_Path(number, *item, status_of(item[-1])) for number, item in enumerate(flat)]
 
 
 def _code() -> Data:
@@ -87,10 +87,12 @@ def _data(paths: t.Sequence[_Path], worst_first: t.Sequence[_Path]) -> Data:
         for path in worst_first
     ]
     packed = {host: _packed(list(of_host)) for host, of_host in itertools.groupby(paths, lambda path: path.host)}
-    return {"index": _inert(index), "packed": _inert(packed)}
+    return {"index": _inert(index), "packed": _inert(packed), "constants": _inert(CONSTANTS)}
 
 
 def _codes(path: _Path) -> list[str]:
+    if path.status == "ok":
+        return []
     listed = findings({path.host: {"verdicts": [path.verdict], "error": None}})
     return sorted({str(one["code"]) for one in listed if one["code"]})
 
@@ -180,8 +182,8 @@ def _matrix(hosts: t.Mapping[str, Data], paths: t.Sequence[_Path]) -> Data:
 
 def _badness(told: Data, paths: t.Sequence[_Path]) -> tuple[int, ...]:
     """For sorting: many broken paths first, then silence, then what is less bad."""
-    number = {status: -sum(1 for path in paths if path.status == status) for status in STATUSES}
-    return (number["broken"], -int(bool(told["error"])), number["degraded"], number["unknown"])
+    number = collections.Counter(path.status for path in paths)
+    return (-number["broken"], -int(bool(told["error"])), -number["degraded"], -number["unknown"])
 
 
 def _row(host: str, told: Data, paths: t.Sequence[_Path], columns: t.Sequence[str]) -> Data:
@@ -198,7 +200,7 @@ def _mark(path: _Path) -> Data:
     family = str(path.verdict.get("family") or "")
     code = path.verdict.get("code")
     return {
-        "link": f"#p{path.number}",
+        "link": f"#{path.card}",
         "status": path.status,
         "mark": MARKS[path.status] + family[-1:],
         "title": f"{subject(path.verdict)}: {path.status}" + (f" {code}" if code else ""),
@@ -211,9 +213,9 @@ def _natural(name: str) -> list[t.Any]:
 
 
 def _packed(paths: t.Sequence[_Path]) -> str:
-    """Cards of a host; one host at a time, as those of all hosts take more memory than the report."""
-    views = [_card(path) for path in paths]
-    packed = gzip.compress(json.dumps(views, ensure_ascii=False).encode(), 6, mtime=0)
+    """What cards of a host are drawn from; that of all hosts at once takes more memory than the report."""
+    views = [[head(path.host, path.verdict, path.card), undrawn(path.verdict)] for path in paths]
+    packed = gzip.compress(json.dumps(views, ensure_ascii=False, separators=(",", ":")).encode(), 6, mtime=0)
     return base64.b64encode(packed).decode()
 
 

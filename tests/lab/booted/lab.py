@@ -53,11 +53,18 @@ class Lab:
 
     @classmethod
     def create(
-        cls, name: str, nodes: t.Mapping[str, str], *, wait: bool = True, tell: t.Callable[[str], None] | None = None
+        cls,
+        name: str,
+        nodes: t.Mapping[str, str],
+        *,
+        wait: bool = True,
+        started: int | None = None,
+        tell: t.Callable[[str], None] | None = None,
     ) -> Self:
         """Make a lab from names and releases, and wait until every node answers SSH.
 
-        A lab whose nodes do not come up stays for a look at it, until it is destroyed.
+        A lab whose nodes do not come up stays for a look at it, until it is destroyed. started: how many of the nodes
+        are, so that the others can follow in batches; all if not told.
         """
         places = Places(name)
         places.base.mkdir(parents=True, exist_ok=True)
@@ -71,13 +78,13 @@ class Lab:
             plan.write(places, plans)
             try:
                 provision.write(places, plans)
-                _launch(places)
+                _launch(places, started)
             except BaseException:
                 _destroy(places)
                 raise
         lab = cls(places)
         if wait:
-            lab.wait()
+            lab.wait(*list(nodes)[:started])
         return lab
 
     def __enter__(self) -> Self:
@@ -275,7 +282,7 @@ def _destroy(places: Places) -> bool:
     return there
 
 
-def _launch(places: Places) -> None:
+def _launch(places: Places, started: int | None) -> None:
     group = cgroup.path(places.cgroup) / "world"
     creator = os.getpid()
 
@@ -285,6 +292,7 @@ def _launch(places: Places) -> None:
         cgroup.join(group)
 
     argv = [sys.executable, "-m", "tests.lab.booted.supervisor", str(places.base), places.name]
+    argv += [] if started is None else [str(started)]
     done = subprocess.run(
         argv,
         cwd=ROOT,

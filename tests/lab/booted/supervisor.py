@@ -1,9 +1,10 @@
 """The process that keeps a lab of booted nodes, and ends all of it when it ends.
 
-    python3 -m tests.lab.booted.supervisor BASE NAME
+    python3 -m tests.lab.booted.supervisor BASE NAME [NODES]
 
-starts it in the background and returns when its world is made. It is the first process of a PID
-namespace, so the kernel ends everything in the lab with it, also after a kill. It answers on a socket.
+starts it in the background and returns when its world is made. NODES is how many are started, all without it.
+It is the first process of a PID namespace, so the kernel ends everything in the lab with it, also after a kill.
+It answers on a socket.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _REQUEST_TIMEOUT, _ANSWER_TIMEOUT = 5.0, 30.0
 class Supervisor:
     """The world of a lab, its machines, and the answers to requests about them."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, started: int | None = None) -> None:
         nodes = plan.read(places)
         self._world = World(nodes=0)
         self._management = World(nodes=0, internet=False)
@@ -44,7 +45,7 @@ class Supervisor:
         self._machines = {node.name: Machine(places, node, segments) for node in nodes}
         self._listener = _listen(places)
         self._selector.register(self._listener, selectors.EVENT_READ)
-        for machine in self._machines.values():
+        for machine in list(self._machines.values())[:started]:
             self._start(machine)
 
     def run(self) -> None:
@@ -165,7 +166,7 @@ def _listen(places: Places) -> socket.socket:
     return listener
 
 
-def launch(places: Places) -> t.NoReturn:
+def launch(places: Places, started: int | None = None) -> t.NoReturn:
     """Become a process in the background; this one ends when the lab is there, or says why not."""
     cgroup.join(cgroup.path(places.cgroup) / "world")
     report, complaint = os.pipe()
@@ -173,7 +174,7 @@ def launch(places: Places) -> t.NoReturn:
     unshare(CLONE_NEWPID)
     if os.fork() == 0:
         os.close(report)
-        _become_first(places, complaint)
+        _become_first(places, started, complaint)
     os.close(complaint)
     with os.fdopen(report, encoding="utf-8") as stream:
         problem = stream.read()
@@ -183,7 +184,7 @@ def launch(places: Places) -> t.NoReturn:
     os._exit(1 if problem else 0)
 
 
-def _become_first(places: Places, complaint: int) -> t.NoReturn:
+def _become_first(places: Places, started: int | None, complaint: int) -> t.NoReturn:
     """Be the first process of the PID namespace, which inherits orphans; the supervisor is its child."""
     try:
         unshare(CLONE_NEWNS | CLONE_NEWNET)
@@ -192,7 +193,7 @@ def _become_first(places: Places, complaint: int) -> t.NoReturn:
         _detach(places)
         supervisor = os.fork()
         if supervisor == 0:
-            _supervise(places, complaint)
+            _supervise(places, started, complaint)
         os.close(complaint)
         while os.wait()[0] != supervisor:
             pass
@@ -211,10 +212,10 @@ def _detach(places: Places) -> None:
         os.dup2(descriptor, wanted)
 
 
-def _supervise(places: Places, complaint: int) -> t.NoReturn:
+def _supervise(places: Places, started: int | None, complaint: int) -> t.NoReturn:
     try:
         try:
-            supervisor = Supervisor(places)
+            supervisor = Supervisor(places, started)
         except BaseException as error:
             os.write(complaint, (str(error) or repr(error)).encode())
             raise
@@ -228,4 +229,4 @@ def _supervise(places: Places, complaint: int) -> t.NoReturn:
 
 
 if __name__ == "__main__":
-    launch(Places(sys.argv[2], Path(sys.argv[1])))
+    launch(Places(sys.argv[2], Path(sys.argv[1])), int(sys.argv[3]) if len(sys.argv) > 3 else None)
