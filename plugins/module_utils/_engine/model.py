@@ -388,11 +388,19 @@ class Want:
         return {fact.identity: fact for fact in self.absent}
 
     def __add__(self, other: Want) -> Want:
-        return Want.of([self, other])
+        return Want(
+            self.facts + other.facts,
+            self.absent + other.absent,
+            self.exclusive_addresses | other.exclusive_addresses,
+            self.exclusive_ports | other.exclusive_ports,
+            self.released | other.released,
+            self.choices + other.choices,
+            self.exclusive_claims | other.exclusive_claims,
+        )
 
     @classmethod
     def of(cls, wants: t.Sequence[Want]) -> Want:
-        """All that any of them wants, in their order."""
+        """All that any of them wants, in their order; of thousands in less time than one by one."""
 
         def chained(name: str) -> tuple[t.Any, ...]:
             return tuple(item for want in wants for item in getattr(want, name))

@@ -113,8 +113,12 @@ def _read(name: str) -> tuple[bytes, bool] | None:
         return None
     if spec is None or spec.origin is None:
         return None
-    loader: t.Any = spec.loader
-    return bytes(loader.get_data(spec.origin)), spec.submodule_search_locations is not None
+    return _content(spec.loader, name, spec.origin), spec.submodule_search_locations is not None
+
+
+def _content(loader: t.Any, name: str, origin: str) -> bytes:
+    """That of Mitogen knows modules as texts alone."""
+    return bytes(loader.get_data(origin)) if hasattr(loader, "get_data") else str(loader.get_source(name)).encode()
 
 
 def _imports(content: bytes, name: str, is_package: bool) -> t.Iterator[str]:

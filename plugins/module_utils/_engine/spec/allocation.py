@@ -48,7 +48,7 @@ def _families(network: Network) -> list[int]:
 def _keep(network: Network, cidrs: t.Sequence[str], taken: set[str], chosen: dict[int, str]) -> None:
     for cidr in cidrs:
         version = values.family(cidr)
-        interface = ipaddress.ip_interface(cidr)
+        interface = values.interface(cidr)
         subnet = interface.network
         fits = str(subnet) in network.subnets and first_host(subnet) <= int(interface.ip) <= last_host(subnet)
         if fits and version not in chosen and cidr not in taken:
@@ -80,7 +80,7 @@ def _next(network: Network, version: int, free: t.Iterator[str]) -> str:
 
 def gateway_for(network: Network, cidr: str) -> str:
     """The gateway's bare address in the subnet of an address."""
-    subnet = ipaddress.ip_interface(cidr).network
+    subnet = values.interface(cidr).network
     for home, gateway in zip(network.subnets, network.gateways):
         if home == str(subnet):
             return gateway.split("/")[0]

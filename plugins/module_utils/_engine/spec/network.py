@@ -338,9 +338,9 @@ def _addresses(given: t.Any, subnets: tuple[str, ...], key: str) -> tuple[str, .
     found = []
     for i, item in enumerate(values.as_list(given, key)):
         cidr = values.interface_address(item, f"{key}[{i}]")
-        network = ipaddress.ip_interface(cidr).network
+        network = values.interface(cidr).network
         if str(network) not in subnets:
-            inside = [s for s in subnets if ipaddress.ip_interface(cidr).ip in ipaddress.ip_network(s)]
+            inside = [s for s in subnets if values.interface(cidr).ip in ipaddress.ip_network(s)]
             advice = f"use the prefix length of {inside[0]}" if inside else "give an address of a subnet"
             raise SpecError(f"{key}[{i}]", f"{cidr} is not of {' or '.join(subnets)}", advice)
         found.append(cidr)

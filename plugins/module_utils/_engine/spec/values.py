@@ -20,8 +20,8 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NETWORK = re.compile(r"[a-z0-9-]{1,32}")
 _SYSCTL_WORD = re.compile(r"[A-Za-z0-9_.:-]+")
 
-IpInterface = t.Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 IpNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+IpInterface = t.Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 IpAddress = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
@@ -147,7 +147,7 @@ def interface_address(value: t.Any, key: str) -> str:
     if "/" not in str(value):
         raise SpecError(key, f"{value!r} has no prefix length", "allowed is the form 10.0.0.2/24 or fd00::2/64")
     try:
-        found = ipaddress.ip_interface(str(value))
+        found = interface(str(value))
     except ValueError as error:
         raise SpecError(key, f"{value!r} is no address with a prefix length", str(error)) from None
     network = found.network
@@ -161,6 +161,12 @@ def interface_address(value: t.Any, key: str) -> str:
         part = "network" if found.ip == network.network_address else "broadcast"
         raise SpecError(key, f"{value!r} is the {part} address of {network}", "choose another one")
     return str(found)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def interface(text: str) -> IpInterface:
+    """An address with its prefix length. Errors: ValueError."""
+    return ipaddress.ip_interface(text)
 
 
 @functools.lru_cache(maxsize=1 << 16)
