@@ -74,14 +74,21 @@ class _NoHost:
         return {}
 
 
-def run_request(module: AnsibleModule, build: t.Callable[[t.Any], Want], check: t.Callable[[], t.Any]) -> None:
+def run_request(
+    module: AnsibleModule,
+    build: t.Callable[[t.Any], Want],
+    check: t.Callable[[], t.Any],
+    programs: t.Sequence[str] = (),
+) -> None:
     """Bring the host to what build wants of it, and end the module.
 
-    check raises what is wrong with the arguments alone, before pyroute2 is imported: that costs a tenth of a second.
+    check raises what is wrong with the arguments alone, before pyroute2 is imported, which takes a while. programs:
+    those that must be there.
     """
     try:
         check()
         require_pyroute2(module)
+        _require_programs(module, programs)
         from ._engine.run import run
 
         result = run(build, check=module.check_mode, confirm_within=max(0, module.params["confirm_within"]))
@@ -111,6 +118,12 @@ def _items(module: AnsibleModule, options: Options) -> list[tuple[str, Item]]:
     if module.params["config"] is None:
         return [("", {name: module.params[name] for name in options})]
     return [(f"config[{index}]", item) for index, item in enumerate(module.params["config"])]
+
+
+def _require_programs(module: AnsibleModule, programs: t.Sequence[str]) -> None:
+    for name in programs:
+        if not module.get_bin_path(name):
+            module.fail_json(msg=f"The program {name} is missing.", missing=name)
 
 
 def require_pyroute2(module: AnsibleModule) -> str:

@@ -24,6 +24,14 @@ options:
       - It makes a small change of a host with very many namespaces as quick as it is small.
     type: list
     elements: str
+  require:
+    description:
+      - Programs that must be there. Where one is not, nothing is done, and the module fails with RV(missing).
+      - Without V(nft), networks are translated by iptables where the host has no nft.
+    type: list
+    elements: str
+    choices: [nft]
+    default: []
   state:
     description: With V(absent) all listed networks are removed, whatever their own state.
     type: str
@@ -128,6 +136,11 @@ advice:
   description: What to do about it.
   returned: failure
   type: str
+missing:
+  description: What the host lacks, V(pyroute2) or one of O(require).
+  returned: when it lacks something
+  type: str
+  sample: pyroute2
 rolled_back:
   description: Whether the state before the run was restored after a step failed.
   returned: when a step failed
@@ -140,12 +153,15 @@ from ansible_collections.netpath.egress.plugins.module_utils._module import CONF
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={**path.OPTIONS, **CONFIRMING}, supports_check_mode=True)
+    required = {"type": "list", "elements": "str", "choices": ["nft"], "default": []}
+    options = {**path.OPTIONS, **CONFIRMING, "require": required}
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     networks = module.params["networks"]
     run_request(
         module,
         lambda host: path.wanted(module.params, host, files=True),
         check=lambda: network.parse_networks(networks, "networks", module.params["state"] == "absent"),
+        programs=module.params["require"],
     )
 
 

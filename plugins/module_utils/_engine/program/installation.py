@@ -93,7 +93,7 @@ def install(asked: Asked, check: bool = False) -> Result:
     """
     names = _names(asked)
     wanted = _files(asked)
-    program = None if asked.absent else bundle.executable(asked.interpreter).decode(errors="surrogateescape")
+    program = None if asked.absent else _program(asked)
     if check:
         return _result(_steps(asked, program, wanted, names))
     with locked():
@@ -101,6 +101,14 @@ def install(asked: Asked, check: bool = False) -> Result:
         _apply(steps)
         _follow(steps, names)
         return _result(steps)
+
+
+def _program(asked: Asked) -> str:
+    """As it is on disk, where that is what it shall be."""
+    there = files.read(asked.path)
+    if there is not None and bundle.is_same(there.encode(errors="surrogateescape"), asked.interpreter):
+        return there
+    return bundle.executable(asked.interpreter).decode(errors="surrogateescape")
 
 
 def _names(asked: Asked) -> dict[str, bool]:
