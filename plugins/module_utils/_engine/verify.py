@@ -18,7 +18,10 @@ from .planning.state import ends
 
 # Seconds. It takes one to two, but the kernel has one lock for all namespaces, which some that go keep busy.
 DAD_PATIENCE = 30.0
+# The kernel passes a carrier on from a port to its bridge in its own time, of up to a second.
+_CARRIER_PATIENCE = 2.0
 _IFF_LOWER_UP = 0x10000
+_Place = tuple[str, str]  # namespace and link
 
 
 def verify(want: Want, plan: Plan, observer: Observer) -> None:
@@ -44,20 +47,23 @@ def _settled(want: Want, plan: Plan) -> Want:
 def await_duplicate_detection(plan: Plan, observer: Observer) -> None:
     """Wait until the IPv6 addresses that were added are usable (RFC 4862, section 5.4).
 
-    So are those of bridges that got ports: a bridge has a carrier, and begins to check, with its first port.
+    So are those of bridges that got ports: a bridge gets its carrier, and begins to check, with its first port.
     """
-    added: dict[tuple[str, str], set[str]] = {}
+    added: dict[_Place, set[str]] = {}
+    with_ports: set[_Place] = set()
     for step in plan.steps:
         if isinstance(step.after, Address) and ":" in step.after.cidr:
             added.setdefault((step.after.netns, step.after.link), set()).add(step.after.cidr)
         for end in ends(step.after) if isinstance(step.after, Link) else []:
             if end.master:
                 added.setdefault((end.netns, end.master), set())
-    give_up = time.monotonic() + DAD_PATIENCE
+                with_ports.add((end.netns, end.master))
+    began = time.monotonic()
     while added:
-        waiting = _still_tentative(added, observer)
+        due = with_ports if time.monotonic() < began + _CARRIER_PATIENCE else set()
+        waiting = _still_tentative(added, observer, due)
         added = {place: cidrs for place, cidrs in added.items() if place in waiting}
-        if added and time.monotonic() > give_up:
+        if added and time.monotonic() > began + DAD_PATIENCE:
             place = min(waiting)
             raise EgressError(
                 f"use {waiting[place]} on {place[1]}",
@@ -69,13 +75,13 @@ def await_duplicate_detection(plan: Plan, observer: Observer) -> None:
 
 
 def _still_tentative(
-    added: t.Mapping[tuple[str, str], t.Container[str]], observer: Observer
-) -> dict[tuple[str, str], str]:
-    """Links, as (netns, name), each with an address that is being checked. One without carrier checks nothing."""
-    waiting: dict[tuple[str, str], str] = {}
+    added: t.Mapping[_Place, t.Container[str]], observer: Observer, due: t.Container[_Place]
+) -> dict[_Place, str]:
+    """Links, each with an address that is being checked. One without carrier checks nothing, unless one is due."""
+    waiting: dict[_Place, str] = {}
     for (netns, link), cidrs in added.items():
         reply = observer.links.get(netns, link)
-        if reply is None or not reply.flags & _IFF_LOWER_UP:
+        if reply is None or not (reply.flags & _IFF_LOWER_UP or (reply.up and (netns, link) in due)):
             continue
         for address in addresses.read(observer.namespaces.socket(netns), reply.index):
             if address.link_local and address.cidr not in cidrs:
