@@ -16,6 +16,8 @@ from .kernel.snapshot import Snapshot
 from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
 from .spec.expansion import HostView
 
+_PATIENCE = 0.5  # seconds
+
 
 def host_view(
     opened: namespaces.Namespaces,
@@ -30,6 +32,8 @@ def host_view(
     names = namespaces.names()
     others = [] if only is None else [name for name in names if name not in only]
     names = names if only is None else [name for name in names if name in only]
+    # Nothing is removed where only some are looked at, and who is at the other end does not matter.
+    ends = {} if only is not None else _peers(opened, snapshot, [HOST, *names])
     places = {place: snapshot.read(place) for place in (HOST, *names)}
     links = places[HOST].links.values()
     lent = added()
@@ -39,7 +43,7 @@ def host_view(
         addresses={link.name: _chosen(snapshot, HOST, link.index) for link in links},
         owners={link.name: label(link.alias) for link in links},
         kinds={link.name: link.kind for link in links},
-        peers=_peers(opened, snapshot, list(places)),
+        peers=ends,
         routes=_routes_of_others(snapshot),
         namespaces={name: _owner(places[name].links.get(1)) for name in names},
         assigned={
@@ -67,9 +71,16 @@ def _addresses(opened: namespaces.Namespaces, netns: str) -> list[str]:
     return [item.cidr for item in addresses.read(opened.socket(netns)) if not item.link_local]
 
 
-def _peers(opened: namespaces.Namespaces, snapshot: Snapshot, places: t.Sequence[str]) -> dict[str, tuple[str, str]]:
-    """{veth of the host: (namespace, name) of its other end}."""
+def _peers(
+    opened: namespaces.Namespaces, snapshot: Snapshot, places: t.Sequence[str], patience: float = _PATIENCE
+) -> dict[str, tuple[str, str]]:
+    """{veth of the host: (namespace, name) of its other end}.
+
+    patience: seconds to wait for ends of ours whose namespace was just removed: on them nothing could be built.
+    """
     found: dict[str, tuple[str, str]] = {}
+    going = []
+    links = Links(opened, snapshot)
     ends = peers.other_ends(opened, {place: list(snapshot.read(place).links.values()) for place in places})
     for link in snapshot.read(HOST).links.values():
         end = ends.get((HOST, link.index))
@@ -77,8 +88,13 @@ def _peers(opened: namespaces.Namespaces, snapshot: Snapshot, places: t.Sequence
             found[link.name] = (end[0], end[1].name)
         elif link.kind == "veth" and is_ours(link.alias):
             # Processes alone may hold its namespace.
-            other = Links(opened, snapshot).fact(HOST, link).peer
+            other = links.fact(HOST, link).peer
             found.update({link.name: (other.netns, other.name)} if other else {})
+            going += [] if other else [link.index]
+    if going and patience:
+        namespaces.await_departure(going, patience)
+        snapshot.forget(HOST)
+        return _peers(opened, snapshot, places, patience=0)
     return found
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 import socket
 import time
@@ -77,8 +78,6 @@ def _confirmed(listener: socket.socket, deadline: float, token: bytes) -> socket
 
 def _same(told: bytes, token: bytes) -> bool:
     """In a time that tells nothing of where they differ."""
-    import hmac  # which takes a while, and is rarely needed
-
     return hmac.compare_digest(told, token)
 
 

@@ -265,11 +265,11 @@ class Namespaces:
             os.close(self._handles.pop(name))
 
 
-def await_departure(indexes: t.Sequence[int]) -> None:
+def await_departure(indexes: t.Sequence[int], patience: float = _DEPARTURE_PATIENCE) -> None:
     """Wait for links whose other ends went with a removed namespace: the kernel cleans up in its own time."""
     if not indexes:
         return
-    give_up = time.monotonic() + _DEPARTURE_PATIENCE
+    give_up = time.monotonic() + patience
     left = list(indexes)
     opened = NetlinkSocket()
     try:

@@ -50,6 +50,10 @@ class Snapshot:
             self._places[netns] = Place({link.index: link for link in links}, names, held)
         return self._places[netns]
 
+    def forget(self, netns: str) -> None:
+        """Have it read again."""
+        self._places.pop(netns, None)
+
     def routes(self, netns: str, family: int, table: int) -> t.Sequence[RouteReply]:
         """Routes of a family (4 or 6) in one table."""
         asked = (netns, family, table)
