@@ -88,6 +88,15 @@ def test_same_files_give_the_same_bytes(program: str) -> None:
         assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
+def test_known_again_unless_it_is_another_or_damaged(program: str) -> None:
+    built = Path(program).read_bytes()
+    assert bundle.is_same(built, sys.executable)
+    assert not bundle.is_same(built, "/usr/bin/python3.99")
+    place = built.index(b"import argparse")
+    assert not bundle.is_same(built[:place] + b"I" + built[place + 1 :], sys.executable)
+    assert not bundle.is_same(b"#!/bin/sh\n", sys.executable)
+
+
 def test_it_needs_no_ansible(program: str) -> None:
     code = "import sys; sys.path.insert(0, sys.argv[1]); import netpath_egress.program.main\n"
     code += "print([name for name in sys.modules if 'ansible' in name])"
