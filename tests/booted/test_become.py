@@ -65,6 +65,21 @@ _USE = """
     - ansible.builtin.command: ip -br link show np-c1
       become_method: sudo
 """
+_NETWORKS = """
+all:
+  vars:
+    egress_networks:
+      - {name: pods, subnets: [10.22.33.0/24], namespaces: [c1, c2]}
+"""
+_EVERYWHERE = """
+- hosts: netpath_network_pods
+  gather_facts: false
+  tasks:
+    - ansible.builtin.command: ip -br address show eth0
+      register: addresses
+    - ansible.builtin.assert:
+        that: ("10.22.33.2/24" if ansible_netns == "c1" else "10.22.33.3/24") in addresses.stdout
+"""
 _GONE = """
 - hosts: one
   gather_facts: false
@@ -84,7 +99,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
         yield made
 
 
-def played(lab: Lab, directory: Path, play: str, pipelining: bool = False) -> subprocess.CompletedProcess[str]:
+def played(
+    lab: Lab, directory: Path, play: str, pipelining: bool = False, inventories: t.Sequence[Path] = ()
+) -> subprocess.CompletedProcess[str]:
     (directory / "play.yml").write_text(play, encoding="utf-8")
     known = {**lab.environment(), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": str(pipelining)}
     return subprocess.run(
@@ -92,6 +109,7 @@ def played(lab: Lab, directory: Path, play: str, pipelining: bool = False) -> su
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i",
             known["LAB_INVENTORY"],
+            *(f"--inventory={inventory}" for inventory in inventories),
             str(directory / "play.yml"),
         ],
         env={**os.environ, **known},
@@ -108,6 +126,16 @@ def played(lab: Lab, directory: Path, play: str, pipelining: bool = False) -> su
 def test_modules_run_in_the_namespace(lab: Lab, tmp_path: Path, pipelining: bool) -> None:
     done = played(lab, tmp_path, _USE, pipelining)
     assert done.returncode == 0, done.stdout
+
+
+def test_namespaces_as_hosts(lab: Lab, tmp_path: Path) -> None:
+    files = {"networks.yml": _NETWORKS, "namespaces.yml": "plugin: netpath.egress.namespaces\n"}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    done = played(lab, tmp_path, _EVERYWHERE, inventories=[tmp_path / name for name in files])
+    assert done.returncode == 0, done.stdout
+    for name in ("c1.one", "c2.one", "c1.two", "c2.two"):
+        assert f"{name} " in done.stdout
 
 
 def test_namespace_that_is_not_there_is_no_host_that_is_not_there(lab: Lab, tmp_path: Path) -> None:

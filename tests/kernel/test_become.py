@@ -75,6 +75,15 @@ def test_another_user_has_no_more_rights_than_that_user(node: Node) -> None:
     assert "eth0" in run(node, "ip -br link show up").stdout
 
 
+def test_connection_of_a_user_has_what_sudo_gives(node: Node) -> None:
+    """Here it gives nothing: it is another program in its place, which tells what it was asked."""
+    told = "/bin/echo"
+    _plugin, whole = command("id -u", become_exe=told)
+    done = node.run(["runuser", "-u", "nobody", "--", "sh", "-c", whole])
+    assert done.stdout.startswith("-H -S -n -- ip netns exec ns1 /bin/sh -c echo BECOME-SUCCESS")
+    assert "\n0\n" not in done.stdout
+
+
 @pytest.mark.parametrize("there", ["touch /run/netns/gone", "rm -f /run/netns/gone"])
 def test_namespace_that_is_not_there(node: Node, there: str) -> None:
     """Not 255, which would say that the host cannot be reached."""

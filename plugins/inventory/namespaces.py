@@ -1,0 +1,142 @@
+# Copyright (c) netpath.egress contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Namespaces of the hosts that the inventory has already, as hosts of their own."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: namespaces
+version_added: 0.1.0
+author: netpath.egress contributors (@netpath)
+short_description: Network namespaces of the inventory's hosts as hosts
+description:
+  - Adds a host for each namespace in the C(egress_networks) of each host that other sources of the inventory have, so
+    that a playbook can run in it.
+  - Such a host has the variables of the one that it is on. Besides, it has C(ansible_become), C(ansible_become_method)
+    and C(ansible_netns) for the become plugin P(netpath.egress.netns#become), C(netpath_host) with the name of the host
+    that it is on, and C(netpath_network). Its C(egress_networks) are empty, so that roles have nothing to do there.
+  - Its groups are C(netpath_namespaces), and C(netpath_network_NAME) for the network, with C(_) for each C(-).
+  - Name the source of the hosts first, as in C(ansible-playbook -i inventory.yml -i namespaces.yml).
+  - Plays for C(all) hosts run in the namespaces too, so keep this source for the playbooks that are for them.
+options:
+  plugin:
+    description: The name of this plugin.
+    type: str
+    required: true
+    choices: [netpath.egress.namespaces]
+  separator:
+    description: What is between the name of the namespace and that of the host in the name of the new host.
+    type: str
+    default: .
+  strict:
+    description: Whether networks that cannot be read are an error. Otherwise the host is left out, with a warning.
+    type: bool
+    default: true
+seealso:
+  - plugin: netpath.egress.netns
+    plugin_type: become
+    description: Runs a module in a namespace.
+"""
+
+EXAMPLES = r"""
+# namespaces.yml
+plugin: netpath.egress.namespaces
+
+# Then, in a playbook:
+#
+# - name: Ask from all namespaces of the network pods
+#   hosts: netpath_network_pods
+#   gather_facts: false
+#   tasks:
+#     - name: Reach the service
+#       ansible.builtin.uri:
+#         url: http://198.51.100.80/
+"""
+
+import typing as t
+
+from ansible.errors import AnsibleError, AnsibleParserError
+from ansible.inventory.helpers import get_group_vars
+from ansible.plugins.inventory import BaseInventoryPlugin
+from ansible.utils.vars import combine_vars
+from ansible.vars.plugins import get_vars_from_inventory_sources
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network, parse_networks
+
+GROUP = "netpath_namespaces"
+_METHOD = "netpath.egress.netns"
+
+
+class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
+    NAME = "netpath.egress.namespaces"
+
+    def verify_file(self, path: str) -> bool:
+        return bool(super().verify_file(path)) and path.endswith(("namespaces.yml", "namespaces.yaml"))
+
+    def parse(self, inventory: t.Any, loader: t.Any, path: str, cache: bool = True) -> None:
+        """Errors: AnsibleParserError."""
+        super().parse(inventory, loader, path, cache)
+        self._read_config_data(path)
+        inventory.add_group(GROUP)
+        for name in list(inventory.hosts):
+            variables = self._variables(name)
+            for network in self._networks(name, variables):
+                self._add(name, network, variables)
+
+    def _variables(self, name: str) -> dict[str, t.Any]:
+        """Of a host, with those of its groups and of the files beside the inventory."""
+        host = self.inventory.hosts[name]
+        sources = self.inventory.processed_sources
+        groups = host.get_groups()
+        found = combine_vars(
+            get_group_vars(groups), get_vars_from_inventory_sources(self.loader, sources, groups, "all")
+        )
+        own = combine_vars(host.get_vars(), get_vars_from_inventory_sources(self.loader, sources, [host], "all"))
+        return dict(combine_vars(found, own))
+
+    def _networks(self, name: str, variables: t.Mapping[str, t.Any]) -> list[Network]:
+        if not variables.get("egress_networks"):
+            return []
+        try:
+            return parse_networks(self._templated(name, variables, variables["egress_networks"]))
+        except (AnsibleError, SpecError) as error:
+            told = f"the networks of {name}: {error}"
+            if self.get_option("strict"):
+                raise AnsibleParserError(told) from error
+            self.display.warning(told)
+            return []
+
+    def _templated(self, name: str, variables: t.Mapping[str, t.Any], value: t.Any) -> t.Any:
+        """With what templates of an inventory use of Ansible's own variables."""
+        host = self.inventory.hosts[name]
+        self.templar.available_variables = {
+            **variables,
+            "inventory_hostname": name,
+            "inventory_hostname_short": name.split(".", maxsplit=1)[0],
+            "groups": {
+                group: [one.name for one in found.get_hosts()] for group, found in self.inventory.groups.items()
+            },
+            "group_names": sorted(group.name for group in host.get_groups() if group.name != "all"),
+        }
+        return self.templar.template(value)
+
+    def _add(self, name: str, network: Network, variables: t.Mapping[str, t.Any]) -> None:
+        if network.absent:
+            return
+        group = self.inventory.add_group(f"netpath_network_{network.name.replace('-', '_')}")
+        self.inventory.add_child(GROUP, group)
+        address = self._templated(name, variables, variables.get("ansible_host", name))
+        for namespace in network.namespaces:
+            host = self.inventory.add_host(f"{namespace.name}{self.get_option('separator')}{name}", group)
+            own = {
+                "ansible_host": address,
+                "ansible_become": True,
+                "ansible_become_method": _METHOD,
+                "ansible_netns": namespace.name,
+                "egress_networks": [],
+                "netpath_host": name,
+                "netpath_network": network.name,
+            }
+            for key, value in {**variables, **own}.items():
+                self.inventory.set_variable(host, key, value)

@@ -1,0 +1,106 @@
+"""The inventory plugin: namespaces as hosts, from networks written as users write them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+HOSTS = """
+all:
+  children:
+    web:
+      hosts:
+        node1.example.org: {ansible_host: "{{ address }}", address: 198.18.0.11}
+        node2.example.org:
+    db:
+      hosts:
+        node3.example.org: {egress_networks: []}
+"""
+VARIABLES = """
+egress_index: "{{ groups['all'].index(inventory_hostname) }}"
+ansible_user: ops
+egress_networks:
+  - name: web-pods
+    subnets: ["{{ '10.22.0.0/16' | netpath.egress.host_subnet(egress_index, 24) }}"]
+    namespaces: [ns1, {prefix: w, count: 2}]
+  - {name: apps, subnets: [10.44.0.0/24], namespaces: [a1]}
+  - {name: gone, state: absent}
+"""
+PLUGIN = "plugin: netpath.egress.namespaces\n"
+
+
+def listed(folder: Path, variables: str = VARIABLES, plugin: str = PLUGIN) -> tuple[t.Any, str]:
+    """What ansible-inventory lists, and its errors."""
+    (folder / "group_vars").mkdir()
+    (folder / "group_vars/all.yml").write_text(variables, encoding="utf-8")
+    (folder / "hosts.yml").write_text(HOSTS, encoding="utf-8")
+    (folder / "namespaces.yml").write_text(plugin, encoding="utf-8")
+    program = str(Path(sys.executable).with_name("ansible-inventory"))
+    done = subprocess.run(
+        [program, "-i", "hosts.yml", "-i", "namespaces.yml", "--list"],
+        cwd=folder,
+        env={**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return (json.loads(done.stdout) if done.returncode == 0 else None), done.stderr
+
+
+def plain(value: t.Any) -> t.Any:
+    """Text that is no template is marked in the listing."""
+    return value["__ansible_unsafe"] if isinstance(value, dict) and "__ansible_unsafe" in value else value
+
+
+def test_namespaces_are_hosts(tmp_path: Path) -> None:
+    found, errors = listed(tmp_path)
+    assert found, errors
+    nodes = ("node1.example.org", "node2.example.org")
+    assert sorted(found["netpath_network_web_pods"]["hosts"]) == sorted(
+        f"{name}.{node}" for name in ("ns1", "w1", "w2") for node in nodes
+    )
+    assert sorted(found["netpath_network_apps"]["hosts"]) == [f"a1.{node}" for node in nodes]
+    assert sorted(found["netpath_namespaces"]["children"]) == ["netpath_network_apps", "netpath_network_web_pods"]
+    assert sorted(found["web"]["hosts"]) == list(nodes)
+    variables = {key: plain(value) for key, value in found["_meta"]["hostvars"]["w2.node1.example.org"].items()}
+    expected = {
+        "ansible_host": "198.18.0.11",
+        "ansible_user": "ops",
+        "ansible_become": True,
+        "ansible_become_method": "netpath.egress.netns",
+        "ansible_netns": "w2",
+        "egress_networks": [],
+        "netpath_host": "node1.example.org",
+        "netpath_network": "web-pods",
+    }
+    assert {key: variables[key] for key in expected} == expected
+    assert plain(found["_meta"]["hostvars"]["a1.node2.example.org"]["ansible_host"]) == "node2.example.org"
+
+
+def test_another_separator(tmp_path: Path) -> None:
+    found, errors = listed(tmp_path, plugin=f"{PLUGIN}separator: '@'\n")
+    assert found, errors
+    assert "a1@node1.example.org" in found["_meta"]["hostvars"]
+
+
+WRONG = "egress_networks: [{name: pods, subnets: [10.22.0.0/33]}]"
+
+
+@pytest.mark.parametrize("variables", [WRONG, "egress_networks: '{{ nowhere }}'"])
+def test_networks_that_cannot_be_read(tmp_path: Path, variables: str) -> None:
+    found, errors = listed(tmp_path, variables)
+    assert found is None
+    assert "the networks of node1.example.org" in errors
+
+
+def test_left_out_with_a_warning(tmp_path: Path) -> None:
+    found, errors = listed(tmp_path, WRONG, f"{PLUGIN}strict: false\n")
+    assert found, errors
+    assert "the networks of node1.example.org" in errors
+    assert "netpath_namespaces" not in found
