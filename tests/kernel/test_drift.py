@@ -126,6 +126,15 @@ FAULTS = {
         ["change veth np-c1: netns c2 -> host, master none -> br0, isolated none -> off, ipv6_link_local on -> off"],
         C1,
     ),
+    "host end that would get a link-local address": Fault(
+        "ip link set np-c1 addrgenmode eui64", [], left=["addr_gen_mode"]
+    ),
+    "host end with a link-local address": Fault(
+        "ip link set np-c1 addrgenmode eui64; ip link set np-c1 down; ip link set np-c1 up",
+        ["change veth np-c1: ipv6_link_local on -> off"],
+        # The kernel does not take back the address that it gave.
+        left=["np-c1"],
+    ),
     "host end down": Fault("ip link set np-c1 down", ["change veth np-c1: up off -> on"], C1),
     "bridge without its IPv4 address": Fault(
         "ip addr del 10.22.33.1/24 dev br0", ["add address 10.22.33.1/24 to br0"], ALL[::2]

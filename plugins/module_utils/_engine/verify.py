@@ -20,7 +20,6 @@ from .planning.state import ends
 DAD_PATIENCE = 30.0
 # The kernel passes a carrier on from a port to its bridge in its own time, of up to a second.
 _CARRIER_PATIENCE = 2.0
-_IFF_LOWER_UP = 0x10000
 _Place = tuple[str, str]  # namespace and link
 
 
@@ -81,7 +80,7 @@ def _still_tentative(
     waiting: dict[_Place, str] = {}
     for (netns, link), cidrs in added.items():
         reply = observer.links.get(netns, link)
-        if reply is None or not (reply.flags & _IFF_LOWER_UP or (reply.up and (netns, link) in due)):
+        if reply is None or not (reply.has_carrier or (reply.up and (netns, link) in due)):
             continue
         for address in addresses.read(observer.namespaces.socket(netns), reply.index):
             if address.link_local and address.cidr not in cidrs:

@@ -14,7 +14,6 @@ from .path import Path
 from .structure import FORWARD, Seen
 from .verdict import Finding
 
-_IFF_LOWER_UP = 0x10000
 Findings = t.Iterator[Finding]
 
 
@@ -137,7 +136,7 @@ def uplink(seen: Seen) -> Findings:
     if link is None or not seen.path.routed:
         return
     master = seen.host.by_index(link.master)
-    if not (link.up and link.flags & _IFF_LOWER_UP):
+    if not link.has_carrier:
         yield Finding("UPLINK_DOWN", (f"{link.name} is {'without a carrier' if link.up else 'not up'}",))
     if master and master.kind == "bridge":
         said = f"{link.name} is a port of {master.name}, which takes what it receives"

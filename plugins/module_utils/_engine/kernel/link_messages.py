@@ -21,6 +21,7 @@ IFLA_PROTINFO, IFLA_BRPORT_STATE, NLA_F_NESTED = 12, 1, 0x8000
 IFLA_AF_SPEC, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 26, 8, 1
 _STATE = struct.Struct("=HHB3x")
 IFF_UP = 0x1
+_IFF_LOWER_UP = 0x10000
 RTEXT_FILTER_SKIP_STATS = 8
 COUNTERS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_errors", "tx_errors", "rx_dropped", "tx_dropped")
 _HEADER_LENGTH = 16
@@ -87,6 +88,11 @@ class LinkReply:
     @property
     def up(self) -> bool:
         return bool(self.flags & IFF_UP)
+
+    @property
+    def has_carrier(self) -> bool:
+        """Which a link has only while it is up."""
+        return bool(self.flags & _IFF_LOWER_UP)
 
 
 def get_link(name: str = "", index: int = 0, counters: bool = False) -> Message:

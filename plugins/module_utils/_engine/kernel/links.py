@@ -14,6 +14,7 @@ import typing as t
 
 from ..errors import ConflictError, EgressError, KernelError
 from ..model import HOST, Link, Setting, differences, is_ours
+from . import addresses
 from . import link_messages as messages
 from .netlink import Answer, Message, NetlinkSocket, kernel_error
 from .processes import namespaces_of_processes
@@ -161,6 +162,32 @@ class Links:
 
     def find(self, want: Link) -> Link | None:
         """The link wherever it is: under its name, as the other end of its peer, or by the MAC that its peer got."""
+        found = self._found(want)
+        if found is None:
+            return None
+        other = self._settled(found.peer, want.peer) if found.peer and want.peer else found.peer
+        return dataclasses.replace(self._settled(found, want), peer=other)
+
+    def _settled(self, have: Link, want: Link) -> Link:
+        """One that shall get no link-local address and got none when it came up, whatever its mode says by now.
+
+        NetworkManager sets the mode of links that it leaves alone when it starts.
+        """
+        if want.ipv6_link_local is not False or not have.ipv6_link_local:
+            return have
+        reply = self.get(have.netns, index=have.index or 0)
+        if reply is None or not reply.has_carrier or self._has_link_local(have.netns, reply.index):
+            return have
+        return dataclasses.replace(have, ipv6_link_local=False)
+
+    def _has_link_local(self, netns: str, index: int) -> bool:
+        if netns in self._places:
+            held = self._places[netns].addresses.get(index, ())
+        else:
+            held = addresses.read(self._namespaces.socket(netns), index)
+        return any(address.link_local for address in held)
+
+    def _found(self, want: Link) -> Link | None:
         reply = self.get(want.netns, want.name)
         if reply is not None:
             return self.fact(want.netns, reply, want.peer)
