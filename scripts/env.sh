@@ -4,9 +4,11 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export ROOT
 # Debian keeps ip and nft in /usr/sbin, which is not on every user's PATH.
 export PATH="$ROOT/.venv/bin:$PATH:/usr/sbin:/sbin"
+# The collection is the checkout, or what COLLECTIONS names, such as the installed archive in build/installed.
+ANSIBLE_COLLECTIONS_PATH=$(realpath -m "${COLLECTIONS:-$ROOT/build/collections}")
+export ANSIBLE_COLLECTIONS_PATH
 # A pyroute2 under test goes ahead of the one in .venv.
-export PYTHONPATH="${PYROUTE2_VERSION:+$ROOT/build/pyroute2/$PYROUTE2_VERSION:}$ROOT/build/collections"
-export ANSIBLE_COLLECTIONS_PATH="$ROOT/build/collections"
+export PYTHONPATH="${PYROUTE2_VERSION:+$ROOT/build/pyroute2/$PYROUTE2_VERSION:}$ANSIBLE_COLLECTIONS_PATH"
 # Ansible refuses to start in a locale that is not UTF-8.
 export LC_ALL=C.UTF-8
 # Output that goes to a file or a log stays plain.
