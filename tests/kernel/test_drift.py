@@ -134,6 +134,7 @@ FAULTS = {
         ["change veth np-c1: ipv6_link_local on -> off"],
         # The kernel does not take back the address that it gave.
         left=["np-c1"],
+        spoils=True,
     ),
     "host end down": Fault("ip link set np-c1 down", ["change veth np-c1: up off -> on"], C1),
     "bridge without its IPv4 address": Fault(
