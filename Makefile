@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh clone on Debian or Ubuntu needs nothing but make.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo program build lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test bench bench-fleet demo changelog clean
+.PHONY: help setup setup-demo program build lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test-compat test bench bench-fleet demo changelog clean
 
 PYROUTE2_VERSIONS ?= 0.7.2 0.9.7
 export PYROUTE2_VERSIONS
@@ -37,6 +37,9 @@ test-booted: setup ## the lab of booted nodes; the first run makes root file sys
 
 test-molecule: setup ## the scenarios in molecule/ on booted nodes; SCENARIO=fleet for one of them
 	@scripts/test-molecule.sh $(SCENARIO)
+
+test-compat: setup ## the playbooks with each Python, pyroute2 and ansible-core that is supported, where Python is installed
+	@scripts/test-compat.sh
 
 test: setup ## all of the above, and a summary
 	@scripts/test.sh

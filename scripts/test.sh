@@ -50,11 +50,13 @@ lint=$!
 background+=("$lint")
 set +m
 
-for part in test-unit test-kernel test-playbooks test-report test-booted test-molecule; do
+for part in test-unit test-kernel test-playbooks test-compat test-report test-booted test-molecule; do
     echo "== $part"
     began=$SECONDS
     status=0
-    "scripts/$part.sh" 2>&1 | tee "build/log/$part.log" || status=$?
+    options=()
+    [ "$part" != test-compat ] || options=(--ends)
+    "scripts/$part.sh" ${options[@]+"${options[@]}"} 2>&1 | tee "build/log/$part.log" || status=$?
     judge "$part" "$status" $((SECONDS - began))
 done
 echo "== lint"

@@ -22,24 +22,13 @@ for name in .config .pip .cache .netrc; do
     [ ! -e "$HOME/$name" ] || ln -sfn "$HOME/$name" "$home/$name"
 done
 
-# It runs each Python that it finds on PATH, but not the wrappers of a version manager.
-path=
-shopt -s nullglob
-for folder in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin; do
-    path+=:$folder
-done
-shopt -u nullglob
-versions=()
-absent=()
-for version in 3.9 3.10 3.11 3.12 3.13; do
-    # A version that ansible-test makes no environment of is of no use.
-    if PATH=$PATH$path "python$version" -c 'import venv, ensurepip' 2>/dev/null; then
-        versions+=("$version")
-    else
-        absent+=("$version")
-    fi
-done
-[ ${#absent[@]} = 0 ] || say "without Python ${absent[*]}, as they are not installed"
+# It runs each Python that it finds on PATH.
+wanted=(3.9 3.10 3.11 3.12 3.13) versions=() path=
+while read -r version interpreter; do
+    versions+=("$version")
+    path+=:${interpreter%/*}
+done < <(scripts/pythons.sh "${wanted[@]}")
+[ ${#versions[@]} = ${#wanted[@]} ] || say "of Python ${wanted[*]} not all are installed"
 say "with Python ${versions[*]}; the first run makes an environment for each and takes two minutes"
 
 skip=(--skip-test pslint)

@@ -57,6 +57,7 @@ class Playbooks:
         self.world = world
         self.directory = directory
         self.options: list[str] = []
+        self.controller = Path(sys.executable)
         shutil.copytree(ROOT / "docs" / "examples" / "group_vars", directory / "group_vars")
         shutil.copy(ROOT / "docs" / "examples" / "ansible.cfg", directory)
 
@@ -71,7 +72,7 @@ class Playbooks:
             "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
             "ANSIBLE_LOCAL_TEMP": str(self.directory / "ansible"),
         }
-        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-v", "-i", known["LAB_INVENTORY"], playbook]
+        argv = [str(self.controller.with_name("ansible-playbook")), "-v", "-i", known["LAB_INVENTORY"], playbook]
         if networks is not None:
             argv += ["-e", json.dumps({"egress_networks": networks})]
         done = subprocess.run(
