@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import types
 import typing as t
+from pathlib import Path
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.ledger import EMPTY, Ledger
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Fact, Want
@@ -22,6 +25,16 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.schema
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.union import union
 
 Options = dict[str, t.Any]
+
+
+def ansible(program: str, *options: str, **environment: str) -> tuple[list[str], dict[str, str]]:
+    """The command and environment of a program of Ansible's that shall use the collection which is tested."""
+    # ansible-test has a part of Ansible on Python's path.
+    own = {key: value for key, value in os.environ.items() if "COLOR" not in key and key != "PYTHONPATH"}
+    collections = str(Path(netns.__file__).parents[7])
+    argv = [str(Path(sys.executable).with_name(program)), *options]
+    return argv, {**own, "ANSIBLE_COLLECTIONS_PATH": collections, **environment}
+
 
 SPECS: dict[str, types.ModuleType] = {
     "conntrack": conntrack,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from tests.unit import told
+from tests.unit.asking import ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 RED = "\x1b[0;31mBROKEN FORWARDING_OFF"
@@ -35,10 +35,10 @@ def play(tmp_path: Path, options: dict[str, t.Any], **environment: str) -> subpr
     ]
     book = tmp_path / "play.yml"
     book.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
-    own = {key: value for key, value in os.environ.items() if "COLOR" not in key}
+    argv, known = ansible("ansible-playbook", "-i", "web1,web2,", str(book), **environment)
     return subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", "web1,web2,", str(book)],
-        env={**own, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build/collections"), **environment},
+        argv,
+        env=known,
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,

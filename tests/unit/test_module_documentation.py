@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import os
 import subprocess
-import sys
 import types
 import typing as t
 from pathlib import Path
@@ -17,7 +15,7 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
 
-from tests.unit.asking import SPECS, Options, all_of
+from tests.unit.asking import SPECS, Options, all_of, ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "netpath.egress"
@@ -37,13 +35,8 @@ RETURNED = {"changed", "actions", "diff", "asked", "found", "advice", "rolled_ba
 def documentation() -> dict[str, t.Any]:
     """By module, what ansible-doc shows: fragments and anchors are worked in."""
     names = [f"{COLLECTION}.{module}" for module in MODULES]
-    done = subprocess.run(
-        [sys.executable, "-m", "ansible", "doc", "--type", "module", "--json", *names],
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build/collections")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    argv, environment = ansible("ansible-doc", "--type", "module", "--json", *names)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
     shown: dict[str, t.Any] = json.loads(done.stdout)
     return {module: shown[f"{COLLECTION}.{module}"] for module in MODULES if f"{COLLECTION}.{module}" in shown}
 
