@@ -10,7 +10,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.drop_ins import (
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.drop_ins import (
     MANAGERS,
     NETWORK_MANAGER,
     NETWORKD,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import File, Link
-from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.drop_ins import (
+from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.drop_ins import (
     MANAGERS,
     NETWORK_MANAGER,
     NETWORKD,
     drop_in,
     manager_of,
 )
-from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
 
 from tests.unit.asking import Host, Options, found, want
 

@@ -16,6 +16,23 @@ ENGINE = ROOT / "plugins/module_utils/_engine"
 FILES = sorted(ENGINE.rglob("*.py"))
 # These decide; they never look at the system or change it.
 PURE = ("model", "spec", "planning")
+# Each may import from itself and from what is in a line above its own. Those of one line know nothing of each other.
+LAYERS = (
+    ("errors",),
+    ("model",),
+    ("fact_data", "sealed"),
+    ("ledger", "spec"),
+    ("planning",),
+    ("kernel",),
+    ("audit", "diagnosis", "journal", "observation", "orphans"),
+    ("inventory",),
+    ("host_view",),
+    ("observe",),
+    ("apply", "verify"),
+    ("run",),
+    ("repair",),
+    ("program",),
+)
 IMPURE_IMPORTS = ("kernel", "os", "socket", "subprocess", "ctypes", "fcntl", "pyroute2")
 
 
@@ -62,6 +79,19 @@ def test_engine_imports_no_ansible(file: Path) -> None:
 def test_decisions_do_not_touch_the_system(file: Path) -> None:
     forbidden = [f"{PACKAGE}._engine.kernel", *IMPURE_IMPORTS]
     assert not {name for name in imports_of(file) if any(within(name, package) for package in forbidden)}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: "/".join(module_of(file)))
+def test_arrows_lead_up(file: Path) -> None:
+    """As in the table of rooms in docs/architecture.md."""
+    own = module_of(file)[0]
+    if own == "__init__":
+        return
+    above = next(index for index, layer in enumerate(LAYERS) if own in layer)
+    allowed = {own, *(room for layer in LAYERS[:above] for room in layer)}
+    engine = f"{PACKAGE}._engine."
+    used = {name[len(engine) :].split(".")[0] for name in imports_of(file) if name.startswith(engine)}
+    assert used <= allowed
 
 
 def test_pure_parts_exist() -> None:

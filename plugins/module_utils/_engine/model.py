@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 HOST = ""
 MARK = "netpath:"
+FILE_MARK = f"# {MARK}"  # begins each file of ours
 ROUTE_PROTOCOL = 250
 # The kernel keeps the burst of a limit as a time. In this unit, in bytes, it comes back as it was asked for.
 BURST_UNIT = 4096

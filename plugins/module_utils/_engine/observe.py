@@ -80,7 +80,7 @@ class Observer:
         return [name[: -len(".json")] for name in listed if name.endswith(".json")]
 
     def managers(self) -> t.Collection[str]:
-        """Programs that manage links of the host, of those that planning/drop_ins.py knows."""
+        """Programs that manage links of the host, of those that spec/drop_ins.py knows."""
         return managers.running(self.namespaces)
 
     def bridge_netfilter(self, netns: str) -> bool:

@@ -28,8 +28,8 @@ from ..model import (
     Setting,
     Vlans,
 )
-from ..planning.drop_ins import manager_of
 from ..planning.step import Step
+from ..spec.drop_ins import manager_of
 from . import (
     addresses,
     base_chains,

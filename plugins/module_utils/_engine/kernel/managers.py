@@ -11,7 +11,7 @@ import signal
 import subprocess
 
 from ..model import HOST
-from ..planning.drop_ins import MANAGERS, NETWORK_MANAGER, NETWORKD
+from ..spec.drop_ins import MANAGERS, NETWORK_MANAGER, NETWORKD
 from .namespaces import Namespaces
 from .processes import namespaces_of_processes
 

@@ -10,6 +10,7 @@ import typing as t
 
 from ..ledger import Ledger
 from ..model import (
+    FILE_MARK,
     HOST,
     NETWORK_FILES,
     ROUTE_PROTOCOL,
@@ -31,8 +32,6 @@ from ..model import (
 from .facts import Facts
 from .state import ends, governed_value, governor, interface_of
 from .step import Step
-
-FILE_MARK = "# netpath:"
 
 
 def owned(facts: Facts, fact: Fact) -> bool:

@@ -32,8 +32,8 @@ from ..model import (
     is_ours,
     merged,
 )
+from ..spec.drop_ins import manager_of
 from . import conflicts, containers, management_path, rule_conflicts
-from .drop_ins import manager_of
 from .facts import Facts
 from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
 from .state import Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate

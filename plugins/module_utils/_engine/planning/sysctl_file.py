@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .ownership import FILE_MARK
+from ..model import FILE_MARK
 
 SYSCTL_FILE = "/etc/sysctl.d/90-netpath-egress.conf"
 _HEADER = f"{FILE_MARK} written by netpath.egress, from what its networks need. Changes are overwritten.\n"

@@ -9,8 +9,8 @@ import typing as t
 
 from ..errors import SpecError
 from ..model import HOST, Address, Fact, File, Link, Want
-from ..planning.drop_ins import MANAGERS, drop_in
 from . import link_settings, values, vlans
+from .drop_ins import MANAGERS, drop_in
 from .schema import NETWORK, STATE, Options
 
 MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h

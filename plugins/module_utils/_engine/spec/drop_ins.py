@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..model import File
-from .ownership import FILE_MARK
+from ..model import FILE_MARK, File
 
 NETWORKD, NETWORK_MANAGER = "systemd-networkd", "NetworkManager"
 # The first file of networkd that matches a link decides.
