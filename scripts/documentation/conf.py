@@ -45,6 +45,8 @@ html_static_path = [str(Path(__file__).with_name("site.css"))]
 html_css_files = ["site.css"]
 
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+# The theme has the contents of a page beside it.
+_CONTENTS = re.compile(r"(?m)^\.\. contents::\n(?: +\S.*\n)*")
 _ENTRY = re.compile(r"^- \[([^\]]+)\]\(([\w/-]+)\.md\)", re.MULTILINE)
 
 
@@ -75,6 +77,7 @@ def _navigation(index: str) -> str:
 
 def _read(_app: t.Any, page: str, source: list[str]) -> None:
     if page.startswith("reference/"):
+        source[0] = _CONTENTS.sub("", source[0])
         return
     text = _LINK.sub(lambda match: _linked(page, match), source[0])
     source[0] = text + (_navigation(text) if page == "index" else "")
