@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$ROOT"
 source=$ROOT/build/site-source site=$ROOT/build/site
 say "links and anchors of the Markdown"
-python scripts/documentation/links.py "$ROOT"
+mkdir -p build
+python scripts/documentation/links.py "$ROOT" build/external-links.txt
 
 scripts/venv.sh docs
 export PATH="$ROOT/build/docs/bin:$PATH"
