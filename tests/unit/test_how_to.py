@@ -71,5 +71,8 @@ def test_files_are_read(name: str, tmp_path: Path) -> None:
 def test_blocks_of_each_host_are_its_own(tmp_path: Path) -> None:
     documented.read("fleet").write(tmp_path)
     told = ansible(tmp_path, "ansible", "all", "-o", "-i", "inventory.yml", "-m", "debug", "-a", "var=egress_networks")
-    blocks = [json.loads(found)["egress_networks"][0]["subnets"] for _host, found in _TOLD.findall(told)]
-    assert blocks == [["10.22.0.0/24", "fd00:22::/64"], ["10.22.1.0/24", "fd00:22:0:1::/64"]]
+    blocks = {host: json.loads(found)["egress_networks"][0]["subnets"] for host, found in _TOLD.findall(told)}
+    assert blocks == {
+        "node1.example.org": ["10.22.0.0/24", "fd00:22::/64"],
+        "node2.example.org": ["10.22.1.0/24", "fd00:22:0:1::/64"],
+    }
