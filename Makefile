@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh clone on Debian or Ubuntu needs nothing but make.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo program build lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test-compat test bench bench-fleet demo changelog clean
+.PHONY: help setup setup-demo program build docs lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test-compat test bench bench-fleet demo changelog clean
 
 PYROUTE2_VERSIONS ?= 0.7.2 0.9.7
 export PYROUTE2_VERSIONS
@@ -17,7 +17,10 @@ setup-demo:
 program: ## write build/netpath-egress, for hosts without Ansible
 	@scripts/build-program.sh
 
-lint: setup ## style, types, YAML, Ansible, sanity, changelog, and an import as on Galaxy
+docs: setup ## the documentation as a site, with the reference of modules, plugins and roles: build/site/index.html
+	@scripts/docs.sh
+
+lint: setup ## style, types, YAML, Ansible, sanity, changelog, documentation, and an import as on Galaxy
 	@scripts/lint.sh
 
 test-unit: setup ## the tests that need neither root nor a kernel of their own

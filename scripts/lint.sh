@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
 # The longest first, so that none is left alone at the end.
-[ $# != 0 ] || set -- ansible-lint sanity units mypy importer changelog yamllint reuse ruff
+[ $# != 0 ] || set -- ansible-lint sanity units mypy importer docs changelog yamllint reuse ruff
 logs=$ROOT/build/log/lint
 mkdir -p "$logs"
 # A process group for each check, to end it with all that it started.
