@@ -11,8 +11,9 @@ import os
 import stat
 
 from ..errors import ConflictError, KernelError
+from ..model import NETWORK_FILES
 
-_OURS = ("/var/lib/netpath", "/etc/netpath/networks.d")
+_OURS = ("/var/lib/netpath", NETWORK_FILES)
 
 
 def read(path: str) -> str | None:
@@ -95,8 +96,8 @@ def delete(path: str) -> None:
     directory = os.path.dirname(path)
     if os.path.dirname(directory) == "/etc/netns" or directory in _OURS:
         remove_empty(directory)
-    if directory == "/etc/netpath/networks.d":
-        remove_empty("/etc/netpath")
+    if directory == NETWORK_FILES:
+        remove_empty(os.path.dirname(NETWORK_FILES))
     if os.path.dirname(directory) == "/etc/netns":
         remove_empty("/etc/netns")
 
