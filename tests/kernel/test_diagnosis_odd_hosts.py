@@ -58,6 +58,29 @@ def test_nothing_is_wrong(node: Node, title: str) -> None:
     assert [(one["status"], one["findings"]) for one in found] == [("ok", [])] * 4, found
 
 
+def test_gateway_that_is_link_local(world: World) -> None:
+    asked = {"name": "six", "bridge": "br6", "subnets": ["fd00:66::/64"], "gateway": "fe80::1", "namespaces": ["s1"]}
+    with world.add_node() as node:
+        node.call(build_at_once, [asked])
+        found = node.call(checked, [asked])
+        assert [(one["status"], one["findings"]) for one in found] == [("ok", [])], found
+
+
+def test_way_by_a_rule_to_the_uplink_that_is_named(world: World) -> None:
+    asked = {"name": "other", "subnets": ["10.22.66.0/24"], "uplink": "uplink1", "namespaces": ["o1"]}
+    with world.add_node() as node:
+        wire(world.segment, node, "uplink1", port=f"{node.name}-2")
+        by_rule = (
+            "ip address add 198.18.66.1/16 dev uplink1; ip link set uplink1 up;"
+            " ip route add default via 198.18.0.1 dev uplink1 table 66;"
+            " ip rule add from 10.22.66.0/24 priority 66 table 66; ip rule add to 10.22.66.0/24 priority 65 table main"
+        )
+        node.run(["sh", "-ec", by_rule])
+        node.call(build_at_once, [asked])
+        found = node.call(checked, [asked])
+        assert [(one["status"], one["findings"]) for one in found] == [("ok", [])], found
+
+
 def test_accept_of_somebody_else(node: Node) -> None:
     """It is drift, as the network's own accept is not there, and packets pass."""
     accepts = "iptables-nft -P FORWARD DROP; for way in -i -o; do iptables-nft -A FORWARD $way br0 -j ACCEPT; done"

@@ -100,10 +100,14 @@ def _address(seen: Seen) -> Findings:
         yield Finding("V6_ADDRESS_UNUSABLE", (f"{failed[0]} on {link.name} failed duplicate address detection",))
     elif not usable:
         yield Finding("NO_ADDRESS", (f"{link.name} in {path.shown} has no {path.label} address",))
-    elif path.asked and not any(
-        ipaddress.ip_address(path.gateway) in ipaddress.ip_interface(cidr).network for cidr in usable
-    ):
+    elif path.asked and not _on_link(path.gateway, usable):
         yield Finding("WRONG_SUBNET", (f"{link.name} has {', '.join(usable)}", f"the gateway is {path.gateway}"))
+
+
+def _on_link(gateway: str, cidrs: t.Iterable[str]) -> bool:
+    """Whether a gateway is reached from these addresses; a link-local one is from all."""
+    address = ipaddress.ip_address(gateway)
+    return address.is_link_local or any(address in ipaddress.ip_interface(cidr).network for cidr in cidrs)
 
 
 def _route(seen: Seen) -> Findings:
