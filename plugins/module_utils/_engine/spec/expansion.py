@@ -80,7 +80,13 @@ def module_options(
     absent: every network is to be removed. only: namespaces, if not all; then none is removed either.
     Errors: SpecError with the offending key.
     """
-    networks = parse_networks(data, key, absent)
+    return expanded(parse_networks(data, key, absent), host, absent, only)
+
+
+def expanded(
+    networks: t.Sequence[Network], host: HostView, absent: bool = False, only: t.Collection[str] | None = None
+) -> ModuleOptions:
+    """The same of networks that are parsed. Errors: SpecError with the offending key."""
     _check_only(networks, absent, only)
     claimed = {ns.name for network in networks if not (absent or network.absent) for ns in network.namespaces}
     listed = {network.name for network in networks}
