@@ -12,7 +12,7 @@ import typing as t
 from ..errors import SpecError
 from ..spec import values
 from ..spec.expansion import narrowest_uplink
-from ..spec.network import Network, check_together, derived_name, first_host, parse_network
+from ..spec.network import OPTIONS, Network, check_together, derived_name, first_host, parse_network
 from . import members, paths, ports
 from .note import Notes
 from .seen import Bridge, Seen
@@ -72,7 +72,7 @@ def _entry(bridge: Bridge, seen: Seen, notes: Notes, taken: t.Collection[str]) -
     entry.update({"publish": published} if published else {}, **hairpin)
     entry["namespaces"] = members.entries(entry, inhabitants, notes)
     entry.update(_mtu(bridge, entry, seen, notes))
-    return {key: value for key, value in entry.items() if key != "namespaces" or value}
+    return {key: entry[key] for key in OPTIONS if key in entry and (key != "namespaces" or entry[key])}
 
 
 def _name(bridge: Bridge, taken: t.Collection[str]) -> str:

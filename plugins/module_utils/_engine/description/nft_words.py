@@ -14,6 +14,7 @@ Json = dict[str, t.Any]
 
 _FAMILIES = {"ip": 4, "ip6": 6, "inet": 0}
 _HOOKS = ("prerouting", "postrouting")
+_OF_IPTABLES = ("PREROUTING", "POSTROUTING")
 _OURS = (nft.TABLE, mss.TABLE)
 _ACTIONS = {"masquerade": "masquerade", "snat": "snat", "dnat": "dnat", "accept": "pass", "return": "pass"}
 _SILENT = ("counter", "log", "comment")
@@ -23,7 +24,7 @@ _DEEPEST = 8  # chains that call each other
 
 
 class Listing:
-    """A whole ruleset. skipped: tables, as (family, name), that are read by another program."""
+    """A whole ruleset. skipped: tables, as (family, name), whose chains of iptables it reads by itself."""
 
     def __init__(self, listed: t.Sequence[Json], skipped: t.Collection[tuple[str, str]] = ()) -> None:
         self.bases: list[Json] = []
@@ -32,9 +33,10 @@ class Listing:
         for item in listed:
             ((kind, body),) = item.items()
             family, table = body.get("family", ""), body.get("table", "")
-            if family not in _FAMILIES or table in _OURS or (family, table) in skipped:
+            if family not in _FAMILIES or table in _OURS:
                 continue
-            if kind == "chain" and body.get("type") == "nat" and body.get("hook") in _HOOKS:
+            by_iptables = (family, table) in skipped and body.get("name") in _OF_IPTABLES
+            if kind == "chain" and body.get("type") == "nat" and body.get("hook") in _HOOKS and not by_iptables:
                 self.bases.append(body)
             elif kind == "rule":
                 self.rules.setdefault((family, table, body["chain"]), []).append(body)
@@ -71,8 +73,8 @@ class Listing:
                 rule, done = _translating(rule, kind, value or {}), kind
             elif kind in ("jump", "goto"):
                 target = value["target"]
-            elif kind == "xt" and (value or {}).get("name") == "comment":
-                continue
+            elif kind == "xt" and value:
+                rule = _of_iptables(rule, str(value.get("name")))
             elif kind not in _SILENT:
                 rule = rule.but(kind)
         return rule, target, done
@@ -146,6 +148,13 @@ def _translating(rule: Rule, kind: str, body: Json) -> Rule:
     family = {"ip": 4, "ip6": 6}.get(body.get("family", ""), done.family)
     family = (6 if ":" in ends[0] else 4) if ends else family
     return done.within(to="-".join(ends), to_ports=ports, family=family)
+
+
+def _of_iptables(rule: Rule, name: str) -> Rule:
+    """With a part that only iptables can show, where it cannot show the table."""
+    if name == "comment":
+        return rule
+    return rule.within(action=_ACTIONS.get(name.lower(), rule.action)).but(f"{name} of iptables")
 
 
 def _protocol(value: t.Any) -> str:
