@@ -10,7 +10,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.description
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.allocation import allocate
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network, parse_networks
 
-from tests.kernel.building import build_at_once, seen_from
+from tests.kernel.building import build_at_once, refusal, seen_from
 from tests.kernel.generated import networks
 from tests.kernel.settling import settled
 from tests.lab import privilege
@@ -211,6 +211,23 @@ def wanted(node: Node, way: str) -> dict[str, list[str]]:
     return dict.fromkeys(("a", "b", "c"), own)
 
 
+def test_pairs_alone_are_replaced(node: Node) -> None:
+    """Namespaces, with what lives in them, and the bridge stay those of whoever made them."""
+    script(node, BRIDGE + member("a", 2) + member("b", 3) + WAYS["nftables"])
+    network = described(node)
+    refused = refusal(node, build_at_once, [network])
+    assert "taken by a veth link that somebody else made" in refused.text
+    with node.popen(["ip", "netns", "exec", "a", "sleep", "100"]) as process:
+        script(node, "ip link del veth-a; ip link del veth-b; nft flush ruleset")
+        node.call(build_at_once, [network])
+        assert told(node, "a", "b") == {name: [node.address, node.address6] for name in ("a", "b")}
+        assert process.poll() is None
+        process.kill()
+    node.call(build_at_once, [network], absent=True)
+    assert inside(node)["names"] == ["a", "b"]
+    assert "br0" in node.run(["ip", "-br", "link"]).stdout
+
+
 IP4 = BRIDGE.replace("ip address add fd00:22:33::1/64 dev br0 nodad", "") + "\n".join(
     line for line in member("a", 2).splitlines() if "fd00" not in line
 )
@@ -394,6 +411,16 @@ def test_gateways_that_are_not_the_first(node: Node) -> None:
     assert network["subnets"] == ["10.22.33.0/24", "fd00:22:33::/64"]
     assert network["gateway"] == ["10.22.33.254", "fe80::1"]
     assert network["namespaces"] == ["a"]
+
+
+def test_rules_of_ours_that_somebody_edited(node: Node) -> None:
+    asked = {"name": "pods", "subnets": ["10.22.33.0/24"], "publish": [{"port": 80, "to": "a"}], "namespaces": ["a"]}
+    node.call(build_at_once, [asked])
+    for chain in ("nat_pods", "publish_pods"):
+        script(node, f"nft add rule inet netpath_egress {chain} accept")
+    notes = [note["seen"] for note in looked(node)["notes"]]
+    assert "translation of pods is not as it was written" in notes
+    assert "published ports of pods are not as they were written" in notes
 
 
 @pytest.mark.parametrize("limit", ["8kbit", "1.5mbit", "2gbit", "123456bit"])

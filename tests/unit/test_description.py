@@ -6,7 +6,9 @@ import typing as t
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.networks import described
+from ansible_collections.netpath.egress.plugins.module_utils._engine.description.nft_words import Listing
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.note import Notes
+from ansible_collections.netpath.egress.plugins.module_utils._engine.description.rule import Rule
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.seen import Bridge, Member, Seen
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.link_messages import LinkReply
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Vlans
@@ -107,3 +109,87 @@ def test_bridge_that_is_the_uplink() -> None:
         [],
         ["bridge br-pods: the host's own default route leads to it"],
     )
+
+
+def rules(*expressions: t.Any, **sets: t.Any) -> dict[str, list[Rule]]:
+    """Of one chain of nftables at each hook."""
+    listed: list[Options] = [
+        {"metainfo": {}},
+        {"table": {"family": "ip", "name": "own"}},
+        {"flowtable": {"family": "ip"}},
+    ]
+    for hook in ("prerouting", "postrouting"):
+        here = {"family": "ip", "table": "own"}
+        listed.append({"chain": {**here, "name": hook, "type": "nat", "hook": hook, "prio": 100}})
+        listed += [{"rule": {**here, "chain": hook, "handle": 7, "expr": expression}} for expression in expressions]
+    listed += [
+        {"set": {"family": "ip", "table": "own", "name": name, "elem": elements}} for name, elements in sets.items()
+    ]
+    return Listing(listed).hooked()
+
+
+def match(left: t.Any, right: t.Any, op: str = "==") -> Options:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+SADDR = {"payload": {"protocol": "ip", "field": "saddr"}}
+MASQUERADE: Options = {"masquerade": None}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        [{"vmap": {"key": SADDR, "data": {"set": []}}}, MASQUERADE],
+        [match({"&": [SADDR, 255]}, 1), MASQUERADE],
+        [match(SADDR, "@missing"), MASQUERADE],
+        [match(SADDR, {"prefix": {}}), MASQUERADE],
+        [match(SADDR, None), MASQUERADE],
+        [match({"meta": {"key": "mark"}}, 7), MASQUERADE],
+        [match({"meta": {"key": "nfproto"}}, {"set": []}), MASQUERADE],
+        [match({"meta": None}, 7), MASQUERADE],
+        [match("mark", 7), MASQUERADE],
+        [match({"ct": {"key": "state"}}, "new", "in"), MASQUERADE],
+        [match({"meta": {"key": "oifname"}}, "eth*"), MASQUERADE],
+        [match({"fib": {"result": "type", "flags": ["saddr"]}}, "unicast"), MASQUERADE],
+        [{"limit": {"rate": 1}}, MASQUERADE],
+        [{"xt": {"type": "match", "name": "mark"}}, {"xt": {"type": "target", "name": "MASQUERADE"}}],
+        [{"snat": {"addr": {"map": {}}}}],
+        [{"masquerade": {"flags": ["random", "persistent"]}}],
+    ],
+    ids=str,
+)
+def test_rules_of_nftables_that_have_no_place(expression: t.Any) -> None:
+    (rule,) = rules(expression)["postrouting"]
+    assert rule.strange
+    assert rule.action
+    assert "rule 7 of the chain postrouting in the table ip own of nft" in rule.text
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [[], [{"counter": {}}], ["notrack"], [{"drop": None}], [{"jump": {"target": "nowhere"}}], [{"xt": None}]],
+)
+def test_rules_of_nftables_that_translate_nothing(expression: t.Any) -> None:
+    assert rules(expression)["postrouting"] == []
+
+
+def test_chains_that_call_each_other_end() -> None:
+    assert rules([{"jump": {"target": "postrouting"}}], [MASQUERADE])["postrouting"]
+
+
+def test_sets_of_nftables() -> None:
+    elements = [
+        {"prefix": {"addr": "10.0.0.0", "len": 8}},
+        {"elem": {"val": "11.0.0.1"}},
+        {"range": ["12.0.0.0", "12.0.0.3"]},
+    ]
+    (rule,) = rules([match(SADDR, "@own"), MASQUERADE], own=elements)["postrouting"]
+    assert rule.sources == ("10.0.0.0/8", "11.0.0.1/32", "12.0.0.0/30")
+    assert rule.strange == ()
+
+
+def test_namespace_whose_name_is_none() -> None:
+    odd = Member("a b", link(2, "eth0"), link(9, "v"), ("10.22.33.9/24",), {4: "10.22.33.1"})
+    networks, notes = told(bridge(member(2), odd))
+    assert [network["namespaces"] for network in networks] == [["n2"]]
+    assert notes == ["namespace a b: its name: 'a b' is no namespace name"]

@@ -35,6 +35,12 @@ def _order(member: Member) -> list[t.Any]:
 
 def _fits(member: Member, bridge: Bridge, subnets: Subnets, notes: Notes) -> bool:
     about = f"namespace {member.name}"
+    try:
+        values.namespace_name(member.name, "its name")
+        values.new_interface_name(member.inner.name, "its link")
+    except SpecError as error:
+        notes.add(about, f"{error.asked}: {error.found}", error.advice)
+        return False
     if not member.addresses:
         notes.add(about, f"{member.inner.name} has no address", "a namespace of a network has one")
         return False

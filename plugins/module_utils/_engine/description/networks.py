@@ -28,14 +28,16 @@ def described(seen: Seen, notes: Notes) -> list[Options]:
     found: list[Options] = []
     parsed: list[Network] = []
     for bridge in seen.bridges:
+        about = f"bridge {bridge.link.name}"
         entry = _entry(bridge, seen, notes, {network.name for network in parsed})
         if entry is None:
             continue
         try:
+            entry = _without_bad_ports(entry, about, notes)
             network = parse_network(entry, entry["name"])
             check_together([*parsed, network])
         except SpecError as error:
-            notes.add(f"bridge {bridge.link.name}", str(error), "no network can be like that")
+            notes.add(about, str(error), "no network can be like that")
             continue
         found.append(entry)
         parsed.append(network)
@@ -43,6 +45,18 @@ def described(seen: Seen, notes: Notes) -> list[Options]:
         if not forwards and any(values.family(subnet) == version for one in parsed for subnet in one.subnets):
             notes.add("the host", f"it does not forward IPv{version}", "building the networks switches that on")
     return found
+
+
+def _without_bad_ports(entry: Options, about: str, notes: Notes) -> Options:
+    """Ports that cannot be published keep no network from being described. Errors: SpecError for anything else."""
+    try:
+        parse_network(entry, entry["name"])
+    except SpecError as error:
+        if not error.asked.startswith(f"{entry['name']}.publish"):
+            raise
+        notes.add(about, str(error), "its published ports are left out")
+        return {key: value for key, value in entry.items() if key not in ("publish", "hairpin")}
+    return entry
 
 
 def _entry(bridge: Bridge, seen: Seen, notes: Notes, taken: t.Collection[str]) -> Options | None:

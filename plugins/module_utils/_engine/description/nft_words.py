@@ -66,7 +66,7 @@ class Listing:
         """The rule, the chain that it calls, and the name of what it does."""
         target = done = ""
         for expression in body.get("expr", []):
-            ((kind, value),) = expression.items()
+            kind, value = _statement(expression)
             if kind == "match":
                 rule = self._match(rule, value, place)
             elif kind in _ACTIONS:
@@ -82,7 +82,7 @@ class Listing:
     def _match(self, rule: Rule, body: Json, place: tuple[str, str, str]) -> Rule:
         try:
             known = self._known(rule, body, place)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError):
             known = None
         return known or rule.but(_named(body["left"]))
 
@@ -114,6 +114,11 @@ class Listing:
         else:
             found = right["set"] if isinstance(right, dict) and "set" in right else [right]
         return [item["elem"]["val"] if isinstance(item, dict) and "elem" in item else item for item in found]
+
+
+def _statement(expression: t.Any) -> tuple[str, t.Any]:
+    """Its kind and its body. Some have no body."""
+    return next(iter(expression.items())) if isinstance(expression, dict) else (str(expression), None)
 
 
 def _of_packet(rule: Rule, payload: Json, elements: list[t.Any], refused: bool) -> Rule | None:
