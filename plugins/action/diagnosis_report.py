@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import os
 import typing as t
@@ -14,7 +15,7 @@ from pathlib import Path
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
+from ansible_collections.netpath.egress.plugins.plugin_utils import _terminal
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     document,
     files,
@@ -26,6 +27,7 @@ from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     query,
     summary,
 )
+from ansible_collections.netpath.egress.plugins.plugin_utils._folder import absolute, write_all
 
 OPTIONS: dict[str, dict[str, t.Any]] = {
     "hosts": {"type": "list", "elements": "str", "required": True},
@@ -41,8 +43,6 @@ _TONES = {
     "unknown": constants.COLOR_WARN,
     "ok": constants.COLOR_OK,
 }
-# Whoever reads these expects nothing but their own output.
-_FOR_PROGRAMS = ("json", "jsonl")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -74,7 +74,7 @@ def _report(options: t.Mapping[str, t.Any], hostvars: t.Any) -> dict[str, t.Any]
     report = document.report(answers, selected, asked, compared, now)
     written = _write(options["directory"], report) if options["directory"] else []
     lines = summary.summary(report)
-    _show(lines)
+    _terminal.show((line.text, _TONES.get(line.tone)) for line in lines)
     return {
         "changed": False,
         "summary": [line.text for line in lines],
@@ -102,7 +102,7 @@ def _earlier(directory: str, previous: str) -> tuple[findings.Data | None, list[
     chosen = previous or (os.path.join(directory, "report.json") if directory else "")
     if not chosen:
         return None, []
-    path = _absolute(chosen)
+    path = absolute(chosen)
     kept = Path(constants.DEFAULT_LOCAL_TMP) / f"diagnosis-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.json"
     try:
         if not kept.exists():
@@ -115,31 +115,12 @@ def _earlier(directory: str, previous: str) -> tuple[findings.Data | None, list[
 
 def _write(directory: str, report: findings.Data) -> list[str]:
     """Paths of what was written. Errors: AnsibleActionFail."""
-    folder = _absolute(directory)
+    folder = absolute(directory)
     contents = {"junit.xml": junit.junit, "report.html": page.page, "report.json": files.as_json}
-    written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, made in contents.items():
-            files.write(folder / name, made(report))
-            written.append(str(folder / name))
+        return write_all(folder, {name: functools.partial(made, report) for name, made in contents.items()})
     except OSError as error:
         raise AnsibleActionFail(
             f"the report cannot be written to {folder}: {error.strerror}. Name a folder on the controller that "
             "its user may write to, or none"
         ) from error
-    return written
-
-
-def _absolute(path: str) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(path)))
-
-
-def _show(lines: t.Sequence[summary.Line]) -> None:
-    """Ansible's display knows about terminals, NO_COLOR and its own settings."""
-    if str(constants.DEFAULT_STDOUT_CALLBACK).rpartition(".")[2] in _FOR_PROGRAMS:
-        return
-    display = Display()
-    display.display("")
-    for line in lines:
-        display.display(line.text, color=_TONES.get(line.tone))

@@ -106,7 +106,7 @@ def test_it_needs_no_ansible(program: str) -> None:
 
 def test_version_and_help(run: Run) -> None:
     assert run("--version").stdout == f"netpath-egress {VERSION}\n"
-    for arguments in (["--help"], ["check", "--help"], ["show", "--help"], ["trace", "--help"]):
+    for arguments in (["--help"], ["check", "--help"], ["import", "--help"], ["show", "--help"], ["trace", "--help"]):
         done = run(*arguments, LC_ALL="C")
         assert (done.returncode, done.stderr) == (OK, "")
         assert done.stdout.startswith("usage: netpath-egress")
@@ -318,6 +318,26 @@ def test_names_with_control_characters(node: Node, run: Run) -> None:
     assert r"x\x1b[31m\x07" in done.stdout
 
 
+def test_import(node: Node, run: Run) -> None:
+    text, data = run("import"), run("import", "--json")
+    assert (text.returncode, data.returncode) == (OK, OK)
+    assert text.stdout.splitlines() == [
+        "egress_networks:",
+        "  - name: pods",
+        "    bridge: br0",
+        '    subnets: [10.22.33.0/24, "fd00:22:33::/64"]',
+        "    namespaces: [c1, c2]",
+    ]
+    assert json.loads(data.stdout) == {"egress_networks": [PODS], "notes": []}
+    node.run(["ip", "netns", "add", "bare"])
+    try:
+        noted = run("import")
+    finally:
+        node.run(["ip", "netns", "del", "bare"])
+    assert noted.returncode == OK
+    assert [line for line in noted.stdout.splitlines() if line.startswith("# namespace bare: it has no link (")]
+
+
 def test_trace_shows_the_translated_source(node: Node, run: Run) -> None:
     for target, source, public in ((TARGET, "10.22.33.2", node.address), (TARGET6, "fd00:22:33::2", node.address6)):
         done = run("trace", "--netns", "c1", target)
@@ -426,5 +446,6 @@ def test_it_leaves_nothing(node: Node, run: Run) -> None:
     before = settled(node)
     run("check")
     run("show")
+    run("import")
     run("trace", "--netns", "c1", TARGET)
     assert difference(before, settled(node)) == ""

@@ -24,7 +24,7 @@ MODULES = sorted(file.stem for file in (ROOT / "plugins/modules").glob("*.py") i
 # Those that change something; the others only look.
 CHANGING = sorted(set(MODULES) & set(SPECS))
 # Those that are an action on the controller alone, with a file that documents it.
-ACTIONS = {"diagnosis_report"}
+ACTIONS = {"diagnosis_report", "import_report", "plan_report"}
 # What a module takes besides the options of its objects.
 CONFIRMING = {"confirm_within"}
 ATTRIBUTES = {"platform", "action_group", "check_mode", "diff_mode", "idempotent"}

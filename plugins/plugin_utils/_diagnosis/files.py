@@ -1,35 +1,19 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reports as files on the controller, replaced as a whole or not at all."""
+"""Reports as files on the controller."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import typing as t
 from pathlib import Path
 
+from .._folder import write
 from .document import ForeignReportError, checked
 from .findings import Data
 
-
-def write(path: Path, text: str) -> None:
-    """Replace a file at once: a reader sees the old or the new content. Errors: OSError."""
-    mask = os.umask(0)
-    os.umask(mask)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~mask)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+__all__ = ["as_json", "read", "write"]
 
 
 def read(path: Path) -> Data:

@@ -78,9 +78,10 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{NAME} {VERSION}")
-    commands = parser.add_subparsers(title="commands", metavar="apply|check|show|trace|watch", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="apply|check|import|show|trace|watch", required=True)
     _add_apply(commands)
     _add_check(commands)
+    _add_import(commands)
     _add_show(commands)
     _add_trace(commands)
     _add_watch(commands)
@@ -125,6 +126,13 @@ def _add_check(commands: t.Any) -> None:
     command.add_argument("--no-probe", action="store_true", help="send nothing")
     _add_json(command)
     command.set_defaults(run=_check)
+
+
+def _add_import(commands: t.Any) -> None:
+    text = "Describe the namespaces behind bridges, whoever made them, as networks in the form of egress_networks."
+    command = commands.add_parser("import", help="describe what is there as networks", description=text)
+    _add_json(command)
+    command.set_defaults(run=_import)
 
 
 def _add_show(commands: t.Any) -> None:
@@ -232,6 +240,18 @@ def _networks(arguments: argparse.Namespace) -> list[t.Any]:
     if not found and not arguments.all:
         raise SpecError("check", f"there is no network below {NETWORK_FILES}", "try --all, or --networks FILE")
     return found
+
+
+def _import(arguments: argparse.Namespace, output: Output) -> int:
+    from ..description import description, written
+
+    found = description.description()
+    if arguments.json:
+        output.json(found)
+        return OK
+    for line in written.as_yaml(found["egress_networks"], found["notes"]).splitlines():
+        output.line(line, "faint" if line.startswith("#") else "")
+    return OK
 
 
 def _show(arguments: argparse.Namespace, output: Output) -> int:

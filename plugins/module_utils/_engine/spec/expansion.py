@@ -80,7 +80,13 @@ def module_options(
     absent: every network is to be removed. only: namespaces, if not all; then none is removed either.
     Errors: SpecError with the offending key.
     """
-    networks = parse_networks(data, key, absent)
+    return expanded(parse_networks(data, key, absent), host, absent, only)
+
+
+def expanded(
+    networks: t.Sequence[Network], host: HostView, absent: bool = False, only: t.Collection[str] | None = None
+) -> ModuleOptions:
+    """The same of networks that are parsed. Errors: SpecError with the offending key."""
     _check_only(networks, absent, only)
     claimed = {ns.name for network in networks if not (absent or network.absent) for ns in network.namespaces}
     listed = {network.name for network in networks}
@@ -112,7 +118,7 @@ def _check_only(networks: t.Sequence[Network], absent: bool, only: t.Collection[
 
 def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Collection[str] | None) -> None:
     families = {values.family(subnet) for subnet in network.subnets}
-    narrowest = _narrowest_uplink(network, host, families)
+    narrowest = narrowest_uplink(network, host, families)
     mtu = network.mtu or host.mtus.get(narrowest)
     check_mtu(network, mtu, f", the MTU of {narrowest},")
     addresses = allocate(network, host.assigned)
@@ -296,7 +302,7 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
     options["forward_accept"].append({"name": network.name, "state": "absent"})
 
 
-def _narrowest_uplink(network: Network, host: HostView, families: t.Collection[int]) -> str:
+def narrowest_uplink(network: Network, host: HostView, families: t.Collection[int]) -> str:
     """The one with the smallest MTU of those given, or of the best default routes; "" on a host without any."""
     best = [name for version in sorted(families) for name in (*host.uplinks.get(version, ()), ())[0]]
     return min(network.uplinks or best, key=lambda name: host.mtus.get(name, 0), default="")

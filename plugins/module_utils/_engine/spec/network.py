@@ -128,20 +128,26 @@ def derived_name(prefix: str, name: str) -> str:
 
 def parse_networks(data: t.Any, key: str = "egress_networks", absent: bool = False) -> list[Network]:
     """The list of entries; absent: all of them are. Errors: SpecError with the key, the value and what is allowed."""
-    networks = [_network(entry, f"{key}[{i}]", absent) for i, entry in enumerate(values.as_list(data, key))]
+    networks = [parse_network(entry, f"{key}[{i}]", absent) for i, entry in enumerate(values.as_list(data, key))]
+    check_together(networks)
+    return networks
+
+
+def check_together(networks: t.Sequence[Network]) -> None:
+    """What one network may not share with another. Errors: SpecError naming the later of two."""
     _distinct((network.key, "name", network.name) for network in networks)
     _distinct((network.key, "bridge", network.bridge) for network in networks)
     _distinct((ns.key, "name", ns.name) for network in networks for ns in network.namespaces)
     _distinct((ns.key, "interface on the host", ns.host_end) for network in networks for ns in network.namespaces)
     _no_overlap([(f"{n.key}.subnets", subnet) for n in networks if not n.absent for subnet in n.subnets])
-    return networks
 
 
 def _link_local(asked: bool | None, subnets: t.Sequence[str]) -> bool:
     return any(values.family(subnet) == 6 for subnet in subnets) if asked is None else asked
 
 
-def _network(entry: t.Any, key: str, absent: bool) -> Network:
+def parse_network(entry: t.Any, key: str, absent: bool = False) -> Network:
+    """One entry, by itself. Errors: SpecError with the key, the value and what is allowed."""
     data = checked(entry, OPTIONS, key)
     name = values.network_name(data["name"], f"{key}.name")
     absent = absent or data["state"] == "absent"

@@ -1,0 +1,195 @@
+"""Bridges and namespaces as they were seen, described as networks: what this machine's kernel may not have."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.description.networks import described
+from ansible_collections.netpath.egress.plugins.module_utils._engine.description.nft_words import Listing
+from ansible_collections.netpath.egress.plugins.module_utils._engine.description.note import Notes
+from ansible_collections.netpath.egress.plugins.module_utils._engine.description.rule import Rule
+from ansible_collections.netpath.egress.plugins.module_utils._engine.description.seen import Bridge, Member, Seen
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.link_messages import LinkReply
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Vlans
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView
+
+Options = dict[str, t.Any]
+
+
+def link(index: int, name: str, kind: str = "veth", **options: t.Any) -> LinkReply:
+    return LinkReply(index, name, kind, 1, None, "02:00:00:00:00:01", 1500, 0, options, None, None, "")
+
+
+def member(number: int, **more: t.Any) -> Member:
+    given: dict[str, t.Any] = {"addresses": (f"10.22.33.{number}/24",), "gateways": {4: "10.22.33.1"}, **more}
+    return Member(f"n{number}", link(2, "eth0"), link(10 + number, f"veth{number}"), **given)
+
+
+def bridge(*members: Member, name: str = "br-pods", vlans: Vlans | None = None, **more: t.Any) -> Bridge:
+    given: dict[str, t.Any] = {"network": None, "addresses": ("10.22.33.1/24",), **more}
+    return Bridge(link(1, name, "bridge", vlan_filtering=vlans is not None), members=members, vlans=vlans, **given)
+
+
+def told(*bridges: Bridge) -> tuple[list[Options], list[str]]:
+    notes = Notes()
+    view = HostView(uplinks={4: [["eth7"]]}, mtus={"eth7": 1500})
+    return described(Seen(bridges, view), notes), [f"{note['about']}: {note['seen']}" for note in notes.data()]
+
+
+def port(number: int, untagged: int, *tagged: int) -> Member:
+    return member(number, vlans=Vlans("", f"veth{number}", untagged, tagged))
+
+
+@pytest.mark.parametrize(
+    ("own", "members", "options", "namespaces"),
+    [
+        (1, [port(2, 1), port(3, 1)], {"vlan_filtering": True}, ["n2", "n3"]),
+        (
+            10,
+            [port(2, 10), port(3, 20), port(4, 0, 30, 40), port(5, 6, 7)],
+            {"vlan": 10},
+            [
+                "n2",
+                {"name": "n3", "vlan": 20},
+                {"name": "n4", "trunk": [30, 40]},
+                {"name": "n5", "vlan": 6, "trunk": [7]},
+            ],
+        ),
+    ],
+)
+def test_vlans(own: int, members: list[Member], options: Options, namespaces: list[t.Any]) -> None:
+    networks, notes = told(bridge(*members, vlans=Vlans("", "br-pods", own, ())))
+    plain = {"name": "pods", "subnets": ["10.22.33.0/24"], "nat": "none"}
+    assert [
+        {**one, "namespaces": [dict(n) if isinstance(n, dict) else n for n in one["namespaces"]]} for one in networks
+    ] == [{**plain, **options, "namespaces": namespaces}]
+    assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["br-pods"], ["pods"]),
+        (["br0", "BR_0", "br0-"], ["br0", "br-0", "br0-2"]),
+        (["___"], ["net"]),
+        (["{{ x }}".replace(" ", "")], ["x"]),
+    ],
+)
+def test_names_of_networks(names: list[str], wanted: list[str]) -> None:
+    made = []
+    for number, name in enumerate(names):
+        inside = member(2, addresses=(f"10.22.{number}.2/24",), gateways={4: f"10.22.{number}.1"})
+        renamed = Member(f"ns{number}", inside.inner, inside.outer, inside.addresses, inside.gateways)
+        made.append(bridge(renamed, name=name, addresses=(f"10.22.{number}.1/24",)))
+    networks, notes = told(*made)
+    assert [network["name"] for network in networks] == wanted
+    assert notes == []
+    assert [network.get("bridge", "br-" + network["name"]) for network in networks] == names
+
+
+def test_networks_that_cannot_be_together_are_noted() -> None:
+    other = bridge(Member("m", link(2, "eth0"), link(9, "m0"), ("10.22.33.9/24",), {4: "10.22.33.1"}), name="br1")
+    networks, notes = told(bridge(member(2)), other)
+    assert [network["name"] for network in networks] == ["pods"]
+    (note,) = notes
+    assert note.startswith("bridge br1: br1.subnets: 10.22.33.0/24 overlaps 10.22.33.0/24 of pods.subnets; choose")
+
+
+def test_many_namespaces_in_no_order() -> None:
+    """Each has the address that another one would be given."""
+    found, notes = told(bridge(*(member(254 - number) for number in range(200))))
+    assert notes == []
+    assert len(found[0]["namespaces"]) == 200
+    assert found[0]["namespaces"][0] == {"name": "n55", "addresses": ["10.22.33.55/24"]}
+
+
+def test_bridge_that_is_the_uplink() -> None:
+    assert told(bridge(member(2), routed=True)) == (
+        [],
+        ["bridge br-pods: the host's own default route leads to it"],
+    )
+
+
+def rules(*expressions: t.Any, **sets: t.Any) -> dict[str, list[Rule]]:
+    """Of one chain of nftables at each hook."""
+    listed: list[Options] = [
+        {"metainfo": {}},
+        {"table": {"family": "ip", "name": "own"}},
+        {"flowtable": {"family": "ip"}},
+    ]
+    for hook in ("prerouting", "postrouting"):
+        here = {"family": "ip", "table": "own"}
+        listed.append({"chain": {**here, "name": hook, "type": "nat", "hook": hook, "prio": 100}})
+        listed += [{"rule": {**here, "chain": hook, "handle": 7, "expr": expression}} for expression in expressions]
+    listed += [
+        {"set": {"family": "ip", "table": "own", "name": name, "elem": elements}} for name, elements in sets.items()
+    ]
+    return Listing(listed).hooked()
+
+
+def match(left: t.Any, right: t.Any, op: str = "==") -> Options:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+SADDR = {"payload": {"protocol": "ip", "field": "saddr"}}
+MASQUERADE: Options = {"masquerade": None}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        [{"vmap": {"key": SADDR, "data": {"set": []}}}, MASQUERADE],
+        [match({"&": [SADDR, 255]}, 1), MASQUERADE],
+        [match(SADDR, "@missing"), MASQUERADE],
+        [match(SADDR, {"prefix": {}}), MASQUERADE],
+        [match(SADDR, None), MASQUERADE],
+        [match({"meta": {"key": "mark"}}, 7), MASQUERADE],
+        [match({"meta": {"key": "nfproto"}}, {"set": []}), MASQUERADE],
+        [match({"meta": None}, 7), MASQUERADE],
+        [match("mark", 7), MASQUERADE],
+        [match({"ct": {"key": "state"}}, "new", "in"), MASQUERADE],
+        [match({"meta": {"key": "oifname"}}, "eth*"), MASQUERADE],
+        [match({"fib": {"result": "type", "flags": ["saddr"]}}, "unicast"), MASQUERADE],
+        [{"limit": {"rate": 1}}, MASQUERADE],
+        [{"xt": {"type": "match", "name": "mark"}}, {"xt": {"type": "target", "name": "MASQUERADE"}}],
+        [{"snat": {"addr": {"map": {}}}}],
+        [{"masquerade": {"flags": ["random", "persistent"]}}],
+    ],
+    ids=str,
+)
+def test_rules_of_nftables_that_have_no_place(expression: t.Any) -> None:
+    (rule,) = rules(expression)["postrouting"]
+    assert rule.strange
+    assert rule.action
+    assert "rule 7 of the chain postrouting in the table ip own of nft" in rule.text
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [[], [{"counter": {}}], ["notrack"], [{"drop": None}], [{"jump": {"target": "nowhere"}}], [{"xt": None}]],
+)
+def test_rules_of_nftables_that_translate_nothing(expression: t.Any) -> None:
+    assert rules(expression)["postrouting"] == []
+
+
+def test_chains_that_call_each_other_end() -> None:
+    assert rules([{"jump": {"target": "postrouting"}}], [MASQUERADE])["postrouting"]
+
+
+def test_sets_of_nftables() -> None:
+    elements = [
+        {"prefix": {"addr": "10.0.0.0", "len": 8}},
+        {"elem": {"val": "11.0.0.1"}},
+        {"range": ["12.0.0.0", "12.0.0.3"]},
+    ]
+    (rule,) = rules([match(SADDR, "@own"), MASQUERADE], own=elements)["postrouting"]
+    assert rule.sources == ("10.0.0.0/8", "11.0.0.1/32", "12.0.0.0/30")
+    assert rule.strange == ()
+
+
+def test_namespace_whose_name_is_none() -> None:
+    odd = Member("a b", link(2, "eth0"), link(9, "v"), ("10.22.33.9/24",), {4: "10.22.33.1"})
+    networks, notes = told(bridge(member(2), odd))
+    assert [network["namespaces"] for network in networks] == [["n2"]]
+    assert notes == ["namespace a b: its name: 'a b' is no namespace name"]
