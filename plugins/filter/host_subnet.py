@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = """
 name: host_subnet
-version_added: 0.1.0
+version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
 short_description: The block of a cluster range that belongs to one host
 description:

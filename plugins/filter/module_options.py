@@ -13,7 +13,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import
 
 DOCUMENTATION = """
 name: module_options
-version_added: 0.1.0
+version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
 short_description: Expand egress_networks into the options of the modules that build them
 description:

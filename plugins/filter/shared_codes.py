@@ -12,7 +12,7 @@ from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = """
 name: shared_codes
-version_added: 0.1.0
+version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
 short_description: The codes that so many hosts say that the cause is probably not on the hosts
 description:

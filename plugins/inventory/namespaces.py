@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: namespaces
-version_added: 0.1.0
+version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
 short_description: Network namespaces of the inventory's hosts as hosts
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: conntrack
 short_description: Size and timeouts of connection tracking, and ending tracked connections
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - netpath.egress contributors (@netpath)
 description:

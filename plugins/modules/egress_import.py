@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: egress_import
-version_added: 0.1.0
+version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
 short_description: Describe the namespaces behind bridges that a host has as networks
 description:

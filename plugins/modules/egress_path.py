@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: egress_path
-version_added: 0.1.0
+version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
 short_description: Build the whole path of all networks of a host in one transaction
 description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: egress_repair
-version_added: 0.1.0
+version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
 short_description: Put right what cuts namespaces off, as far as it is allowed
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: forward_accept
 short_description: Let a network's packets through whatever filters forwarded packets
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - netpath.egress contributors (@netpath)
 description:

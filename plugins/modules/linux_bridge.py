@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: linux_bridge
 short_description: Make, keep and remove Linux bridges
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - netpath.egress contributors (@netpath)
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: nat_masquerade
 short_description: Translate the source addresses of outgoing packets, and publish ports
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - netpath.egress contributors (@netpath)
 description:

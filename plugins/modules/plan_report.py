@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: plan_report
-version_added: 0.1.0
+version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
 short_description: Show on the controller what the networks of many hosts would be
 description:
@@ -25,7 +25,7 @@ options:
     required: true
   result:
     description:
-      - The name of the variable in which M(ansible.builtin.set_fact) of the networks was registered on each host.
+      - The name of the variable in which C(ansible.builtin.set_fact) of the networks was registered on each host.
       - A host on which that failed is refused, with the reason.
     type: str
     required: true

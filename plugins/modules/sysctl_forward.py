@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: sysctl_forward
 short_description: Let a host forward packets, and put its settings back exactly
-version_added: 0.1.0
+version_added: 1.0.0
 author:
   - netpath.egress contributors (@netpath)
 description:

@@ -27,7 +27,7 @@ LAYERS = (
     ("audit", "diagnosis", "journal", "observation", "orphans"),
     ("inventory",),
     ("host_view",),
-    ("observe",),
+    ("description", "observe"),
     ("apply", "verify"),
     ("run",),
     ("repair",),

@@ -150,7 +150,7 @@ def test_attributes_and_requirements(module: str) -> None:
     assert {name: document["attributes"][name]["support"] for name in ATTRIBUTES} == dict.fromkeys(ATTRIBUTES, "full")
     assert document["attributes"]["action_group"]["membership"] == [f"{COLLECTION}.egress"]
     assert module in ACTIONS or any(needed.startswith("pyroute2 >= 0.7.2") for needed in document["requirements"])
-    assert document["version_added"] == "0.1.0"
+    assert document["version_added"] == "1.0.0"
     assert started(module)["supports_check_mode"] is True
 
 

@@ -91,8 +91,8 @@ class Seen:
     """All that is known of one path, before anything is sent.
 
     holders: processes, as (PID, command), in a namespace without a name at which the pair ends.
-    out: the lookup in the namespace; through: on the host for a packet of it; plainly: for one of the host's own, or the same
-    as through where that leads to an uplink which the network names;
+    out: the lookup in the namespace; through: on the host for a packet of it; plainly: for one of the host's own, or
+    the same as through where that leads to an uplink which the network names;
     back: for a reply to its address. interface: the namespace's link to the host, whatever it is called.
     settings: of the host; own_settings: of the namespace; persisted: what files say about the host's at the next boot.
     exits: links of the host that default routes lead to.

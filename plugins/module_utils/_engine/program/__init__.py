@@ -6,4 +6,4 @@
 from __future__ import annotations
 
 NAME = "netpath-egress"
-VERSION = "0.1.0"  # of the collection
+VERSION = "1.0.0"  # of the collection
