@@ -238,6 +238,8 @@ PRE = "nft 'add table ip own; add chain ip own pre { type nat hook prerouting pr
 RULE = "nft add rule inet own post"
 DNAT = "iptables -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to-destination 10.22.33"
 OWN = "iptables -t nat -A own"
+TWICE = f"{POST} -s 10.22.33.0/24 -o %s -j MASQUERADE"
+PORTS = f"{POST} -s 10.22.33.0/24 -p %s -j MASQUERADE --to-ports 2000-3000"
 CALLED = f"iptables -t nat -N own; {POST} -s 10.22.33.0/24 -j own"
 SET = """nft 'add set inet own pods { type ipv4_addr; flags interval; elements = { 10.22.33.0/24 }; }'
 nft add chain inet own leave; nft add rule inet own post ip saddr @pods jump leave"""
@@ -250,6 +252,8 @@ RULES: list[tuple[str, Options, list[str]]] = [
     (f"{POST} -s 10.22.0.0/16 ! -o br0 -j MASQUERADE", {}, []),
     (f"{POST} -o uplink0 -j MASQUERADE --random-fully", {"nat": {"random_fully": True}, "uplink": "uplink0"}, []),
     (f"{POST} -s 10.99.0.0/16 -j MASQUERADE", {"nat": "none"}, []),
+    (f"{TWICE % 'uplink0'}; {TWICE % 'uplink1'}", {"uplink": ["uplink0", "uplink1"]}, []),
+    (f"{PORTS % 'tcp'}; {PORTS % 'udp'}; {POST} -j MASQUERADE", {"nat": {"ports": "2000-3000"}}, []),
     (f"{POST.replace('iptables', 'iptables-legacy')} -s 10.22.33.0/24 -j MASQUERADE", {}, []),
     (f"{POST} -s 10.22.33.0/24 ! -d 10.22.33.0/24 -j MASQUERADE", {}, []),
     (f"{POST} -s 10.22.33.0/24 ! -d 10.0.0.0/8 -j MASQUERADE", {"nat": {"exclude": ["10.0.0.0/8"]}}, []),
