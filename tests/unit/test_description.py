@@ -31,23 +31,23 @@ def bridge(*members: Member, name: str = "br-pods", vlans: Vlans | None = None, 
     return Bridge(link(1, name, "bridge", vlan_filtering=vlans is not None), members=members, vlans=vlans, **given)
 
 
-def told(*bridges: Bridge) -> tuple[list[Options], list[str]]:
+def told(*bridges: Bridge, **seen: t.Any) -> tuple[list[Options], list[str]]:
     notes = Notes()
     view = HostView(uplinks={4: [["eth7"]]}, mtus={"eth7": 1500})
-    return described(Seen(bridges, view), notes), [f"{note['about']}: {note['seen']}" for note in notes.data()]
+    return described(Seen(bridges, view, **seen), notes), [f"{note['about']}: {note['seen']}" for note in notes.data()]
 
 
-def port(number: int, untagged: int, *tagged: int) -> Member:
-    return member(number, vlans=Vlans("", f"veth{number}", untagged, tagged))
+def tagged(number: int, untagged: int, *others: int) -> Member:
+    return member(number, vlans=Vlans("", f"veth{number}", untagged, others))
 
 
 @pytest.mark.parametrize(
     ("own", "members", "options", "namespaces"),
     [
-        (1, [port(2, 1), port(3, 1)], {"vlan_filtering": True}, ["n2", "n3"]),
+        (1, [tagged(2, 1), tagged(3, 1)], {"vlan_filtering": True}, ["n2", "n3"]),
         (
             10,
-            [port(2, 10), port(3, 20), port(4, 0, 30, 40), port(5, 6, 7)],
+            [tagged(2, 10), tagged(3, 20), tagged(4, 0, 30, 40), tagged(5, 6, 7)],
             {"vlan": 10},
             [
                 "n2",
@@ -193,3 +193,69 @@ def test_namespace_whose_name_is_none() -> None:
     networks, notes = told(bridge(member(2), odd))
     assert [network["namespaces"] for network in networks] == [["n2"]]
     assert notes == ["namespace a b: its name: 'a b' is no namespace name"]
+
+
+DUAL = {"addresses": ("10.22.33.2/24", "fd00::2/64"), "gateways": {4: "10.22.33.1", 6: "fd00::1"}}
+
+
+def dual(*posted: Rule, **more: t.Any) -> tuple[list[Options], list[str]]:
+    """What is told of one namespace with both families."""
+    rules = {"postrouting": posted, **more.pop("rules", {})}
+    return told(bridge(member(2, **DUAL), addresses=("10.22.33.1/24", "fd00::1/64")), rules=rules, **more)
+
+
+def test_families_that_are_translated_differently() -> None:
+    (network,), notes = dual(Rule("r", 4, "masquerade", sources=("10.22.33.0/24",)))
+    assert "nat" not in network
+    assert notes == ["bridge br-pods: fd00::/64 is not translated, but 10.22.33.0/24 is"]
+    (network,), notes = dual(Rule("r", 4, "masquerade"), Rule("r", 6, "masquerade", out=("eth7",)))
+    assert notes == ["bridge br-pods: fd00::/64 is translated in another way than the rest"]
+    networks, notes = dual(Rule("r", 4, "snat", to="198.18.5.1"))
+    assert networks == []
+    assert notes[0] == "bridge br-pods: fd00::/64 is not translated, but 10.22.33.0/24 is"
+    assert "no IPv6 address for fd00::/64" in notes[1]
+
+
+def published(*rules: Rule) -> tuple[t.Any, list[str]]:
+    (network,), notes = dual(rules={"prerouting": rules}, own=frozenset(["198.18.0.11"]))
+    return network.get("publish"), notes
+
+
+def port(number: int, to: str = "10.22.33.2", **more: t.Any) -> Rule:
+    return Rule("r", 6 if ":" in to else 4, "dnat", to, **{"protocol": "tcp", "ports": ((number, number),), **more})
+
+
+def test_published_in_one_family_or_in_both() -> None:
+    """A namespace that is named is published in each family that it has."""
+    both = port(80), port(80, "fd00::2")
+    assert published(*both) == ([{"port": 80, "to": "n2"}], [])
+    assert published(port(80)) == ([{"port": 80, "to": "10.22.33.2"}], [])
+    assert published(port(80, "fd00::2", to_ports=(81, 81))) == ([{"port": 80, "to": "[fd00::2]:81"}], [])
+    assert published(port(80), port(80, "10.22.33.9")) == ([{"port": 80, "to": "10.22.33.2"}], [])
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (port(80, sources=("10.0.0.0/8",)), "for some clients alone"),
+        (port(80, not_sources=("10.0.0.0/8",)), "for some clients alone"),
+        (port(80, protocol="sctp"), "not for ports of TCP or UDP"),
+        (port(80, ports=()), "not for ports of TCP or UDP"),
+        (port(80, destinations=("198.18.0.99/32",)), "for addresses that are not the host's"),
+        (port(80, not_destinations=("198.18.0.11/32",)), "for addresses that are not the host's"),
+        (port(80, ports=((80, 90),), to_ports=(180, 190)), "to other ports than a range has"),
+        (port(80, strange=("-m time",)), "-m time"),
+        (port(80, "10.22.33.1"), "is the gateway"),
+    ],
+)
+def test_what_is_no_published_port(rule: Rule, words: str) -> None:
+    entries, notes = published(rule)
+    assert entries is None
+    (note,) = notes
+    assert words in note
+
+
+def test_port_of_one_address_is_noted() -> None:
+    entries, (note,) = published(port(80, destinations=("198.18.0.11/32",)))
+    assert entries == [{"port": 80, "to": "10.22.33.2"}]
+    assert "for what comes in by 198.18.0.11/32 alone" in note

@@ -6,8 +6,8 @@ import typing as t
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
+from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.survey import survey
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.survey import survey
 
 PODS: dict[str, t.Any] = {"name": "pods", "subnets": ["10.22.33.0/24"], "namespaces": ["a", "b"]}
 WRONG: list[dict[str, t.Any]] = [
@@ -75,6 +75,13 @@ def test_networks_of_one_host_are_compared() -> None:
         "networks[0].subnets",
         "networks[3].mtu",
     ]
+
+
+def test_ports_that_two_networks_publish() -> None:
+    web = {"name": "web", "subnets": ["10.44.0.0/24"], "namespaces": ["w"]}
+    ports = [{"port": 80, "to": "w"}, {"port": "8000-8100", "to": "w"}]
+    (found,) = told({**PODS, "publish": [{"port": 8080, "to": "a:80"}]}, {**web, "publish": ports})
+    assert found.startswith("publish tcp 8080 (IPv4) for web: pods publishes it already. Choose another port")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import collections.abc
 import json
 import typing as t
 
+from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.survey import survey
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import values
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import ModuleOptions
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.survey import survey
 
 from .._diagnosis.findings import clean
 from .overlaps import overlaps

@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ..errors import SpecError
-from . import values
-from .expansion import HostView, ModuleOptions, expanded
-from .network import Network, check_together, parse_network
+from ..errors import EgressError, SpecError
+from ..model import HOST, Ruleset, Want
+from ..spec import nat_masquerade, schema, values
+from ..spec.expansion import HostView, ModuleOptions, expanded
+from ..spec.network import Network, check_together, parse_network
+from . import rule_conflicts
+from .state import Have
 
 Planned = tuple[Network, ModuleOptions]
 _ITEM = re.compile(r"namespaces\[([0-9]+)\]")
@@ -20,10 +23,9 @@ _NOBODY = {"prefix": "none", "count": 0}
 _STAND_INS: dict[str, t.Any] = {"name": "nameless", "subnets": ["192.0.2.0/24"], "gateway": "first"}
 
 
-def survey(data: t.Any, key: str = "networks") -> tuple[list[Planned], list[SpecError]]:
+def survey(data: t.Any, key: str = "networks") -> tuple[list[Planned], list[EgressError]]:
     """Networks with what builds them on a host where nothing is, and all errors. One that has an error is left out."""
-    errors: list[SpecError] = []
-    found: list[Network] = []
+    errors: list[EgressError] = []
     planned: list[Planned] = []
     try:
         entries = values.as_list(data, key)
@@ -33,10 +35,14 @@ def survey(data: t.Any, key: str = "networks") -> tuple[list[Planned], list[Spec
         network = _network(entry, f"{key}[{number}]", errors)
         try:
             if network:
-                check_together([*found, network])
-                planned.append((network, expanded([network], _fresh(network))))
-                found.append(network)
-        except SpecError as error:
+                check_together([*(other for other, _options in planned), network])
+                options = expanded([network], _fresh(network))
+                rulesets = [
+                    fact for made in (*(more for _other, more in planned), options) for fact in _published(made)
+                ]
+                rule_conflicts.check(Want(tuple(rulesets)), Have())
+                planned.append((network, options))
+        except EgressError as error:
             errors.append(error)
     return planned, errors
 
@@ -46,7 +52,15 @@ def _fresh(network: Network) -> HostView:
     return HostView(mtus=dict.fromkeys(network.uplinks, 0))
 
 
-def _network(entry: t.Any, key: str, errors: list[SpecError]) -> Network | None:
+def _published(options: ModuleOptions) -> t.Iterator[Ruleset]:
+    """The ports of a network."""
+    for item in options["nat_masquerade"]:
+        if item.get("publish"):
+            rules = nat_masquerade.published(schema.checked(item, nat_masquerade.OPTIONS, item["name"]))
+            yield Ruleset(HOST, item["name"], rules, purpose="publish")
+
+
+def _network(entry: t.Any, key: str, errors: list[EgressError]) -> Network | None:
     """One entry, None where it has errors."""
     try:
         return parse_network(entry, key)
