@@ -26,11 +26,15 @@ options:
     required: true
     choices: [netpath.egress.namespaces]
   separator:
-    description: What is between the name of the namespace and that of the host in the name of the new host.
+    description:
+      - What is between the name of the namespace and that of the host in the name of the new host.
+      - Choose another one where hosts have such names, such as V(ns1.example.org) beside V(example.org).
     type: str
     default: .
   strict:
-    description: Whether networks that cannot be read are an error. Otherwise the host is left out, with a warning.
+    description:
+      - Whether it is an error if networks cannot be read, or if a namespace would have the name of another host.
+        Otherwise that host or namespace is left out, with a warning.
     type: bool
     default: true
 seealso:
@@ -128,7 +132,10 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         self.inventory.add_child(GROUP, group)
         address = self._templated(name, variables, variables.get("ansible_host", name))
         for namespace in network.namespaces:
-            host = self.inventory.add_host(f"{namespace.name}{self.get_option('separator')}{name}", group)
+            title = f"{namespace.name}{self.get_option('separator')}{name}"
+            if self._is_taken(title, name):
+                continue
+            host = self.inventory.add_host(title, group)
             own = {
                 "ansible_host": address,
                 "ansible_become": True,
@@ -140,3 +147,14 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
             }
             for key, value in {**variables, **own}.items():
                 self.inventory.set_variable(host, key, value)
+
+    def _is_taken(self, title: str, name: str) -> bool:
+        """Whether another host has that name, which must not be led to this one. Errors: AnsibleParserError."""
+        there = self.inventory.hosts.get(title)
+        if there is None or there.vars.get("netpath_host") == name:
+            return False
+        told = f"the inventory has a host {title} already, so that no namespace of {name} can be called so"
+        if self.get_option("strict"):
+            raise AnsibleParserError(f"{told}. Choose another separator")
+        self.display.warning(told)
+        return True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +99,30 @@ def unreachable_from(
             return [f"{name} {family}" for (name, family), who in zip(asked, seen) if who != wanted[family]]
 
     return node.call(ask_all)
+
+
+_THREAD = """
+import ctypes, os, sys, threading
+
+def live() -> None:
+    handle = os.open("/run/netns/" + sys.argv[1], os.O_RDONLY)
+    assert ctypes.CDLL(None).setns(handle, 0x40000000) == 0
+    os.close(handle)
+    print(threading.get_native_id(), flush=True)
+    sys.stdin.read()
+
+threading.Thread(target=live).start()
+"""
+
+
+@contextlib.contextmanager
+def thread_in(node: Node, namespace: str) -> t.Iterator[int]:
+    """A thread in a named namespace of the node, whose process is in that of the node; its TID."""
+    pipes: dict[str, t.Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with node.popen([sys.executable, "-c", _THREAD, namespace], **pipes) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.communicate("")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.collector import collect
 
-from tests.kernel.building import build_at_once, refusal, unreachable_from
+from tests.kernel.building import build_at_once, refusal, thread_in, unreachable_from
 from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
@@ -67,6 +67,14 @@ def test_end_that_leads_nowhere(node: Node, alias: str, ours: bool) -> None:
         process.communicate("\n")
     if ours:
         assert difference(before, settled(node)) == ""
+
+
+def test_end_that_leads_to_a_thread(node: Node) -> None:
+    with thread_in(node, "c1") as thread:
+        node.run(["ip", "netns", "delete", "c1"])
+        assert node.run(["stat", "-L", "-c", "%n", f"/proc/{thread}/ns/net"]).stdout
+        assert collected(node) == []
+        assert node.run(["ip", "link", "show", "np-c1"], check=False).returncode == 0
 
 
 def test_rules_of_a_network_that_is_gone(node: Node) -> None:

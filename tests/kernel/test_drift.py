@@ -132,9 +132,8 @@ FAULTS = {
     "host end with a link-local address": Fault(
         "ip link set np-c1 addrgenmode eui64; ip link set np-c1 down; ip link set np-c1 up",
         ["change veth np-c1: ipv6_link_local on -> off"],
-        # The kernel does not take back the address that it gave.
-        left=["np-c1"],
-        spoils=True,
+        # The fault before this one leaves the mode, and this repair does not.
+        left=["addr_gen_mode"],
     ),
     "host end down": Fault("ip link set np-c1 down", ["change veth np-c1: up off -> on"], C1),
     "bridge without its IPv4 address": Fault(
@@ -221,6 +220,21 @@ FAULTS = {
         ["change bridge br0: mtu 1400 -> 1500", "change veth np-c1: mtu 1400 -> 1500"],
     ),
     "MTU of the namespace end": Fault("ip -n c1 link set eth0 mtu 1400", ["change veth np-c1: peer.mtu 1400 -> 1500"]),
+    # Below 1280 the kernel ends IPv6 on a link, and begins anew with its own choices when it is larger again.
+    "MTU of the host end too small for IPv6": Fault(
+        "ip link set np-c1 mtu 1200; ip link set br0 mtu 1200",
+        [
+            "change bridge br0: mtu 1200 -> 1500",
+            "add address fd00:22:33::1/64 to br0",
+            "change veth np-c1: mtu 1200 -> 1500, ipv6_link_local none -> off",
+        ],
+        ALL[1::2],
+    ),
+    "MTU of the namespace end too small for IPv6": Fault(
+        "ip -n c1 link set eth0 mtu 1000",
+        ["change veth np-c1: peer.mtu 1000 -> 1500, peer.ipv6_link_local off -> on", ADDRESS6, ROUTE6],
+        [C1_IPV6],
+    ),
     "MTU of the bridge": Fault("ip link set br0 mtu 1400", ["change bridge br0: mtu 1400 -> 1500"]),
     "mark of one end lost": Fault(
         "ip link set np-c1 alias 'rack 7'", ["change veth np-c1: alias rack 7 -> netpath:pods"]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.kernel.building import thread_in
 from tests.kernel.path import BRIDGE, FORWARDING, LINES, NAMESPACES, NAT, PAIRS, PATH, build, gone, remove
-from tests.kernel.run_module import Options, done, predicted, run
+from tests.kernel.run_module import Options, done, predicted, refused, run
 from tests.kernel.settling import settled
 from tests.lab import privilege, snapshot
 from tests.lab.node import Node
@@ -152,6 +153,14 @@ def test_namespace_with_inhabitants(node: Node, force: bool) -> None:
     assert result["asked"] == "delete namespace ns1"
     assert f"{process.pid} (cat)" in result["found"]
     assert done(node, "netns", {"name": "ns1"}) == []
+
+
+def test_namespace_with_a_thread_in_it(node: Node) -> None:
+    """The process itself is elsewhere, as programs are that serve several namespaces."""
+    done(node, "netns", {"name": "ns1"})
+    with thread_in(node, "ns1") as thread:
+        told = refused(node, "netns", {"name": "ns1", "state": "absent"})
+        assert f"processes live in it: {thread} (" in told["found"]
 
 
 @pytest.mark.parametrize("form", ["{pid}", "/proc/{pid}/ns/net"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
 import typing as t
 
 import pytest
@@ -16,6 +17,7 @@ from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import Snapshot, difference
+from tests.lab.syscalls import CLONE_NEWNS, setns
 from tests.lab.world import World
 
 _OBSTACLE = privilege.obstacle()
@@ -269,3 +271,27 @@ def test_address_of_a_namespace_that_goes_is_free_at_once(node: Node) -> None:
     actions = node.call(build_at_once, [{**PODS, "namespaces": ["c9"]}])
     assert {"delete namespace c1", "add address fd00:22:33::2/64 to eth0 in namespace c9"} <= set(actions)
     assert unreachable_from(node, "c9") == []
+
+
+def test_run_that_does_not_see_the_namespaces(world: World) -> None:
+    """From a mount namespace that is older than they are: to make them there would end them everywhere else."""
+    with new_node(world) as node:
+        node.run(["sh", "-ec", "ip netns add first; ip netns del first"])
+        apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo apart; exec cat"]
+        with node.popen(apart, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "apart\n"
+            node.call(build_at_once, [PODS4])
+            before = settled(node)
+
+            def build_apart() -> list[str]:
+                with open(f"/proc/{process.pid}/ns/mnt", "rb") as mounts:
+                    setns(mounts.fileno(), CLONE_NEWNS)
+                return build_at_once([PODS4])
+
+            told = refusal(node, build_apart)
+            assert (told.kind, told.asked) == ("ConflictError", "make namespace c1")
+            assert "sees other mounts than this run" in told.found
+            assert difference(before, settled(node)) == ""
+            assert unreachable_from(node, "c1", "c2", families=["ipv4"]) == []
+            process.communicate("")

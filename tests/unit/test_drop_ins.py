@@ -78,6 +78,12 @@ def test_names_that_mean_something_there_match_at_least_themselves() -> None:
     assert "Name=br? a?b ?c d?e\n" in text
 
 
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_letters_beyond_ascii_stand_for_themselves(manager: str) -> None:
+    assert "???0" not in (drop_in(manager, "網橋乙0").content or "")
+    assert "網橋乙0\n" in (drop_in(manager, "網橋乙0").content or "")
+
+
 def test_bridge_in_a_namespace() -> None:
     with pytest.raises(SpecError) as caught:
         want("linux_bridge", {**BRIDGE, "netns": "ns1"})

@@ -35,11 +35,11 @@ egress_networks:
 PLUGIN = "plugin: netpath.egress.namespaces\n"
 
 
-def listed(folder: Path, variables: str = VARIABLES, plugin: str = PLUGIN) -> tuple[t.Any, str]:
+def listed(folder: Path, variables: str = VARIABLES, plugin: str = PLUGIN, hosts: str = HOSTS) -> tuple[t.Any, str]:
     """What ansible-inventory lists, and its errors."""
     (folder / "group_vars").mkdir()
     (folder / "group_vars/all.yml").write_text(variables, encoding="utf-8")
-    (folder / "hosts.yml").write_text(HOSTS, encoding="utf-8")
+    (folder / "hosts.yml").write_text(hosts, encoding="utf-8")
     (folder / "namespaces.yml").write_text(plugin, encoding="utf-8")
     program = str(Path(sys.executable).with_name("ansible-inventory"))
     done = subprocess.run(
@@ -104,3 +104,34 @@ def test_left_out_with_a_warning(tmp_path: Path) -> None:
     assert found, errors
     assert "the networks of node1.example.org" in errors
     assert "netpath_namespaces" not in found
+
+
+# The namespace ns1 of node1.example.org would have the name of that host.
+TAKEN = HOSTS.replace(
+    "    db:", "        ns1.node1.example.org: {ansible_host: 198.18.0.12, egress_networks: []}\n    db:"
+)
+
+
+def test_name_of_another_host(tmp_path: Path) -> None:
+    found, errors = listed(tmp_path, hosts=TAKEN)
+    assert found is None
+    assert "the inventory has a host ns1.node1.example.org already" in " ".join(errors.split())
+
+
+def test_host_of_that_name_stays_what_it_is(tmp_path: Path) -> None:
+    found, errors = listed(tmp_path, plugin=f"{PLUGIN}strict: false\n", hosts=TAKEN)
+    assert found, errors
+    assert plain(found["_meta"]["hostvars"]["ns1.node1.example.org"]["ansible_host"]) == "198.18.0.12"
+    assert "ansible_netns" not in found["_meta"]["hostvars"]["ns1.node1.example.org"]
+    assert "w1.node1.example.org" in found["_meta"]["hostvars"]
+
+
+def test_two_namespaces_of_one_name(tmp_path: Path) -> None:
+    """A name may have dots, so that two hosts could give the same one."""
+    hosts = "all:\n  hosts:\n" + "".join(
+        f"    {host}: {{egress_networks: [{{name: p, subnets: [10.1.0.0/24], namespaces: [{space}]}}]}}\n"
+        for host, space in (("c", "a.b"), ("b.c", "a"))
+    )
+    found, errors = listed(tmp_path, variables="{}", hosts=hosts)
+    assert found is None
+    assert "the inventory has a host a.b.c already" in " ".join(errors.split())

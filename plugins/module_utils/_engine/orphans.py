@@ -11,7 +11,7 @@ import typing as t
 from .errors import UnsupportedError
 from .kernel import rulesets
 from .kernel.link_messages import LinkReply
-from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
+from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of, seen_by
 from .model import CLAMP_BACKENDS, FORWARD_BACKENDS, HOST, NAT_BACKENDS, PUBLISH_BACKENDS, Ruleset
 
 Data = dict[str, t.Any]
@@ -21,7 +21,7 @@ _PURPOSES = ("nat", "publish", "forward")
 
 def stale_handles() -> list[Data]:
     names = os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []
-    stale = [name for name in sorted(names) if not is_namespace(path_of(name))]
+    stale = [name for name in sorted(names) if not is_namespace(path_of(name)) and not seen_by(name)]
     return [_orphan("stale_handle", name, f"{DIRECTORY}/{name} is no namespace") for name in stale]
 
 

@@ -80,6 +80,13 @@ def _parse(data: bytes) -> AddressReply:
     return AddressReply(index, f"{address_text(address)}/{length}", flags, scope, link_local)
 
 
+def link_local_of(mac: str) -> str:
+    """The address that a link makes itself of its MAC (RFC 4291, appendix A)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    identifier = bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + identifier))
+
+
 def add(address: Address, index: int) -> Message:
     return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address, index)
 

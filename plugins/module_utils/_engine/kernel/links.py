@@ -13,7 +13,8 @@ import os
 import typing as t
 
 from ..errors import ConflictError, EgressError, KernelError
-from ..model import HOST, Link, Setting, differences, is_ours
+from ..model import HOST, Address, Link, Setting, differences, is_ours
+from ..spec.values import SMALLEST_IPV6_MTU
 from . import addresses
 from . import link_messages as messages
 from .netlink import Answer, Message, NetlinkSocket, kernel_error
@@ -173,7 +174,11 @@ class Links:
 
         NetworkManager sets the mode of links that it leaves alone when it starts.
         """
-        if want.ipv6_link_local is not False or not have.ipv6_link_local:
+        if want.ipv6_link_local is not False:
+            return have
+        if _begins_ipv6(have, want):
+            return dataclasses.replace(have, ipv6_link_local=None)
+        if not have.ipv6_link_local:
             return have
         reply = self.get(have.netns, index=have.index or 0)
         if reply is None or not reply.has_carrier or self._has_link_local(have.netns, reply.index):
@@ -299,10 +304,13 @@ class Links:
         if "netns" in changed or "name" in changed:
             self._relocate(before, after, asked)
             was_up = False
+        requests = self._field_requests(after, changed)
+        if _begins_ipv6(before, after):
+            send(self._namespaces.socket(after.netns), asked, *requests)
+            requests = []
         if after.ipv6_link_local is not None and {"ipv6_link_local", "netns"} & changed.keys():
             # Ahead of its coming up, when it would get one. In another namespace it begins with the choice there.
             self._choose_link_local(after, asked)
-        requests = self._field_requests(after, changed)
         if after.up is not None and after.up != was_up:
             requests.append(messages.set_link([], name=after.name, up=after.up))
         send(self._namespaces.socket(after.netns), asked, *requests)
@@ -320,6 +328,17 @@ class Links:
         if (mode != _NO_ADDRESS) != link.ipv6_link_local:
             mode = _BY_MAC if link.ipv6_link_local else _NO_ADDRESS
             sysctls.write(self._namespaces, Setting(link.netns, key, mode), asked)
+        if not link.ipv6_link_local:
+            self._drop_link_local(link)
+
+    def _drop_link_local(self, link: Link) -> None:
+        """The one that the kernel made of the MAC while the link was up: it stays when no more are to be made."""
+        reply = self.get(link.netns, link.name)
+        if reply is None or not reply.mac:
+            return
+        made = Address(link.netns, link.name, f"{addresses.link_local_of(reply.mac)}/64")
+        # Mostly there is none.
+        self._namespaces.socket(link.netns).request([addresses.delete(made, reply.index)])
 
     def _relocate(self, before: Link, after: Link, asked: str) -> None:
         """Down first: a link that is up cannot be renamed by kernels before 6.2."""
@@ -355,6 +374,11 @@ class Links:
     def delete(self, link: Link, asked: str) -> None:
         self.forget()
         send(self._namespaces.socket(link.netns), asked, messages.delete_link(link.name))
+
+
+def _begins_ipv6(before: Link, after: Link) -> bool:
+    """Whether IPv6 begins anew: the kernel ends it on a link of a smaller MTU, and forgets what was chosen there."""
+    return (before.mtu or 0) < SMALLEST_IPV6_MTU <= (after.mtu or 0)
 
 
 def chosen(link: Link, options: tuple[str, ...]) -> dict[str, t.Any]:

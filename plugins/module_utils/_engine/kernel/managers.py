@@ -22,7 +22,7 @@ _PATIENCE = 20  # seconds
 def running(namespaces: Namespaces) -> dict[str, int]:
     """{manager: PID} of those that run in the host's network namespace."""
     status = os.fstat(namespaces.handle(HOST))
-    inhabitants = namespaces_of_processes().get((status.st_dev, status.st_ino), [])
+    inhabitants = namespaces_of_processes(threads=False).get((status.st_dev, status.st_ino), [])
     pids = {command: pid for pid, command in reversed(inhabitants)}
     return {name: pids[name[:_COMMAND_LENGTH]] for name in MANAGERS if name[:_COMMAND_LENGTH] in pids}
 

@@ -75,9 +75,37 @@ def obstacle_to_name(name: str) -> str:
         status = os.lstat(path)
     except OSError:
         return ""
-    if stat.S_ISREG(status.st_mode) and (is_namespace(path) or _is_marked(path)):
+    plain = stat.S_ISREG(status.st_mode)
+    if plain and is_namespace(path):
         return ""
-    return f"{path} is {'a file' if stat.S_ISREG(status.st_mode) else 'something else'} that is no namespace"
+    pid = seen_by(name) if plain else 0
+    if pid:
+        return f"{path} is one for PID {pid}, which sees other mounts than this run (nsenter -m -t {pid} enters them)"
+    if plain and _is_marked(path):
+        return ""
+    return f"{path} is {'a file' if plain else 'something else'} that is no namespace"
+
+
+def seen_by(name: str) -> int:
+    """The PID of a process for which a handle is alive that is none here, or 0. To delete the file would end it there.
+
+    Whoever has a mount namespace of its own (unshare -m) may not see what others have mounted since.
+    """
+    here = os.stat(DIRECTORY)
+    known: set[tuple[tuple[int, int], ...]] = set()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            seen = [os.stat(f"/proc/{pid}/{place}") for place in ("ns/mnt", "root")]
+            place = tuple((status.st_dev, status.st_ino) for status in seen)
+            directory = f"/proc/{pid}/root{DIRECTORY}"
+            if (
+                place not in known
+                and os.path.samestat(os.stat(directory), here)
+                and is_namespace(f"{directory}/{name}")
+            ):
+                return int(pid)
+            known.add(place)
+    return 0
 
 
 def path_of(netns: str) -> str:
@@ -325,7 +353,8 @@ def sweep() -> None:
     """Remove handles of ours that are no namespaces any more, as a killed run leaves them."""
     for name in os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []:
         path = f"{DIRECTORY}/{name}"
-        if not is_namespace(path) and (name.startswith(_TEMPORARY) or _is_marked(path)):
+        ours = not is_namespace(path) and (name.startswith(_TEMPORARY) or _is_marked(path))
+        if ours and not seen_by(name):
             os.unlink(path)
 
 

@@ -5,21 +5,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 
 
-def namespaces_of_processes() -> dict[tuple[int, int], list[tuple[int, str]]]:
-    """{(device, inode) of a network namespace: [(PID, command)]}. Processes that end meanwhile are left out."""
+def namespaces_of_processes(threads: bool = True) -> dict[tuple[int, int], list[tuple[int, str]]]:
+    """{(device, inode) of a network namespace: [(PID, command)]}. Processes that end meanwhile are left out.
+
+    threads: also those that are elsewhere than their process, each by its TID, which has a folder in /proc as well.
+    """
     found: dict[tuple[int, int], list[tuple[int, str]]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
-            try:
-                status = os.stat(f"/proc/{name}/ns/net")
-            except OSError:
-                continue
-            found.setdefault((status.st_dev, status.st_ino), []).append((int(name), _command(name)))
+            with contextlib.suppress(OSError):
+                home = _namespace(name)
+                found.setdefault(home, []).append((int(name), _command(name)))
+                for thread in os.listdir(f"/proc/{name}/task") if threads else ():
+                    place = home if thread == name else _namespace(thread)
+                    if place != home:
+                        found.setdefault(place, []).append((int(thread), _command(thread)))
     return found
+
+
+def _namespace(task: str) -> tuple[int, int]:
+    status = os.stat(f"/proc/{task}/ns/net")
+    return status.st_dev, status.st_ino
 
 
 def processes_in(namespaces: t.Mapping[str, os.stat_result]) -> dict[str, list[tuple[int, str]]]:

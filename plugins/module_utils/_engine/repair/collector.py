@@ -16,7 +16,7 @@ from .. import inventory, orphans
 from ..errors import KernelError, SpecError
 from ..kernel import features
 from ..kernel.lock import locked
-from ..kernel.namespaces import Namespaces, is_namespace, path_of
+from ..kernel.namespaces import Namespaces, is_namespace, path_of, seen_by
 from ..model import HOST, Link, Want
 from ..observe import Observer
 from ..run import Result, run
@@ -67,7 +67,7 @@ def _remove_handle(name: str, check: bool) -> str:
     path = path_of(name)
     with locked(), Namespaces():
         # A second look: somebody may have made a namespace of it meanwhile.
-        if not check and not is_namespace(path):
+        if not check and not is_namespace(path) and not seen_by(name):
             try:
                 os.unlink(path)
             except OSError as error:

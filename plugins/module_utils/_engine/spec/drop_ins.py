@@ -39,5 +39,8 @@ def drop_in(manager: str, bridge: str, links: t.Iterable[str] = (), network: str
 
 
 def _pattern(name: str) -> str:
-    """A name as both read it: whatever means something to them stands as one character of any kind."""
-    return re.sub(r"[^A-Za-z0-9_.@+-]", "?", name)
+    """A name as both read it: whatever means something to them stands as one character of any kind.
+
+    Beyond ASCII nothing does, and names of such letters alone would fit any other of their length, such as eth0.
+    """
+    return re.sub(r"[^A-Za-z0-9_.@+\x80-\U0010ffff-]", "?", name)

@@ -17,7 +17,6 @@ from .publish import Entry
 from .resolv_conf import resolv_conf
 from .schema import STATE, Options, checked
 
-SMALLEST_IPV6_MTU = 1280
 # RFC 6890: this network, loopback, link-local, multicast, reserved; unspecified, mapped, link-local, multicast.
 NOT_FOR_HOSTS = [
     ipaddress.ip_network(text)
@@ -199,11 +198,11 @@ def _mtu(given: t.Any, key: str) -> int:
 def check_mtu(network: Network, mtu: int | None, origin: str) -> None:
     """IPv6 goes with MTUs from 1280 (RFC 8200, section 5). origin says where a value comes from that nobody gave."""
     six = next((subnet for subnet in network.subnets if values.family(subnet) == 6), None)
-    if mtu and mtu < SMALLEST_IPV6_MTU and six:
+    if mtu and mtu < values.SMALLEST_IPV6_MTU and six:
         raise SpecError(
             f"{network.key}.mtu",
             f"{mtu}{origin} is too small for {six}",
-            f"IPv6 needs at least {SMALLEST_IPV6_MTU}",
+            f"IPv6 needs at least {values.SMALLEST_IPV6_MTU}",
         )
 
 

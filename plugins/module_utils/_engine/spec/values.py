@@ -15,6 +15,7 @@ from ..errors import SpecError
 from ..model import MARK
 
 MAX_INTERFACE_NAME = 15  # IFNAMSIZ - 1 in the kernel's linux/if.h
+SMALLEST_IPV6_MTU = 1280  # RFC 8200, section 5
 SMALLEST_RATE, LARGEST_RATE = 8 * 10**3, 100 * 10**9
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NETWORK = re.compile(r"[a-z0-9-]{1,32}")
