@@ -158,10 +158,18 @@ class BecomeModule(BecomeBase):  # type: ignore[misc]
 
     def _sudo(self) -> str:
         """The program and its options, as words of a shell."""
-        flags = shlex.split(self.get_option("become_flags") or "")
+        flags = self._words("become_flags")
         if self.get_option("become_pass"):
             self.prompt = f"[sudo via ansible, key={self._id}] password:"
             # Among short ones in a word, too.
             asking = (re.sub(r"^(-[A-Za-z]*)n([A-Za-z]*)$", r"\1\2", flag) for flag in flags)
             flags = [flag for flag in asking if flag not in ("-", "--non-interactive")] + ["-p", self.prompt]
-        return shlex.join([*shlex.split(self.get_option("become_exe") or "sudo"), *flags, "--"])
+        return shlex.join([*(self._words("become_exe") or ["sudo"]), *flags, "--"])
+
+    def _words(self, option: str) -> list[str]:
+        """Of an option, as a shell reads it."""
+        given = self.get_option(option) or ""
+        try:
+            return shlex.split(given)
+        except ValueError as error:
+            raise AnsibleError(f"{option}: {given!r} is not what a shell can read: {error}") from error

@@ -20,7 +20,8 @@ options:
   only:
     description:
       - Names of namespaces in O(networks). Of all that are listed there, only these are looked at, made or changed, and
-        none is removed. Bridges, rules and settings of the networks are looked at as ever.
+        none is removed. Bridges, rules and settings of the networks are looked at as ever, and what would take their
+        gateway from the others is refused.
       - It makes a small change of a host with very many namespaces as quick as it is small.
     type: list
     elements: str

@@ -6,7 +6,7 @@ import sys
 import typing as t
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import ConflictError, SpecError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Want
 from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle, installation
 from ansible_collections.netpath.egress.plugins.module_utils._engine.run import run
@@ -70,6 +70,16 @@ def test_others_are_neither_repaired_nor_removed(node: Node) -> None:
 def test_the_bridge_is_looked_at(node: Node) -> None:
     node.run(["sh", "-ec", "ip link set br-pods down"])
     assert node.call(build_only, [pods(*THREE)], ["c1"])[:1] == ["change bridge br-pods: up off -> on"]
+
+
+def test_what_all_namespaces_need_stays(node: Node) -> None:
+    moved = {**pods(*THREE, "c4"), "subnets": ["10.22.44.0/24", "fd00:22:33::/64"]}
+    before = settled(node)
+    with pytest.raises(
+        ConflictError, match=r"changes for all its namespaces: delete address 10.22.33.1/24 from br-pods"
+    ):
+        node.call(build_only, [moved], ["c4"])
+    assert difference(before, settled(node)) == ""
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,12 @@ def test_name_that_no_user_has(name: str) -> None:
         command("true", become_user=name)
 
 
+@pytest.mark.parametrize("option", ["become_flags", "become_exe"])
+def test_words_that_no_shell_reads(option: str) -> None:
+    with pytest.raises(AnsibleError, match=f"{option}: .* is not what a shell can read: No closing quotation"):
+        command("true", **{option: "'"})
+
+
 def test_sudo_asks_for_its_password() -> None:
     plugin, whole = command("true", become_pass="secret", become_flags="-HSn --non-interactive -E")
     assert plugin.expect_prompt()

@@ -368,6 +368,7 @@ class Want:
     released: (user, netns, start of keys) whose claims on settings end.
     exclusive_claims: (user, netns) whose claims on settings of interfaces are the wanted ones and no others.
     choices: what was decided on the way here, to tell the user.
+    only: namespaces, where a request is for some of a network's; the others must not lose anything by it.
     """
 
     facts: tuple[Fact, ...] = ()
@@ -377,6 +378,7 @@ class Want:
     released: frozenset[tuple[str, str, str]] = frozenset()
     choices: tuple[Choice, ...] = ()
     exclusive_claims: frozenset[tuple[str, str]] = frozenset()
+    only: frozenset[str] = frozenset()
 
     @functools.cached_property
     def present(self) -> t.Mapping[Identity, Fact]:
@@ -397,6 +399,7 @@ class Want:
             self.released | other.released,
             self.choices + other.choices,
             self.exclusive_claims | other.exclusive_claims,
+            self.only | other.only,
         )
 
     @classmethod
@@ -414,6 +417,7 @@ class Want:
             frozenset(chained("released")),
             chained("choices"),
             frozenset(chained("exclusive_claims")),
+            frozenset(chained("only")),
         )
 
 

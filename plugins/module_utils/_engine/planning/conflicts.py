@@ -30,7 +30,7 @@ from ..model import (
 from .facts import Facts
 from .ownership import owned
 from .state import Have, ends, netns_exists
-from .step import destination, dotted, place, shown_rate
+from .step import Step, destination, dotted, place, shown_rate
 
 MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h
 
@@ -50,6 +50,21 @@ def check_claims(claims: t.Iterable[Claim]) -> None:
                 f"set {dotted(claim.key)} to {claim.value} for {claim.user or 'this host'}",
                 f"{other.user or 'this host'} needs {other.value}",
                 "Give both the same value",
+            )
+
+
+def check_others(want: Want, steps: t.Sequence[Step]) -> None:
+    """A request for some namespaces leaves those on the same bridges their gateways, and so their subnets."""
+    if not want.only:
+        return
+    bridges = {(fact.netns, fact.name) for fact in want.facts if isinstance(fact, Link) and fact.kind == "bridge"}
+    for step in steps:
+        fact = step.fact
+        if isinstance(fact, Address) and step.after is None and (fact.netns, fact.link) in bridges:
+            raise ConflictError(
+                f"build {', '.join(sorted(want.only))} alone",
+                f"the network changes for all its namespaces: {step.line}",
+                "Build all of it, without only",
             )
 
 

@@ -81,6 +81,7 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
     planner.write_sysctl_file()
     planner.forget_what_is_as_it_was()
     management_path.check(planner.steps, have)
+    conflicts.check_others(want, planner.steps)
     return Plan(tuple(planner.steps), planner.ledger)
 
 

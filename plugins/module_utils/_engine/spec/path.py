@@ -73,4 +73,4 @@ def wanted(options: t.Mapping[str, t.Any], host: Host, files: bool = False) -> W
             checked = schema.checked(item, module.OPTIONS, key)
             arguments = (checked, host) if module in _LOOKING else (checked,)
             wants.append((key, module.wanted(*arguments, f"{key}.")))
-    return union(wants)
+    return union(wants) + Want(only=only or frozenset())
