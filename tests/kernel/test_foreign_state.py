@@ -205,3 +205,16 @@ def test_network_moves_from_a_bridge_of_somebody_elses(node: Node, way: Way) -> 
     node.call(way, [PODS4], absent=True)
     node.call(ask, "linux_bridge", {"name": "fb", "addresses": ["10.98.0.1/24"], "state": "absent"})
     assert difference(before, settled(node)) == ""
+
+
+@WAYS
+def test_pair_of_somebody_elses_into_a_namespace_that_shall_go(node: Node, way: Way) -> None:
+    node.call(build_at_once, [PODS4])
+    node.run(["ip", "link", "add", "vpn0", "type", "veth", "peer", "name", "vpn1", "netns", "/run/netns/c2"])
+    before = settled(node)
+    told = refusal(node, lambda: way([PODS4], absent=True))
+    assert told.asked == "delete namespace c2"
+    assert told.found == "pairs of somebody else's lead there and would go along: vpn1"
+    assert difference(before, settled(node)) == ""
+    node.run(["ip", "link", "del", "vpn0"])
+    assert "delete namespace c2" in node.call(way, [PODS4], absent=True)

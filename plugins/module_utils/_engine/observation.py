@@ -44,6 +44,7 @@ from .model import (
     Setting,
     Vlans,
     Want,
+    is_ours,
     places_of,
 )
 from .planning import containers
@@ -100,13 +101,14 @@ class Observation:
             self._living(self.ledger),
             self._ports(),
             protected,
-            self._inhabitants(),
+            self.namespaces.inhabitants(self._leaving()),
             self._obstacles(),
             self._unsettable(),
             self._listeners(),
             self._containers(),
             self._refusals(),
             ways_back,
+            self._strangers(),
         )
 
     def _namespaces(self) -> None:
@@ -345,9 +347,18 @@ class Observation:
                 if count:
                     self.facts[fact.identity] = dataclasses.replace(fact, count=count)
 
-    def _inhabitants(self) -> dict[str, list[tuple[int, str]]]:
-        leaving = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
-        return self.namespaces.inhabitants([name for name in leaving if self.namespaces.exists(name)])
+    def _leaving(self) -> list[str]:
+        named = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
+        return [name for name in named if self.namespaces.exists(name)]
+
+    def _strangers(self) -> dict[str, list[str]]:
+        known = {(end.netns, end.name) for fact in self.facts.values() if isinstance(fact, Link) for end in ends(fact)}
+        found = {}
+        for name in self._leaving():
+            elsewhere = [link for link in self.links.all(name) if link.kind == "veth" and link.peer_nsid is not None]
+            strange = [link.name for link in elsewhere if not is_ours(link.alias) and (name, link.name) not in known]
+            found.update({name: strange} if strange else {})
+        return found
 
     def _obstacles(self) -> dict[str, str]:
         wanted = [fact for fact in self.want.facts if isinstance(fact, Namespace)]

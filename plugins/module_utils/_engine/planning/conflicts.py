@@ -230,9 +230,18 @@ class _Check:
             )
 
     def _inhabited(self, fact: Namespace) -> None:
-        inhabitants = self.have.inhabitants.get(fact.name, ())
         # Of a namespace that was only given a name, nothing but the name goes.
-        if inhabitants and fact.identity not in self.have.ledger.originals:
+        if fact.identity in self.have.ledger.originals:
+            return
+        strangers = self.have.strangers.get(fact.name, ())
+        if strangers:
+            raise ConflictError(
+                f"delete namespace {fact.name}",
+                f"pairs of somebody else's lead there and would go along: {', '.join(strangers)}",
+                "Move them away first. The option force of the module netns takes away its name alone",
+            )
+        inhabitants = self.have.inhabitants.get(fact.name, ())
+        if inhabitants:
             listed = ", ".join(f"{pid} ({command})" for pid, command in inhabitants[:8])
             more = f" and {len(inhabitants) - 8} more" if len(inhabitants) > 8 else ""
             raise ConflictError(

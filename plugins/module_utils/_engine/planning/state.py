@@ -45,6 +45,7 @@ class Have:
     containers: tables and base chains that are there, where rules shall be in iptables-nft.
     refusals: why firewalls would not take the rules that are to go there.
     ways_back: to those who control this host from elsewhere.
+    strangers: in namespaces that shall go, ends of pairs that are not ours and lead to other namespaces.
     """
 
     facts: t.Mapping[Identity, Fact] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Have:
     containers: frozenset[Identity] = frozenset()
     refusals: t.Sequence[EgressError] = ()
     ways_back: t.Sequence[WayBack] = ()
+    strangers: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
 
 
 def simulate(facts: Facts, step: Step, effects: t.Mapping[Identity, Fact | None]) -> None:
