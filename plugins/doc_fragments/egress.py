@@ -69,10 +69,11 @@ options:
       - Seconds after which a change that may cut the way to the host is put back, unless it is confirmed. Such are
         the MTU of an interface that carries the default route or the SSH session, how packets that come in by it are
         filtered, and a route or an address by which the controller is reached.
-      - The controller confirms it by itself, and returns it in RV(ignore:confirmed). It has 30 seconds unless told
-        otherwise.
-      - With V(0) nothing is put back. A task with C(async) has that unless it names a number, and a later task then
-        confirms it by M(netpath.egress.egress_confirm). There, all SSH sessions of the host count.
+      - The controller confirms it by itself, and returns it in RV(ignore:confirmed). A task has 30 seconds for that
+        where it names no number.
+      - With C(async) nothing is put back unless a number is given. A later task then confirms it by
+        M(netpath.egress.egress_confirm), and all SSH sessions of the host count.
+      - With V(0) nothing is put back.
       - A route or an address that is sure to lead packets to the controller elsewhere is refused.
     type: int
     default: 0

@@ -23,7 +23,7 @@ options:
   interpreter:
     description:
       - The Python that shall run it.
-      - Without it, that of this module where it finds pyroute2, and else C(/usr/bin/python3).
+      - Without it, C(/usr/bin/python3) where that has pyroute2, and else that of this module.
     type: str
   persist:
     description:
@@ -122,6 +122,8 @@ rolled_back:
   sample: true
 """
 
+import os
+import subprocess
 import sys
 
 from ansible.module_utils.basic import AnsibleModule
@@ -133,11 +135,27 @@ from ansible_collections.netpath.egress.plugins.module_utils._module import fail
 
 
 def _interpreter() -> str:
+    """The distribution's where it has pyroute2: an environment that Ansible runs in may be gone at the next boot."""
     try:
         message_classes.version()
     except ImportError:
         return bundle.INTERPRETER
-    return sys.executable or bundle.INTERPRETER
+    own = sys.executable or bundle.INTERPRETER
+    return (
+        own
+        if os.path.dirname(own) == os.path.dirname(bundle.INTERPRETER) or not _has_pyroute2()
+        else bundle.INTERPRETER
+    )
+
+
+def _has_pyroute2() -> bool:
+    """Whether the distribution's Python has a pyroute2 that is new enough."""
+    ask = "import importlib.metadata as packages; print(packages.version('pyroute2'))"
+    try:
+        told = subprocess.run([bundle.INTERPRETER, "-c", ask], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return told.returncode == 0 and not message_classes.too_old(told.stdout)
 
 
 def main() -> None:

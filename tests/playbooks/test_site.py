@@ -250,3 +250,27 @@ def test_host_without_pyroute2(playbooks: Playbooks, node: Node, tmp_path: Path)
     assert interpreter.rpartition("/")[0] in done.output
     assert set(done.changed.values()) == {0}
     assert difference(before, node.snapshot()) == ""
+
+
+@pytest.mark.parametrize("way", ["transaction", "modules"])
+def test_check_mode_on_a_host_without_pyroute2(playbooks: Playbooks, node: Node, tmp_path: Path, way: str) -> None:
+    """Nothing is installed, so nothing can be foreseen; that is no failure."""
+    venv.create(tmp_path / "bare", with_pip=False)
+    before = node.snapshot()
+    # Instead of the distribution's packages, of which the machine has some.
+    manager = tmp_path / "library" / "nothing.py"
+    manager.parent.mkdir()
+    manager.write_text(_INSTALLS_NOTHING, encoding="utf-8")
+    options = ["--check", "-e", f"egress_apply={way}", "-e", "ansible_package_use=nothing", "-M", str(manager.parent)]
+    interpreter = str(tmp_path / "bare" / "bin" / "python3")
+    done = playbooks.run("netpath.egress.site", *options, networks=[APPS], interpreter=interpreter)
+    assert done.status == 0, done.output
+    assert "pyroute2 is not installed. The run would install it, and only then can the steps be shown." in done.output
+    assert difference(before, node.snapshot()) == ""
+
+
+_INSTALLS_NOTHING = """
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({"name": {"type": "list"}, "state": {}}, supports_check_mode=True)
+module.exit_json(changed=True)
+"""
