@@ -65,7 +65,7 @@ def wrong(root: Path, files: t.Iterable[Path], elsewhere: list[str] | None = Non
     told = []
     for file in files:
         for link in page(file).links:
-            path, _, anchor = link.partition("#")
+            path, _mark, anchor = link.partition("#")
             if re.match(r"[a-zA-Z][\w+.-]*:", link) or link.startswith("//"):
                 said = _malformed(link)
                 if elsewhere is not None:

@@ -48,7 +48,6 @@ def put_theirs(node: Node) -> None:
 # What the kernel does in its own time, and numbers that depend on what was there before.
 _OWN = (
     r'"(designated_port|id|no)": ("0x)?\w+"?',
-    r'"operstate": "\w+"',
     r'(, )?"(LOWER_UP|NO-CARRIER)"',
     r'(, )?\{"family": "inet6", "local": "fe80[^}]*\}',
 )

@@ -50,6 +50,8 @@ _VOLATILE_FIELDS = {
     *("message_age_timer", "forward_delay_timer"),
     *("topology_change", "topology_change_detected", "topology_change_ack"),
     *("fdb_n_learned", "stats", "stats64"),
+    # Told some time after the flags that it follows from; of a link whose carrier never changed it stays UNKNOWN.
+    "operstate",
 }
 _VOLATILE_SETTINGS = frozenset(["nf_conntrack_count", "stable_secret", "tcp_fastopen_key", "netdev_rss_key"])
 

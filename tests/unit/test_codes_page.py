@@ -26,8 +26,8 @@ def rendered() -> str:
 
 def page() -> tuple[str, str, str]:
     """What is before the table, the table, and what comes after it."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(_START)
-    table, _, after = rest.partition(_END)
+    before, _start, rest = PAGE.read_text(encoding="utf-8").partition(_START)
+    table, _end, after = rest.partition(_END)
     return before, table, after
 
 
@@ -54,5 +54,5 @@ def test_each_code_has_its_parts(code: str) -> None:
 
 
 if __name__ == "__main__":
-    start, _, end = page()
+    start, _table, end = page()
     PAGE.write_text(start + _START + rendered() + _END + end, encoding="utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import typing as t
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import yaml
 from ansible_collections.netpath.egress.plugins.action.import_report import MARK
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.written import as_yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.unit.asking import ansible
+
 NOTE = {"about": "namespace two", "seen": "it has 2 links", "reason": "one is enough"}
 PODS: dict[str, t.Any] = {
     "name": "br0",
@@ -104,9 +104,12 @@ def play(tmp_path: Path, results: dict[str, t.Any], directory: str = "host_vars"
     book = tmp_path / "play.yml"
     book.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]), encoding="utf-8")
     (tmp_path / "results.json").write_text(json.dumps({"results": results}), encoding="utf-8")
+    argv, environment = ansible(
+        "ansible-playbook", "-i", "web1,web2,", "-e", "@results.json", str(book), ANSIBLE_NOCOLOR="1"
+    )
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "playbook", "-i", "web1,web2,", "-e", "@results.json", str(book)],
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "build/collections"), "ANSIBLE_NOCOLOR": "1"},
+        argv,
+        env=environment,
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         capture_output=True,
