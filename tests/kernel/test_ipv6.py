@@ -220,3 +220,13 @@ def test_route_by_a_link_local_gateway_needs_its_device(node: Node) -> None:
     line = "add route -6 default via fe80::1 dev eth0 in namespace ns1"
     assert done(node, "ns_route", {**route, "device": "eth0"}) == [line]
     assert done(node, "ns_route", {**route, "device": "eth0"}) == []
+
+
+def test_run_with_nothing_to_do_waits_for_addresses_too(node: Node) -> None:
+    """They may be those of a run that was killed while it waited."""
+    node.call(build_at_once, [network()])
+    again = "ip address del fd00:22:33::1/64 dev br0; ip address add fd00:22:33::1/64 dev br0"
+    node.run(["sh", "-ec", again])
+    assert "tentative" in node.run(["ip", "-6", "address", "show", "br0"]).stdout
+    assert node.call(build_at_once, [network()]) == []
+    assert "tentative" not in node.run(["ip", "-6", "address", "show", "br0"]).stdout

@@ -100,6 +100,7 @@ class Address:
     """An address on a link, with its prefix length.
 
     duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
+    tentative: that has not ended yet.
     network: for which it is wanted, so that one on somebody else's link goes with the network.
     """
 
@@ -109,6 +110,7 @@ class Address:
     duplicate: bool = False
     secondary: bool = field(default=False, metadata=ASIDE)
     network: str = field(default="", metadata=ASIDE)
+    tentative: bool = field(default=False, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:

@@ -23,8 +23,9 @@ from .observe import Observer
 from .planning import management_path
 from .planning.diff import difference
 from .planning.plan import Plan, make_plan
+from .planning.state import Have
 from .planning.step import Step
-from .verify import verify
+from .verify import await_duplicate_detection, verify
 
 Permit = t.Callable[[t.Sequence[Step], t.Sequence[str]], None]
 
@@ -105,7 +106,7 @@ class _Run:
         self.permit(plan.steps, hazards)
         unconfirmed = None
         if not self.check:
-            done = self._apply(want, plan, have.ledger, observer, bool(hazards and self.confirm_within))
+            done = self._apply(want, plan, have, observer, bool(hazards and self.confirm_within))
             if hazards and self.confirm_within:
                 unconfirmed = (self._await_confirmation(plan, have.ledger, done), hazards)
         actions = [*finished, *plan.actions]
@@ -127,7 +128,7 @@ class _Run:
             told = f"left undone: {'; '.join(left)}" if left else "The state before this run was restored"
             raise ApplyError(asked, str(error), told, rolled_back=not left) from error
 
-    def _apply(self, want: Want, plan: Plan, ledger: Ledger, observer: Observer, hazardous: bool) -> list[Step]:
+    def _apply(self, want: Want, plan: Plan, have: Have, observer: Observer, hazardous: bool) -> list[Step]:
         """All of it also where this process is killed on the way. Returns what took effect."""
 
         def outlive() -> None:
@@ -135,12 +136,13 @@ class _Run:
                 _finish(namespaces)
                 if hazardous:
                     # Nobody is left who could have it confirmed.
-                    _put_back(plan, ledger, plan.steps, namespaces, "killed before it was confirmed")
+                    _put_back(plan, have.ledger, plan.steps, namespaces, "killed before it was confirmed")
 
-        if not plan and plan.ledger == ledger:
+        if not plan and plan.ledger == have.ledger:
+            await_duplicate_detection(want, plan, have, observer)
             return []
         with guardian.guarded(self.lock, outlive):
-            return _apply(want, plan, ledger, observer, self.judge)
+            return _apply(want, plan, have, observer, self.judge)
 
 
 def _put_back(plan: Plan, ledger: Ledger, done: t.Sequence[Step], namespaces: Namespaces, why: str) -> None:
@@ -159,7 +161,7 @@ def _finish(namespaces: Namespaces) -> list[str]:
         observer = Observer(namespaces)
         have = observer.observe(want)
         plan = make_plan(want, have)
-        _apply(want, plan, have.ledger, observer, lambda: None)
+        _apply(want, plan, have, observer, lambda: None)
     except EgressError as error:
         # It was wanted by somebody else, and must not stand in the way of what is wanted now.
         return [f"give up a run that was interrupted: {error}"]
@@ -168,15 +170,15 @@ def _finish(namespaces: Namespaces) -> list[str]:
     return [f"finish a run that was interrupted: {line}" for line in plan.actions]
 
 
-def _apply(want: Want, plan: Plan, ledger: Ledger, observer: Observer, judge: t.Callable[[], None]) -> list[Step]:
+def _apply(want: Want, plan: Plan, have: Have, observer: Observer, judge: t.Callable[[], None]) -> list[Step]:
     """In the journal until it has ended, in whatever way. Returns what took effect."""
 
     def accept() -> None:
-        verify(want, plan, observer)
+        verify(want, plan, have, observer)
         judge()
 
     journal.begin(want)
     try:
-        return apply(plan, Executor(observer.namespaces), ledger, accept)
+        return apply(plan, Executor(observer.namespaces), have.ledger, accept)
     finally:
         journal.end()

@@ -14,7 +14,7 @@ from .kernel import addresses
 from .model import Address, Flows, Link, Want
 from .observe import Observer
 from .planning.plan import Plan, make_plan
-from .planning.state import ends
+from .planning.state import Have, ends
 
 # Seconds. It takes one to two, but the kernel has one lock for all namespaces, which some that go keep busy.
 DAD_PATIENCE = 30.0
@@ -23,9 +23,9 @@ _CARRIER_PATIENCE = 2.0
 _Place = tuple[str, str]  # namespace and link
 
 
-def verify(want: Want, plan: Plan, observer: Observer) -> None:
-    """Errors: EgressError naming what is still not as wanted."""
-    await_duplicate_detection(plan, observer)
+def verify(want: Want, plan: Plan, have: Have, observer: Observer) -> None:
+    """have: from before the plan. Errors: EgressError naming what is still not as wanted."""
+    await_duplicate_detection(want, plan, have, observer)
     want = _settled(want, plan)
     left = make_plan(want, observer.observe(want, plan.ledger))
     if left:
@@ -43,13 +43,18 @@ def _settled(want: Want, plan: Plan) -> Want:
     return dataclasses.replace(want, absent=gone)
 
 
-def await_duplicate_detection(plan: Plan, observer: Observer) -> None:
+def await_duplicate_detection(want: Want, plan: Plan, have: Have, observer: Observer) -> None:
     """Wait until the IPv6 addresses that were added are usable (RFC 4862, section 5.4).
 
-    So are those of bridges that got ports: a bridge gets its carrier, and begins to check, with its first port.
+    So are those of bridges that got ports: a bridge gets its carrier, and begins to check, with its first port. And so are
+    wanted ones that were there and not checked yet, as a run leaves them that is killed while it waits.
     """
     added: dict[_Place, set[str]] = {}
     with_ports: set[_Place] = set()
+    for fact in want.facts:
+        there = have.facts.get(fact.identity) if isinstance(fact, Address) else None
+        if isinstance(there, Address) and there.tentative:
+            added.setdefault((there.netns, there.link), set()).add(there.cidr)
     for step in plan.steps:
         if isinstance(step.after, Address) and ":" in step.after.cidr:
             added.setdefault((step.after.netns, step.after.link), set()).add(step.after.cidr)

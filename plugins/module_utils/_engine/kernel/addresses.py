@@ -63,6 +63,7 @@ def facts(replies: t.Iterable[AddressReply], netns: str, link: str, asked: t.Con
             reply.cidr,
             duplicate=reply.duplicate,
             secondary=":" not in reply.cidr and bool(reply.flags & IFA_F_SECONDARY),
+            tentative=reply.tentative,
         )
         for reply in replies
         if reply.permanent and (not reply.link_local or reply.cidr in asked)
