@@ -46,8 +46,8 @@ def _settled(want: Want, plan: Plan) -> Want:
 def await_duplicate_detection(want: Want, plan: Plan, have: Have, observer: Observer) -> None:
     """Wait until the IPv6 addresses that were added are usable (RFC 4862, section 5.4).
 
-    So are those of bridges that got ports: a bridge gets its carrier, and begins to check, with its first port. And so are
-    wanted ones that were there and not checked yet, as a run leaves them that is killed while it waits.
+    So are those of bridges that got ports: a bridge gets its carrier, and begins to check, with its first port. And so
+    are wanted ones that were there and not checked yet, as a run leaves them that is killed while it waits.
     """
     added: dict[_Place, set[str]] = {}
     with_ports: set[_Place] = set()
