@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import socket
 import struct
 import typing as t
@@ -17,7 +19,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from tests.kernel.building import build_at_once, unreachable_from
 from tests.kernel.faults import BOTH
 from tests.kernel.settling import inside
-from tests.kernel.test_diagnosis import PODS, TARGETS, told
+from tests.kernel.test_diagnosis import PODS, TARGETS, checked, told
 from tests.lab import privilege
 from tests.lab.world import Node, World, wire
 
@@ -145,3 +147,20 @@ def test_mtu_of_the_other_side(world: World, node: Node, record_property: Record
     record(found["ipv4"], 25, "MTU of the other side of the uplink", record_property)
     world.segment.run(["ip", "link", "set", node.name, "mtu", "1500"])
     assert {one["status"] for one in told(node, "c1", [PODS]).values()} == {"ok"}
+
+
+def test_process_with_more_files_than_select_takes(node: Node) -> None:
+    """As it has on a host with a thousand namespaces."""
+
+    def check_with_many() -> list[t.Any]:
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        held = [os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC) for _number in range(1100)]
+        try:
+            return checked([PODS])
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+
+    found = node.call(check_with_many)
+    assert {(one["status"], one["code"]) for one in found} == {("ok", None)}, found

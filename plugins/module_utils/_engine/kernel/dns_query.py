@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import struct
 import time
 
 from .namespaces import Namespaces
+from .readiness import await_sockets
 
 _RECURSION_DESIRED, _NAME_SERVERS, _INTERNET = 0x0100, 2, 1
 # The name servers of the root: every resolver has an answer, if only a refusal.
@@ -39,7 +39,7 @@ def _answer(opened: socket.socket, patience: float) -> bool:
     number = os.urandom(2)
     opened.send(number + struct.pack("!HHHHH", _RECURSION_DESIRED, 1, 0, 0, 0) + _QUESTION)
     give_up = time.monotonic() + patience
-    while select.select([opened], [], [], max(0.0, give_up - time.monotonic()))[0]:
+    while await_sockets([opened], give_up - time.monotonic()):
         if opened.recv(2048)[:2] == number:
             return True
     return False

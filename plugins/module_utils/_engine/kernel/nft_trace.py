@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
 import struct
 import typing as t
@@ -18,6 +17,7 @@ from . import nft
 from .conntrack import NETLINK_NETFILTER
 from .namespaces import Namespaces
 from .netlink import attributes
+from .readiness import await_sockets
 from .trace_table import Match, traced
 
 _NFNLGRP_NFTRACE = 9
@@ -70,7 +70,7 @@ def _events() -> t.Iterator[socket.socket]:
 
 def _dropped(events: socket.socket) -> tuple[str, str, str, int] | None:
     """(family, table, chain, handle of the rule or 0) of the first that drops."""
-    while select.select([events], [], [], _SETTLE)[0]:
+    while await_sockets([events], _SETTLE):
         with contextlib.suppress(OSError):
             data = events.recv(1 << 16)
             length, kind = struct.unpack_from("=IH", data)

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import ipaddress
 import os
-import select
 import socket
 import struct
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 
 from ..model import HOST
 from .namespaces import Namespaces
+from .readiness import await_sockets
 from .taps import Packet, Tap, await_clock
 
 _ECHO = {4: 8, 6: 128}
@@ -155,9 +155,9 @@ def _exchange(
     watched = [sender, *(tap.socket for tap in taps.values())]
     while not trace.answered and time.monotonic() < give_up:
         wanted = [sender] if target.protocol == "tcp" else []
-        readable, writable, _errors = select.select(watched, wanted, [], max(0.0, give_up - time.monotonic()))
+        ready = await_sockets(watched, give_up - time.monotonic(), wanted)
         _look(taps, flow, trace)
-        if (sender in readable or sender in writable) and _is_over(sender, target, token, trace):
+        if sender in ready and _is_over(sender, target, token, trace):
             break
     _look(taps, flow, trace)
 
