@@ -14,8 +14,8 @@ from pathlib import Path
 
 from ansible import constants
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.netpath.egress.plugins.plugin_utils import _terminal
+from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     document,
     files,
@@ -45,13 +45,8 @@ _TONES = {
 }
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """As documented for the module of the same name. It runs on the controller alone, in check mode too."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(ControllerAction):
+    """As documented for the module of the same name."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -87,14 +82,7 @@ def _report(options: t.Mapping[str, t.Any], hostvars: t.Any) -> dict[str, t.Any]
 
 
 def _answers(hostvars: t.Any, hosts: t.Sequence[str], name: str) -> dict[str, findings.Data]:
-    """Read as they are registered: no template engine looks at what a thousand hosts have told."""
-    read = getattr(hostvars, "raw_get", None)
-    answers = {}
-    for host in hosts:
-        variables = read(host) if read else hostvars.get(host, {})
-        told = variables.get(name) if isinstance(variables, t.Mapping) else None
-        answers[findings.clean(str(host))] = findings.answer(told)
-    return answers
+    return {findings.clean(str(host)): findings.answer(registered(hostvars, host, name)) for host in hosts}
 
 
 def _earlier(directory: str, previous: str) -> tuple[findings.Data | None, list[str]]:

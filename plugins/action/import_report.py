@@ -11,11 +11,11 @@ import typing as t
 from pathlib import Path
 
 from ansible import constants
-from ansible.plugins.action import ActionBase
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.written import as_yaml
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import parse_networks
 from ansible_collections.netpath.egress.plugins.plugin_utils import _terminal
+from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis.findings import clean
 from ansible_collections.netpath.egress.plugins.plugin_utils._folder import absolute, write_all
 
@@ -32,13 +32,8 @@ class UntoldError(Exception):
     """A host told nothing that could be used, or its file cannot be written; the text says why."""
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """As documented for the module of the same name. It runs on the controller alone, in check mode too."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(ControllerAction):
+    """As documented for the module of the same name."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -72,9 +67,7 @@ def _of_host(hostvars: t.Any, host: str, name: str, directory: str) -> tuple[str
 
 def _told(hostvars: t.Any, host: str, name: str) -> tuple[list[t.Any], str]:
     """The networks of a host, and their text. Errors: UntoldError."""
-    read = getattr(hostvars, "raw_get", None)
-    variables = read(host) if read else hostvars.get(host, {})
-    told = variables.get(name) if isinstance(variables, collections.abc.Mapping) else None
+    told = registered(hostvars, host, name)
     if not isinstance(told, collections.abc.Mapping):
         raise UntoldError("it was not looked at")
     networks, notes = clean(told.get("egress_networks")), clean(told.get("notes"))

@@ -11,8 +11,8 @@ import typing as t
 
 from ansible import constants
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible_collections.netpath.egress.plugins.plugin_utils import _terminal
+from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered
 from ansible_collections.netpath.egress.plugins.plugin_utils._folder import absolute, write_all
 from ansible_collections.netpath.egress.plugins.plugin_utils._plan import document, drawing, text
 
@@ -25,13 +25,8 @@ OPTIONS: dict[str, dict[str, t.Any]] = {
 _TONES = {"bad": constants.COLOR_ERROR, "warn": constants.COLOR_WARN}
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """As documented for the module of the same name. It runs on the controller alone, in check mode too."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
-    _supports_async = False
+class ActionModule(ControllerAction):
+    """As documented for the module of the same name."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
@@ -54,9 +49,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 def _asked(hostvars: t.Any, host: str, name: str, fact: str) -> t.Any:
     """The networks of a host as they were read, or why they were not."""
-    read = getattr(hostvars, "raw_get", None)
-    variables = read(host) if read else hostvars.get(host, {})
-    told = variables.get(name) if isinstance(variables, collections.abc.Mapping) else None
+    told = registered(hostvars, host, name)
     if not isinstance(told, collections.abc.Mapping):
         return "its networks were not read"
     if told.get("failed"):

@@ -10,7 +10,7 @@ class ModuleDocFragment:
     """egress: every module; egress.manage: modules that change something; egress.config: those
     that take many objects; egress.confirm: those
     whose change may cut the way to the host; egress.nft: those that write rules; egress.networks: those that take
-    whole networks."""
+    whole networks; egress.controller: reports on the controller."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -99,6 +99,33 @@ attributes:
     support: full
 notes:
   - The module needs root, or the capabilities C(CAP_NET_ADMIN) and C(CAP_SYS_ADMIN).
+"""
+
+    CONTROLLER = r"""
+options: {}
+attributes:
+  platform:
+    description: The operating systems that the controller may run.
+    support: full
+    platforms: posix
+  action:
+    description: It has an action on the controller.
+    support: full
+  action_group:
+    description: Use C(group/netpath.egress.egress) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - netpath.egress.egress
+  check_mode:
+    description: Changes no host, also in check mode.
+    support: full
+    details: The files are written all the same.
+  diff_mode:
+    description: Changes nothing, so there is no difference to show.
+    support: full
+  idempotent:
+    description: Never reports a change.
+    support: full
 """
 
     NETWORKS = r"""

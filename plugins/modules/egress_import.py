@@ -20,25 +20,9 @@ requirements:
 notes:
   - Rules are read where addresses are translated, of nftables and of both kinds of iptables. What filters packets is
     not described, as M(netpath.egress.egress_path) asks the filters of a host itself.
-attributes:
-  platform:
-    description: The operating systems that the host may run.
-    support: full
-    platforms: Linux
-  action_group:
-    description: Use C(group/netpath.egress.egress) in C(module_defaults) to set defaults for this module.
-    support: full
-    membership:
-      - netpath.egress.egress
-  check_mode:
-    description: Changes nothing, also in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so there is no difference to show.
-    support: full
-  idempotent:
-    description: Never reports a change.
-    support: full
+extends_documentation_fragment:
+  - netpath.egress.egress
+  - netpath.egress.egress.info
 """
 
 EXAMPLES = r"""

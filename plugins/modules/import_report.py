@@ -34,29 +34,8 @@ options:
       - Empty for no files.
     type: str
     default: ""
-attributes:
-  platform:
-    description: The operating systems that the controller may run.
-    support: full
-    platforms: posix
-  action:
-    description: It has an action on the controller.
-    support: full
-  action_group:
-    description: Use C(group/netpath.egress.egress) in C(module_defaults) to set defaults for this module.
-    support: full
-    membership:
-      - netpath.egress.egress
-  check_mode:
-    description: Changes no host, also in check mode.
-    support: full
-    details: The files are written all the same.
-  diff_mode:
-    description: Changes nothing, so there is no difference to show.
-    support: full
-  idempotent:
-    description: Never reports a change.
-    support: full
+extends_documentation_fragment:
+  - netpath.egress.egress.controller
 """
 
 EXAMPLES = r"""

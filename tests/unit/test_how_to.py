@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,21 +12,16 @@ import yaml
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import parse_networks
 
 from tests import documented
+from tests.unit import asking
 
-PROGRAMS = Path(sys.executable).parent
 # Hosts of an inventory and what they ask for.
 _TOLD = re.compile(r"^(\S+) \| SUCCESS => (\{.*\})$", re.MULTILINE)
 
 
 def ansible(folder: Path, program: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [str(PROGRAMS / program), *arguments],
-        cwd=folder,
-        env={**os.environ, "ANSIBLE_LOCAL_TEMP": str(folder / ".ansible"), "ANSIBLE_NOCOLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    own = {"ANSIBLE_LOCAL_TEMP": str(folder / ".ansible"), "ANSIBLE_NOCOLOR": "1"}
+    argv, environment = asking.ansible(program, *arguments, **own)
+    done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from .errors import EgressError
@@ -101,7 +102,7 @@ class Observation:
             self._living(self.ledger),
             self._ports(),
             protected,
-            self.namespaces.inhabitants(self._leaving()),
+            self.namespaces.inhabitants(self._leaving),
             self._obstacles(),
             self._unsettable(),
             self._listeners(),
@@ -347,14 +348,17 @@ class Observation:
                 if count:
                     self.facts[fact.identity] = dataclasses.replace(fact, count=count)
 
+    @functools.cached_property
     def _leaving(self) -> list[str]:
         named = [fact.name for fact in self.want.absent if isinstance(fact, Namespace)]
         return [name for name in named if self.namespaces.exists(name)]
 
     def _strangers(self) -> dict[str, list[str]]:
+        if not self._leaving:
+            return {}
         known = {(end.netns, end.name) for fact in self.facts.values() if isinstance(fact, Link) for end in ends(fact)}
         found = {}
-        for name in self._leaving():
+        for name in self._leaving:
             elsewhere = [link for link in self.links.all(name) if link.kind == "veth" and link.peer_nsid is not None]
             strange = [link.name for link in elsewhere if not is_ours(link.alias) and (name, link.name) not in known]
             found.update({name: strange} if strange else {})
