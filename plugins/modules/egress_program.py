@@ -130,7 +130,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import message_classes
 from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle, installation, units
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import network, schema
 from ansible_collections.netpath.egress.plugins.module_utils._module import fail
 
 
@@ -160,13 +160,13 @@ def _has_pyroute2() -> bool:
 
 def main() -> None:
     options = {
-        "networks": path.OPTIONS["networks"],
+        "networks": network.NETWORKS,
         "path": {"type": "str", "default": installation.PATH},
         "interpreter": {"type": "str"},
         "persist": {"type": "bool", "default": False},
         "watch": {"type": "str", "choices": list(installation.WATCH), "default": installation.OFF},
         "watch_interval": {"type": "int", "default": 300},
-        "state": path.OPTIONS["state"],
+        "state": schema.STATE,
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     asked = module.params

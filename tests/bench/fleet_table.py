@@ -19,6 +19,8 @@ def table(results: t.Mapping[str, t.Any]) -> str:
     parts = [f"## {nodes} nodes\n\n{_of_size(samples, nodes)}" for nodes in sorted({one["nodes"] for one in samples})]
     if results.get("summarised"):
         parts.append(f"## The report\n\n{_summarised(results['summarised'])}")
+    if results["skipped"]:
+        parts.append("## Skipped\n\n" + "\n".join(f"- {reason}" for reason in results["skipped"]))
     if results["failures"]:
         told = [
             f"- {one['way']}, {one['play']}, {one['nodes']} nodes, round {one['round'] + 1}: "

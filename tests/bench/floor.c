@@ -1,7 +1,8 @@
 /* What the kernel itself needs for namespaces behind one bridge: a process that knows beforehand what to say, says it
  * in as few messages as there are, and asks nothing back. It neither translates nor forwards.
- * Usage: floor COUNT early|late     early: the bridge is up first, and serves from the first namespace on.
- *                                   late: it comes up when all ports are there. */
+ * Usage: floor COUNT early|late|gone     early: the bridge is up first, and serves from the first namespace on.
+ *                                        late: it comes up when all ports are there.
+ *                                        gone: what was built goes, and the kernel has taken it away. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -156,11 +157,15 @@ static int make_bridge(int netlink, struct batch *batch)
     return index;
 }
 
+static void name_of(char *path, size_t size, int number) { snprintf(path, size, "/run/netns/s%d", number); }
+
+static void port_of(char *port, int number) { snprintf(port, LENGTH, "v%d", number); }
+
 /* Makes a namespace, gives it its name, and comes back. A socket stays where it was opened. */
 static int make_namespace(int home, int number, int *netlink)
 {
     char path[64];
-    snprintf(path, sizeof path, "/run/netns/s%d", number);
+    name_of(path, sizeof path, number);
     int name = open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
     if (name < 0 || close(name) || unshare(CLONE_NEWNET))
         fail(path);
@@ -177,7 +182,7 @@ static int make_namespace(int home, int number, int *netlink)
 static void make_pair(int netlink, struct batch *batch, int number, int bridge, int inside)
 {
     char port[LENGTH];
-    snprintf(port, sizeof port, "v%d", number);
+    port_of(port, number);
     struct ifinfomsg *outer = message(batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, sizeof *outer);
     outer->ifi_flags = outer->ifi_change = IFF_UP;
     text(batch, IFLA_IFNAME, port);
@@ -209,15 +214,42 @@ static void build_one(int netlink, struct batch *batch, int home, int number, in
     close(inside);
 }
 
+static void remove_bridge(int netlink, struct batch *batch)
+{
+    message(batch, RTM_DELLINK, 0, sizeof(struct ifinfomsg));
+    text(batch, IFLA_IFNAME, BRIDGE);
+    say(netlink, batch);
+}
+
+/* A pair goes with the namespace of one of its ends, once the kernel comes to it. */
+static void remove_namespaces(int count)
+{
+    char path[64], port[LENGTH];
+    for (int number = 1; number <= count; number++) {
+        name_of(path, sizeof path, number);
+        if (umount2(path, MNT_DETACH) || unlink(path))
+            fail(path);
+    }
+    for (int number = count; number; number--)
+        for (port_of(port, number); if_nametoindex(port);)
+            usleep(1000);
+}
+
 int main(int count, char **words)
 {
     static struct batch batch;
-    int late = count == 3 && strcmp(words[2], "late") == 0;
-    if (count != 3 || (!late && strcmp(words[2], "early") != 0)) {
-        fprintf(stderr, "usage: floor COUNT early|late\n");
+    int late = count == 3 && strcmp(words[2], "late") == 0, gone = count == 3 && strcmp(words[2], "gone") == 0;
+    if (count != 3 || (!late && !gone && strcmp(words[2], "early") != 0)) {
+        fprintf(stderr, "usage: floor COUNT early|late|gone\n");
         return 3;
     }
     int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), netlink = open_netlink();
+    if (gone) {
+        /* The other way round takes longer. */
+        remove_bridge(netlink, &batch);
+        remove_namespaces(atoi(words[1]));
+        return 0;
+    }
     int bridge = make_bridge(netlink, &batch);
     if (!late)
         raise_link(&batch, bridge), say(netlink, &batch);

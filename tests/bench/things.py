@@ -102,7 +102,7 @@ def _role(playbook: str, place: Place) -> Cost:
 
 
 def _apply(more: int, place: Place) -> Cost:
-    _describe(place, _network(place.size + more))
+    _describe(place, _network(place.size + more), place.size if more else 0)
     only = ["--only", names(place.size + 1)[-1]] if more and tools.supports_only() else []
     return place.run(tools.PROGRAM, "apply", *only)
 
@@ -112,9 +112,10 @@ def _remove(place: Place) -> Cost:
     return place.run(tools.PROGRAM, "apply")
 
 
-def _describe(place: Place, network: t.Mapping[str, t.Any]) -> None:
-    """Write the file of the network as the role would, in the node."""
-    text = json.dumps({"version": 1, "network": network})
+def _describe(place: Place, network: t.Mapping[str, t.Any], there: int = 0) -> None:
+    """Write the file of the network as the role would, in the node. there: how many namespaces stand already."""
+    addresses = {name: [f"{_address(number)}/16"] for number, name in enumerate(names(there), 1)}
+    text = json.dumps({"version": 1, "network": network, "addresses": addresses})
     place.node.run(["sh", "-ec", f"mkdir -p {_FILES} && cat > {_FILES}/{NETWORK}.json"], input=text)
 
 
@@ -145,7 +146,12 @@ _on = functools.partial
 _whole, _more = _on(_built, 0), _on(_built, 1)
 COURSES = (
     Course((Step("floor-early", "kernel's floor, bridge up first", _on(_floor, "early"), _stands),)),
-    Course((Step("floor-late", "kernel's floor, bridge up last", _on(_floor, "late"), _stands),)),
+    Course(
+        (
+            Step("floor-late", "kernel's floor, bridge up last", _on(_floor, "late"), _stands),
+            Step("floor-gone", "- taken away", _on(_floor, "gone"), _gone),
+        )
+    ),
     Course((Step("recipe", "recipe of guides, ip(8)", _on(_script, "recipe"), _whole),)),
     Course((Step("cni", "CNI bridge plugin", _on(_script, "cni"), _whole),)),
     Course((Step("netavark", "netavark", _on(_script, "netavark"), _whole),)),

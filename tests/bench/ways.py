@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import tools
@@ -14,14 +14,13 @@ Play = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Way:
-    """play: what stands in the play. variables: of the roles."""
+    """play: what stands in the play."""
 
     name: str
     title: str
     tuned: bool
     play: t.Mapping[str, t.Any]
     with_mitogen: bool = False
-    variables: t.Mapping[str, t.Any] = field(default_factory=dict)
 
     @property
     def program(self) -> Path:
@@ -54,18 +53,16 @@ WAYS = {
         Way("free", "the same, strategy free", True, {"strategy": "free"}),
         Way(
             "mitogen",
-            "the same, Mitogen, egress_persist: false",
+            "the same, Mitogen",
             True,
             {"strategy": "mitogen_linear"},
             with_mitogen=True,
-            # The module that brings the program reads its own source, which Mitogen does not give it.
-            variables={"egress_persist": False},
         ),
     )
 }
 
 
-def plays(namespaces: int, variables: t.Mapping[str, t.Any]) -> dict[str, Play]:
+def plays(namespaces: int) -> dict[str, Play]:
     """What is run on the hosts, by name: a play that does nothing, and those that build and remove namespaces."""
     networks = [
         {
@@ -77,7 +74,7 @@ def plays(namespaces: int, variables: t.Mapping[str, t.Any]) -> dict[str, Play]:
             "namespaces": [{"prefix": "s", "count": namespaces}],
         }
     ]
-    of_all: Play = {"hosts": "all", "become": True, "vars": {"egress_networks": networks, **variables}}
+    of_all: Play = {"hosts": "all", "become": True, "vars": {"egress_networks": networks}}
 
     def task(state: str) -> Play:
         asked = {"networks": "{{ egress_networks }}", "state": state}

@@ -14,7 +14,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.errors impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import read_sections
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Want
-from ansible_collections.netpath.egress.plugins.module_utils._engine.run import Result, run
+from ansible_collections.netpath.egress.plugins.module_utils._engine.result import Result
+from ansible_collections.netpath.egress.plugins.module_utils._engine.run import run
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
 

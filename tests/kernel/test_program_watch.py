@@ -13,7 +13,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine import audi
 from ansible_collections.netpath.egress.plugins.module_utils._engine.program import (
     bundle,
     installation,
-    watching,
+    watch_memory,
 )
 
 from tests.kernel.building import build_at_once, unreachable_from
@@ -97,7 +97,7 @@ def test_healthy_host_is_only_measured(node: Node, program: str) -> None:
     assert told.metrics['netpath_drift_steps{network="pods"}'] == 0
     assert told.metrics["netpath_conntrack_entries_limit"] > 0
     assert told.metrics["netpath_last_run_timestamp_seconds"] > 1.7e9
-    node.run(["rm", METRICS, watching.MEMORY])
+    node.run(["rm", METRICS, watch_memory.MEMORY])
     assert difference(before, settled(node)) == ""
 
 
@@ -125,7 +125,7 @@ def test_drift_is_put_right_and_noted(node: Node, program: str) -> None:
     assert (line["by"], line["network"], line["error"]) == ("watch", "pods", "")
     assert line["actions"] == ["change veth np-c1: master none -> br-pods, isolated none -> off"]
     assert (line["before"]["c1 ipv4"], line["after"]["c1 ipv4"]) == ("PORT_NOT_ON_BRIDGE", "ok")
-    node.run(["rm", "-r", METRICS, watching.MEMORY, "/var/log/netpath"])
+    node.run(["rm", "-r", METRICS, watch_memory.MEMORY, "/var/log/netpath"])
     assert difference(before, settled(node)) == ""
 
 
@@ -148,9 +148,9 @@ def test_repair_that_does_not_last_is_tried_more_seldom(node: Node, program: str
     assert other.metrics['netpath_drift_repairs_total{network="apps"}'] == 1
     assert unreachable_from(node, "a1", families=["ipv4"]) == []
     # Its time has come.
-    memory = json.loads(node.run(["cat", watching.MEMORY]).stdout)
+    memory = json.loads(node.run(["cat", watch_memory.MEMORY]).stdout)
     memory["networks"]["pods"]["not_before"] = 0
-    node.run(["sh", "-c", f"cat >{watching.MEMORY}"], input=json.dumps(memory))
+    node.run(["sh", "-c", f"cat >{watch_memory.MEMORY}"], input=json.dumps(memory))
     assert look(node, program, "--repair").metrics['netpath_drift_repairs_total{network="pods"}'] == 3
     # It lasted.
     assert look(node, program, "--repair").metrics['netpath_drift_repairs_in_vain{network="pods"}'] == 0
@@ -177,9 +177,9 @@ def test_network_that_cannot_be_built(node: Node, program: str) -> None:
 
 @pytest.mark.parametrize("memory", ["", "{", "[]", '{"version": 1, "networks": {"pods": {"x": 1}}}', "\xff"])
 def test_memory_that_is_damaged_is_forgotten(node: Node, program: str, memory: str) -> None:
-    node.run(["sh", "-c", f"cat >{watching.MEMORY}"], input=memory)
+    node.run(["sh", "-c", f"cat >{watch_memory.MEMORY}"], input=memory)
     assert look(node, program, "--repair").status == DONE
-    assert json.loads(node.run(["cat", watching.MEMORY]).stdout)["version"] == 1
+    assert json.loads(node.run(["cat", watch_memory.MEMORY]).stdout)["version"] == 1
 
 
 @pytest.mark.parametrize(
@@ -198,10 +198,10 @@ def test_memory_that_is_damaged_is_forgotten(node: Node, program: str, memory: s
 )
 def test_memory_that_makes_no_sense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: str) -> None:
     """A look does without it. A pause until long after now was written before a clock was set back."""
-    monkeypatch.setattr(watching, "MEMORY", str(tmp_path / "watch.json"))
-    Path(watching.MEMORY).write_text('{"version": 1, "networks": {"pods": ' + fields + "}}")
-    for repairs in watching.Memory.read().networks.values():
-        assert repairs == watching.Repairs()
+    monkeypatch.setattr(watch_memory, "MEMORY", str(tmp_path / "watch.json"))
+    Path(watch_memory.MEMORY).write_text('{"version": 1, "networks": {"pods": ' + fields + "}}")
+    for repairs in watch_memory.Memory.read().networks.values():
+        assert repairs == watch_memory.Repairs()
 
 
 def test_full_disk_is_no_reason_to_forget_the_rest(node: Node, program: str) -> None:
@@ -212,4 +212,4 @@ def test_full_disk_is_no_reason_to_forget_the_rest(node: Node, program: str) -> 
     assert f"write {audit.PATH}" in done.stdout + done.stderr
     assert unreachable_from(node, "c1") == []
     assert "netpath_drift_repairs_total" in node.run(["cat", METRICS]).stdout
-    assert node.run(["cat", watching.MEMORY]).stdout.count('"done": 1') == 1
+    assert node.run(["cat", watch_memory.MEMORY]).stdout.count('"done": 1') == 1

@@ -28,7 +28,7 @@ LAYERS = (
     ("inventory",),
     ("host_view",),
     ("description", "observe"),
-    ("apply", "verify"),
+    ("apply", "result", "verify"),
     ("run",),
     ("repair",),
     ("program",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import gc
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from . import audit, journal
 from .apply import apply, take_back
@@ -18,35 +18,17 @@ from .kernel.executor import Executor
 from .kernel.lock import Lock, locked
 from .kernel.namespaces import Namespaces, sweep
 from .ledger import Ledger
-from .model import Choice, Want
+from .model import Want
 from .observe import Observer
 from .planning import management_path
 from .planning.diff import difference
 from .planning.plan import Plan, make_plan
 from .planning.state import Have
 from .planning.step import Step
+from .result import Result
 from .verify import await_duplicate_detection, verify
 
 Permit = t.Callable[[t.Sequence[Step], t.Sequence[str]], None]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run did, or in check mode would do. difference: before and after as YAML of the affected objects.
-
-    choices: what rules were written for, and why. unconfirmed: the token to confirm it by, and for which actions.
-    """
-
-    changed: bool = False
-    actions: list[str] = field(default_factory=list)
-    difference: t.Callable[[], dict[str, str]] = dict
-    choices: t.Sequence[Choice] = ()
-    unconfirmed: tuple[str, list[str]] | None = None
-
-    @functools.cached_property
-    def diff(self) -> dict[str, str]:
-        """It takes a while for a thousand objects, and not everybody asks for it."""
-        return self.difference()
 
 
 def run(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
+from pathlib import Path
 
 from tests.lab import privilege
 from tests.lab.booted import cgroup
@@ -18,6 +20,22 @@ _PROGRAMS = (
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),
 )
+
+_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+_INSTANCES_OF_A_NODE = 4  # of systemd and logind
+
+
+def room() -> int:
+    """How many nodes can be booted now: they are root's, and a user has no more than so many inotify instances."""
+    held = sum(map(_is_watch_of_root, glob.glob("/proc/[0-9]*/fd/*")))
+    return max(int(_INSTANCES.read_text(encoding="ascii")) - held, 0) // _INSTANCES_OF_A_NODE
+
+
+def _is_watch_of_root(descriptor: str) -> bool:
+    try:
+        return os.readlink(descriptor) == "anon_inode:inotify" and os.stat(os.path.dirname(descriptor)).st_uid == 0
+    except OSError:
+        return False  # its process has ended
 
 
 def obstacle() -> str | None:

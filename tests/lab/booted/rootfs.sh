@@ -30,6 +30,8 @@ chroot "$root" systemctl enable systemd-networkd.service
 # Without a network of updates these would only fail, or take processor time from the tests.
 chroot "$root" systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
     e2scrub_reap.service fstrim.timer console-getty.service
+# Nobody is asked for a password, and each takes one of root's inotify instances, of which a machine has few.
+chroot "$root" systemctl mask systemd-ask-password-console.path systemd-ask-password-wall.path
 mkdir -p "$root/etc/systemd/journald.conf.d" "$root/var/log/journal"
 printf '[Journal]\nStorage=persistent\n' >"$root/etc/systemd/journald.conf.d/persistent.conf"
 # Every node gets its own.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import struct
@@ -50,8 +51,13 @@ class AddressReply:
 
 def read(opened: NetlinkSocket, index: int = 0) -> list[AddressReply]:
     """Addresses of one link, or of all links."""
-    replies = opened.dump(Message(RTM_GETADDR, 0, encode("ifaddrmsg", [], index=index)))
+    replies = opened.dump(_question(index))
     return [reply for reply in map(_parse, replies) if index in (0, reply.index)]
+
+
+@functools.lru_cache(maxsize=16)
+def _question(index: int) -> Message:
+    return Message(RTM_GETADDR, 0, encode("ifaddrmsg", [], index=index))
 
 
 def facts(replies: t.Iterable[AddressReply], netns: str, link: str, asked: t.Container[str]) -> list[Address]:

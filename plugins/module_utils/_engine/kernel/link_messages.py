@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 import sys
@@ -102,6 +103,7 @@ def get_link(name: str = "", index: int = 0, counters: bool = False) -> Message:
     return Message(RTM_GETLINK, 0, encode("ifinfmsg", attributes, index=index))
 
 
+@functools.lru_cache(maxsize=16)
 def get_links(master: int = 0, counters: bool = False) -> Message:
     """All links, or the ports of one bridge; with their counters where asked."""
     attributes: list[tuple[str, t.Any]] = [("IFLA_EXT_MASK", 0 if counters else RTEXT_FILTER_SKIP_STATS)]

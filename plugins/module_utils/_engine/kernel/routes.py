@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import struct
@@ -40,16 +41,20 @@ class RouteReply(t.NamedTuple):
 
 def read(opened: NetlinkSocket, family: int, table: int = 0, device: int = 0, netns: str = "") -> list[RouteReply]:
     """Routes of a family (4 or 6), of one table and one device where given. The kernel filters."""
-    asked = [("RTA_TABLE", table)] if table else []
-    if device:
-        asked.append(("RTA_OIF", device))
-    message = Message(RTM_GETROUTE, 0, encode("rtmsg", asked, family=_family(family)))
     found = []
-    for reply in opened.dump(message):
+    for reply in opened.dump(_question(family, table, device)):
         parsed = _parse(reply, netns)
         if parsed and table in (0, parsed.fact.table) and device in (0, parsed.device):
             found.append(parsed)
     return found
+
+
+@functools.lru_cache(maxsize=16)
+def _question(family: int, table: int, device: int) -> Message:
+    asked = [("RTA_TABLE", table)] if table else []
+    if device:
+        asked.append(("RTA_OIF", device))
+    return Message(RTM_GETROUTE, 0, encode("rtmsg", asked, family=_family(family)))
 
 
 def _family(version: int) -> int:

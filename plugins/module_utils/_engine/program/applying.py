@@ -15,10 +15,10 @@ from .. import ledger as ledgers
 from ..errors import EgressError, SpecError
 from ..model import Want
 from ..observe import Observer
-from ..run import Permit, Result, run
+from ..result import Result
+from ..run import Permit, run
 from ..spec import path
 from ..spec.expansion import HostView
-from ..spec.network import parse_networks
 from . import networks
 from .networks import Stored
 from .output import Output
@@ -102,14 +102,9 @@ def chosen(names: t.Sequence[str] = ()) -> list[Stored]:
     return [there[name] for name in dict.fromkeys(names or there)]
 
 
-def _namespaces(stored: t.Sequence[Stored]) -> set[str]:
-    return {space.name for network in parse_networks([one.network for one in stored]) for space in network.namespaces}
-
-
 def _check_only(stored: t.Sequence[Stored], only: t.Sequence[str]) -> None:
-    there = _namespaces(stored)
     for name in only:
-        if name not in there:
+        if not any(name in one.namespaces for one in stored):
             raise SpecError("--only", f"there is no namespace {name!r} in the networks", "give one of theirs")
 
 
@@ -137,7 +132,7 @@ def _build(stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequ
     kept = {name: cidrs for one in stored for name, cidrs in one.addresses.items()}
     options: dict[str, t.Any] = {"networks": [one.network for one in stored], "state": "present"}
     if only is not None:
-        options["only"] = [name for name in only if name in _namespaces(stored)]
+        options["only"] = [name for name in only if any(name in one.namespaces for one in stored)]
 
     def wanted(observer: Observer) -> Want:
         return path.wanted(options, _Remembering(observer, kept))

@@ -15,10 +15,10 @@ from ..errors import ApplyError, ConflictError, EgressError, SpecError
 from ..kernel import addresses, files
 from ..kernel.lock import locked
 from ..kernel.namespaces import Namespaces, is_namespace, path_of
-from ..run import Result
+from ..result import Result
 from ..spec import network_file
 from ..spec.network import parse_networks
-from . import bundle, metrics, units, watching
+from . import bundle, metrics, units, watch_memory
 from .networks import DIRECTORY, damaged
 
 PATH = "/usr/local/sbin/netpath-egress"
@@ -190,7 +190,7 @@ def _watch(asked: Asked, last: bool) -> list[_Step]:
     service = units.service(asked.path, asked.watch == REPAIR) if watched else None
     timer = units.timer(asked.interval) if watched else None
     # Nobody would bring them up to date any more.
-    traces = [] if watched else [(watching.MEMORY, watching.is_memory), (metrics.PATH, metrics.is_ours)]
+    traces = [] if watched else [(watch_memory.MEMORY, watch_memory.is_memory), (metrics.PATH, metrics.is_ours)]
     return [
         *(_step(path, None, 0, is_ours) for path, is_ours in traces),
         _step(units.SERVICE, service, UNIT_MODE, _is_unit),

@@ -30,11 +30,15 @@ _SUFFIX, _ASIDE = ".json", ".damaged"
 
 @dataclass(frozen=True)
 class Stored:
-    """A network with the addresses that its namespaces keep. error: why its file cannot be used; aside: moved away."""
+    """A network with its namespaces, and the addresses that they keep.
+
+    error: why its file cannot be used; aside: moved away.
+    """
 
     name: str
     path: str
     network: t.Any = None
+    namespaces: frozenset[str] = frozenset()
     addresses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     error: SpecError | None = None
     aside: bool = False
@@ -94,11 +98,12 @@ def _stored(name: str, path: str) -> Stored:
             return Stored(name, path, error=SpecError(path, "is no plain file", "run the role egress again"))
         data = unseal(_content(path, path))
         (network,) = _networks(data, path)
-        parse_networks([network], path)
+        (parsed,) = parse_networks([network], path)
         error = None
         if network["name"] != name:
             error = SpecError(path, f"is about the network {network['name']!r}", "name it as the network")
-        return Stored(name, path, network, _addresses(data.get("addresses", {}), path), error)
+        namespaces = frozenset(namespace.name for namespace in parsed.namespaces)
+        return Stored(name, path, network, namespaces, _addresses(data.get("addresses", {}), path), error)
     except SpecError as error:
         return Stored(name, path, error=error)
     except OSError as error:

@@ -19,7 +19,8 @@ from ..kernel.lock import locked
 from ..kernel.namespaces import Namespaces, is_namespace, path_of, seen_by
 from ..model import HOST, Link, Want
 from ..observe import Observer
-from ..run import Result, run
+from ..result import Result
+from ..run import run
 
 Data = dict[str, t.Any]
 _END, _RULES, _HANDLE = "dangling_veth", "rules_without_network", "stale_handle"

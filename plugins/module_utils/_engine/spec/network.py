@@ -15,7 +15,7 @@ from . import link_settings, nat_masquerade, publish, values, vlans
 from .linux_bridge import MAX_PORTS
 from .publish import Entry
 from .resolv_conf import resolv_conf
-from .schema import STATE, Options, checked
+from .schema import STATE, Option, Options, checked
 
 # RFC 6890: this network, loopback, link-local, multicast, reserved; unspecified, mapped, link-local, multicast.
 NOT_FOR_HOSTS = [
@@ -68,6 +68,7 @@ OPTIONS: Options = {
     "count": {"type": "int"},
     "state": STATE,
 }
+NETWORKS: Option = {"type": "list", "elements": "dict", "required": True, "options": OPTIONS}
 
 
 @dataclass(frozen=True)
@@ -285,16 +286,16 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
                 place, f"{entry!r} is neither a name nor a mapping", "quote a name that looks like a number"
             )
         options = checked({"name": entry} if isinstance(entry, str) else entry, NAMESPACE, place)
-        for name in _names(options, place):
-            yield NamespaceSpec(
-                name=values.namespace_name(name, f"{place}.name"),
-                interface=values.new_interface_name(options["interface"], f"{place}.interface"),
-                addresses=_addresses(options["addresses"], subnets, f"{place}.addresses"),
-                dns=_dns(options["dns"], f"{place}.dns"),
-                bandwidth=_bandwidth(options["bandwidth"], f"{place}.bandwidth"),
-                vlans=_vlans(_port(options, data), tuple(vlans.OPTIONS), place),
-                key=place,
-            )
+        names = [values.namespace_name(name, f"{place}.name") for name in _names(options, place)]
+        # What they share is looked at once: there may be a thousand of them.
+        shared: dict[str, t.Any] = {
+            "interface": values.new_interface_name(options["interface"], f"{place}.interface"),
+            "addresses": _addresses(options["addresses"], subnets, f"{place}.addresses"),
+            "dns": _dns(options["dns"], f"{place}.dns"),
+            "bandwidth": _bandwidth(options["bandwidth"], f"{place}.bandwidth"),
+            "vlans": _vlans(_port(options, data), tuple(vlans.OPTIONS), place),
+        }
+        yield from (NamespaceSpec(name=name, key=place, **shared) for name in names)
 
 
 def _dns(dns: t.Mapping[str, t.Any] | None, key: str) -> t.Mapping[str, t.Any] | None:

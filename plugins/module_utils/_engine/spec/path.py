@@ -25,7 +25,7 @@ from .schema import STATE, Options
 from .union import union
 
 OPTIONS: Options = {
-    "networks": {"type": "list", "elements": "dict", "required": True, "options": network.OPTIONS},
+    "networks": network.NETWORKS,
     "only": {"type": "list", "elements": "str"},
     "state": STATE,
 }
