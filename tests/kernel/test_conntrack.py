@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import conntrack, nftables
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netlink import Message, NetlinkSocket
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, NatRules
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import NatRules
 
 from tests.lab import privilege
 from tests.lab.world import Node, World

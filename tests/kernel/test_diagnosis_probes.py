@@ -164,3 +164,21 @@ def test_process_with_more_files_than_select_takes(node: Node) -> None:
 
     found = node.call(check_with_many)
     assert {(one["status"], one["code"]) for one in found} == {("ok", None)}, found
+
+
+def _known(node: Node) -> set[tuple[str, str]]:
+    """(namespace, address) of the neighbours of the paths."""
+    asked = {"": ["ip", "neigh", "show", "dev", "br0"], **{n: ["ip", "-n", n, "neigh", "show"] for n in ("c1", "c2")}}
+    lines = {netns: node.run(argv).stdout.splitlines() for netns, argv in asked.items()}
+    found = {(netns, line.split()[0]) for netns, there in lines.items() for line in there}
+    return {one for one in found if one[1].startswith(("10.22.33.", "fd00:22:33:"))}
+
+
+def test_probes_leave_no_neighbours(node: Node) -> None:
+    """The table of them is one for all namespaces, and finite; those that were there stay."""
+    node.run(["sh", "-ec", "ip neigh flush all; for name in c1 c2; do ip -n $name neigh flush all; done"])
+    assert unreachable_from(node, "c2", families=["ipv4"]) == []
+    before = _known(node)
+    assert before == {("", "10.22.33.3"), ("c2", "10.22.33.1")}
+    assert [one["status"] for one in node.call(checked, [PODS])] == ["ok"] * 4
+    assert _known(node) == before

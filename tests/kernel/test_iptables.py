@@ -10,7 +10,8 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import KernelError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import iptables
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, ForwardRules, NatRules, Rules
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import ForwardRules, NatRules, Rules
 
 from tests.kernel.building import build, build_at_once, unreachable_from
 from tests.kernel.run_module import done, run

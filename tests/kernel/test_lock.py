@@ -151,6 +151,18 @@ def test_nothing_is_left_of_the_lock(node: Node) -> None:
     assert not node.call(os.path.exists, lock.DIRECTORY)
 
 
+@pytest.mark.parametrize(
+    "obstacle", ["mkdir -p /run/netpath/lock", "touch /run/netpath", "mkdir -p /run/netpath/journal.json"]
+)
+def test_what_is_in_the_way_is_named(node: Node, obstacle: str) -> None:
+    node.run(["sh", "-ec", obstacle])
+    before = settled(node)
+    found = refusal(node, build_at_once, [network(1)])
+    assert obstacle.rsplit(maxsplit=1)[-1] in str(found)
+    assert found.advice == "Move away what has that name"
+    assert difference(before, settled(node)) == ""
+
+
 def test_lock_file_of_a_run_that_ended_is_not_waited_for(node: Node) -> None:
     """Whoever waits with the file of an earlier run open starts over with the new one."""
 

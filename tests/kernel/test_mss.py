@@ -10,7 +10,8 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import mss
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, ClampRules
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import ClampRules
 
 from tests.kernel.building import build, build_at_once, seen_from
 from tests.kernel.run_module import Options, done, predicted

@@ -13,7 +13,8 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import conntrack, nft, nftables
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, NatRules, Rules
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import NatRules, Rules
 
 from tests.lab import privilege, probe
 from tests.lab.internet import Seen

@@ -11,13 +11,8 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import iptables, rulesets
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
-    HOST,
-    Publication,
-    PublishRules,
-    Rules,
-    Ruleset,
-)
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Ruleset
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import Publication, PublishRules, Rules
 
 from tests.kernel.building import build, build_at_once, refusal, unreachable_from
 from tests.kernel.publishing import answered, serving, who

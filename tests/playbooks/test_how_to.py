@@ -166,7 +166,7 @@ TRIALS: dict[str, Trial] = {
     ),
 }
 # What only booted nodes can show, and where they do.
-BOOTED = {"molecule": "molecule/default"}
+BOOTED = {"molecule": "tests/booted/test_how_to_molecule.py"}
 
 
 def test_every_how_to_is_tried() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.iptables import listed, parsed, transaction
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.iptables_rules import Table, forward_entry
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import ForwardRules
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import ForwardRules
 
 
 def table(*rules: str) -> Table:

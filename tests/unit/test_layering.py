@@ -19,6 +19,7 @@ PURE = ("model", "spec", "planning")
 # Each may import from itself and from what is in a line above its own. Those of one line know nothing of each other.
 LAYERS = (
     ("errors",),
+    ("rules",),
     ("model",),
     ("fact_data", "sealed"),
     ("ledger", "spec"),

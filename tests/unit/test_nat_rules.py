@@ -10,7 +10,7 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import UnsupportedError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import nftables, stale_flows
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import NatRules, Rules
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import NatRules, Rules
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.values import collapsed
 from hypothesis import given
 from hypothesis import strategies as st

@@ -13,7 +13,6 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     File,
     Link,
     Namespace,
-    NatRules,
     Route,
     Ruleset,
     Setting,
@@ -22,6 +21,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import NatRules
 
 from tests.unit.asking import Options, all_of, found, want
 

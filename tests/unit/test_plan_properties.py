@@ -14,7 +14,6 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Identity,
     Link,
     Namespace,
-    NatRules,
     Route,
     Ruleset,
     Setting,
@@ -25,6 +24,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.fa
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import Plan, make_plan
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have, side_effects, simulate
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import NatRules
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -11,10 +11,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Claim,
     Fact,
     File,
-    ForwardRules,
     Link,
     Namespace,
-    NatRules,
     Route,
     Ruleset,
     Setting,
@@ -22,6 +20,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.sysctl_file import SYSCTL_FILE
 from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.decision import decide, tier_of, worse
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import ForwardRules, NatRules
 
 BY_NAME = "only if DANGLING_VETH is asked for by name (remediate_codes, codes)"
 BOTH = ("auto", "declared")

@@ -6,14 +6,9 @@ import dataclasses
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import ConflictError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
-    NatRules,
-    Publication,
-    PublishRules,
-    Ruleset,
-    Want,
-)
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Ruleset, Want
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import NatRules, Publication, PublishRules
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.publish import joined
 
 from tests.unit.asking import found

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
-    CLAMP_BACKENDS,
-    FORWARD_BACKENDS,
-    NAT_BACKENDS,
-    PUBLISH_BACKENDS,
     Choice,
     Claim,
     Fact,
     Flows,
-    NatRules,
     Ruleset,
     Setting,
     Want,
+)
+from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import (
+    CLAMP_BACKENDS,
+    FORWARD_BACKENDS,
+    NAT_BACKENDS,
+    PUBLISH_BACKENDS,
+    NatRules,
 )
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.conntrack import rounded
 

@@ -9,7 +9,8 @@ import dataclasses
 import functools
 import typing as t
 
-from .model import FACTS, ClampRules, Fact, ForwardRules, Link, NatRules, Publication, PublishRules
+from .model import FACTS, Fact, Link
+from .rules import ClampRules, ForwardRules, NatRules, Publication, PublishRules
 
 _PARTS: dict[str, type[t.Any]] = {
     kind.__name__: kind for kind in (NatRules, PublishRules, Publication, ForwardRules, ClampRules)

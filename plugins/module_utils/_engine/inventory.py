@@ -19,9 +19,10 @@ from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
 from .kernel.processes import namespaces_of_processes
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
-from .model import HOST, MARK, NAT_BACKENDS, is_ours
+from .model import HOST, MARK, is_ours
 from .planning.ownership import lent_addresses
 from .planning.state import FORWARD4, FORWARD6
+from .rules import NAT_BACKENDS
 
 SECTIONS = (
     "namespaces",

@@ -15,6 +15,8 @@ import functools
 import typing as t
 from dataclasses import dataclass, field
 
+from .rules import Rules
+
 HOST = ""
 MARK = "netpath:"
 FILE_MARK = f"# {MARK}"  # begins each file of ours
@@ -182,95 +184,6 @@ class Setting:
     @property
     def identity(self) -> Identity:
         return ("setting", self.netns, self.key)
-
-
-@dataclass(frozen=True)
-class NatRules:
-    """Source translation of one network. Networks are canonical and collapsed, families may mix.
-
-    out_interfaces: all for none, else sorted. to_source: an address or "first-last" for each family, ("", "") to
-    masquerade. ports: (first, last) or None.
-    """
-
-    sources: tuple[str, ...]
-    exclude: tuple[str, ...] = ()
-    out_interfaces: tuple[str, ...] = ()
-    not_out_interface: str = ""
-    to_source: tuple[str, str] = ("", "")
-    ports: tuple[int, int] | None = None
-    random_fully: bool = False
-
-
-@dataclass(frozen=True, order=True)
-class Publication:
-    """Ports of this host, from first to last, that lead to an address; the first one to target_port, and so on.
-
-    protocol: tcp or udp. More than one port only where each keeps its number.
-    """
-
-    protocol: str
-    first: int
-    last: int
-    target: str
-    target_port: int
-
-    @property
-    def ports(self) -> range:
-        return range(self.first, self.last + 1)
-
-    def __str__(self) -> str:
-        """In words: "tcp 8080 to 10.0.0.2:80"."""
-        ports = f"{self.first}-{self.last}" if self.last > self.first else f"{self.first}"
-        target = f"[{self.target}]" if ":" in self.target else self.target
-        return f"{self.protocol} {ports} to {target}" + (f":{self.target_port}" if self.first == self.last else "")
-
-
-@dataclass(frozen=True)
-class PublishRules:
-    """Ports of this host that lead into one network, in canonical order; families may mix.
-
-    sources: of whom no reply would come back by this host, unless it also translates their source.
-    """
-
-    publications: tuple[Publication, ...]
-    sources: tuple[str, ...]
-
-
-PortPlace = tuple[int, str, int]  # family (4 or 6), protocol and port
-
-
-@dataclass(frozen=True)
-class ForwardRules:
-    """What of one network is let through where forwarded packets are filtered, in both directions.
-
-    uplinks: interfaces by which it leaves. sources: canonical and collapsed, families may mix.
-    published: whether what a port of this host leads into the network is let through as well.
-    """
-
-    bridge: str
-    uplinks: tuple[str, ...]
-    sources: tuple[str, ...]
-    published: bool = False
-
-
-@dataclass(frozen=True)
-class ClampRules:
-    """Connections through a bridge announce no larger segments than fit the routes of both directions."""
-
-    bridge: str
-
-
-NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy", "firewalld")
-PUBLISH_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
-FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
-CLAMP_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
-Rules = t.Union[NatRules, PublishRules, ForwardRules, ClampRules]
-
-
-def places_of(rules: Rules | None) -> list[PortPlace]:
-    """The ports of this host that rules lead elsewhere."""
-    publications = rules.publications if isinstance(rules, PublishRules) else ()
-    return [(6 if ":" in item.target else 4, item.protocol, port) for item in publications for port in item.ports]
 
 
 @dataclass(frozen=True)

@@ -38,19 +38,17 @@ from .model import (
     Limit,
     Link,
     Namespace,
-    PortPlace,
     Route,
-    Rules,
     Ruleset,
     Setting,
     Vlans,
     Want,
     is_ours,
-    places_of,
 )
 from .planning import containers
 from .planning.state import FORWARD4, FORWARD6, Have, ends, interface_of
 from .planning.sysctl_file import SYSCTL_FILE
+from .rules import PortPlace, Rules, places_of
 from .spec import link_settings
 from .spec.values import family
 
@@ -187,7 +185,7 @@ class Observation:
 
     def _addresses(self) -> None:
         places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Address)}
-        places |= self.want.exclusive_addresses | self._moving()
+        places |= self.want.exclusive_addresses | self._moving
         asked = {fact.identity for fact in self.asked}
         for place in sorted(places):
             link = self.located.get(place)
@@ -203,7 +201,7 @@ class Observation:
         return addresses.read(self.namespaces.socket(netns), index)
 
     def _limits(self) -> None:
-        places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Limit)} | self._moving()
+        places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Limit)} | self._moving
         asked: dict[tuple[str, str], dict[int, str]] = {}
         for netns, name in sorted(places):
             link = self.located.get((netns, name))
@@ -223,6 +221,7 @@ class Observation:
             for found in vlans.read(self.namespaces.socket(there), netns, links):
                 self.facts[found.identity] = found
 
+    @functools.cached_property
     def _moving(self) -> set[tuple[str, str]]:
         """Places of links that were found elsewhere or that shall go: what is on them goes along."""
         places: set[tuple[str, str]] = set()
@@ -237,7 +236,7 @@ class Observation:
         return places
 
     def _routes(self) -> None:
-        for netns, name in sorted(self._moving() | self._losing_addresses()):
+        for netns, name in sorted(self._moving | self._losing_addresses()):
             link = self.located.get((netns, name))
             if link and link.index and link.up:
                 self._routes_of(link, netns, name)
@@ -367,7 +366,8 @@ class Observation:
     def _obstacles(self) -> dict[str, str]:
         wanted = [fact for fact in self.want.facts if isinstance(fact, Namespace)]
         found = {fact.attach: obstacle_to_attach(fact.attach) for fact in wanted if fact.attach}
-        found.update({fact.name: obstacle_to_name(fact.name) for fact in wanted})
+        new = [fact.name for fact in wanted if not self.namespaces.exists(fact.name)]
+        found.update({name: obstacle_to_name(name) for name in new})
         return {subject: obstacle for subject, obstacle in found.items() if obstacle}
 
     def _unsettable(self) -> dict[Identity, tuple[str, str]]:

@@ -12,7 +12,8 @@ from .errors import UnsupportedError
 from .kernel import rulesets
 from .kernel.link_messages import LinkReply
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of, seen_by
-from .model import CLAMP_BACKENDS, FORWARD_BACKENDS, HOST, NAT_BACKENDS, PUBLISH_BACKENDS, Ruleset
+from .model import HOST, Ruleset
+from .rules import CLAMP_BACKENDS, FORWARD_BACKENDS, NAT_BACKENDS, PUBLISH_BACKENDS
 
 Data = dict[str, t.Any]
 _BACKENDS = tuple(dict.fromkeys((*NAT_BACKENDS, *PUBLISH_BACKENDS, *FORWARD_BACKENDS, *CLAMP_BACKENDS)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model import ClampRules, NatRules, PublishRules
+from ..rules import ClampRules, NatRules, PublishRules
 from ..spec.values import family
 from . import publication, translation
 from .note import Notes

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..model import Publication, PublishRules
+from ..rules import Publication, PublishRules
 from ..spec.publish import as_options, joined
 from ..spec.values import family
 from .note import Notes

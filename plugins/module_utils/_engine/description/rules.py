@@ -12,7 +12,8 @@ from ..errors import EgressError, UnsupportedError
 from ..kernel import iptables, nft, packet_filter, rulesets
 from ..kernel.iptables import FLAVOURS
 from ..kernel.namespaces import Namespaces
-from ..model import HOST, MARK, NAT_BACKENDS, Rules
+from ..model import HOST, MARK
+from ..rules import NAT_BACKENDS, Rules
 from . import iptables_words, nft_words
 from .note import Notes
 from .rule import Rule

@@ -9,7 +9,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..kernel.link_messages import LinkReply
-from ..model import Rules, Vlans
+from ..model import Vlans
+from ..rules import Rules
 from ..spec.expansion import HostView
 from .rule import Rule
 

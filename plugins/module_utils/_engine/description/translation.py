@@ -10,7 +10,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..kernel.nft_nat import UNTRANSLATED
-from ..model import NatRules
+from ..rules import NatRules
 from ..spec.values import family
 from .note import Notes
 from .rule import Rule, inside, touches

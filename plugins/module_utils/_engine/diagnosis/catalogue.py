@@ -70,6 +70,12 @@ CODES: dict[str, Entry] = {
     "NEIGHBOUR_FILTERED": Entry(
         "neighbour", "advise", "nobody answers for the gateway's address", "let ARP and neighbour discovery pass"
     ),
+    "NEIGHBOUR_TABLE_FULL": Entry(
+        "neighbour",
+        "advise",
+        "the kernel has no room for more neighbours",
+        "raise gc_thresh3 of its table, in the machine's own namespace",
+    ),
     "HOST_LINK_DOWN": Entry("bridge_port", "auto", "the host's end of its pair is down", _BUILD),
     "PORT_NOT_ON_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on no bridge", _BUILD),
     "PORT_ON_WRONG_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on another bridge", _BUILD),

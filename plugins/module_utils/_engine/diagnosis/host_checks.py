@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
-from ..model import ForwardRules, NatRules
+from ..rules import ForwardRules, NatRules
 from ..spec import values
 from .path import Path
 from .structure import FORWARD, Seen

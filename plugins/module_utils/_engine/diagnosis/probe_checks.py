@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..kernel.link_messages import LinkReply
 from ..kernel.probes import DNS_PORT
-from ..model import NatRules
+from ..rules import NatRules
 from .host_checks import dropped_by_others
 from .probing import SMALL, UNRESOLVED, Probing
 from .structure import BRIDGE_CALLS, Seen
@@ -89,8 +89,19 @@ def _never_left(seen: Seen, probing: Probing) -> Finding | None:
         return None
     if probing.neighbour in UNRESOLVED:
         said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
-        return Finding("NEIGHBOUR_FILTERED", (said, "the link, the bridge and its address are as they should be"))
+        filtered = Finding("NEIGHBOUR_FILTERED", (said, "the link, the bridge and its address are as they should be"))
+        return _no_room(seen, probing, said) or filtered
     return Finding("UNEXPLAINED_DROP", (f"{interface} never sent it",), hop="link")
+
+
+def _no_room(seen: Seen, probing: Probing, said: str, direction: str = "out") -> Finding | None:
+    """Whether the kernel had no room for a neighbour that nobody answers for."""
+    held = probing.neighbours
+    if held is None or not held.refused:
+        return None
+    name = f"net.ipv{seen.path.family}.neigh.default.gc_thresh3"
+    full = f"the kernel had no room for {held.refused} neighbours since the probes began: {name} is {held.limit}"
+    return Finding("NEIGHBOUR_TABLE_FULL", (said, full), direction=direction, fix=f"raise {name} of the machine")
 
 
 def _lost_on_the_bridge(seen: Seen, probing: Probing) -> Finding | None:
@@ -239,7 +250,8 @@ def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Fin
         return dropped_by_others((said, str(probing.ruling)), "return")
     if probing.neighbour_back in UNRESOLVED:
         state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
-        return Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
+        filtered = Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
+        return _no_room(seen, probing, state, "return") or filtered
     if seen.legacy:
         return Finding("FORWARD_DROPPED", (said, "iptables-legacy has rules here"), direction="return")
     untold = [_UNTRACEABLE] if probing.untraceable else []
@@ -281,9 +293,11 @@ def _beside(seen: Seen, probing: Probing) -> t.Iterator[Finding]:
         return
     arrived = trace.first("peer")
     switch = f"{BRIDGE_CALLS[seen.path.family].replace('/', '.')} = 1"
-    if arrived is None:
+    interface = seen.interface.name if seen.interface else ""
+    # What never left, as for want of a neighbour, the firewall did not drop.
+    if arrived is None and trace.first("inside", interface, outgoing=True):
         yield Finding("BRIDGE_NF_DROPS", (switch, f"{other} on the same bridge does not get packets"))
-    elif arrived.source != seen.path.address:
+    elif arrived is not None and arrived.source != seen.path.address:
         said = f"{other} on the same bridge gets packets from {arrived.source}"
         # No rule of ours does that.
         yield Finding("EAST_WEST_NATED", (switch, said), tier="advise")

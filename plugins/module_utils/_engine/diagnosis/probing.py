@@ -55,10 +55,11 @@ class Probing:
     """A probe from the namespace, the host's own to the same target, and what was looked up once they had failed.
 
     neighbour: state of the gateway in the namespace; neighbour_back: that of the namespace's address on the host;
-    neighbour_out: that of the uplink's next hop. counted: by how much counters of the host rose. entry: the flow's
-    conntrack entry. ruling: who drops it, which the kernel cannot tell where untraceable. refuses: the address on which
-    alone somebody listens, where it was refused. silent: servers of the namespace's resolver without an answer, None
-    where there is none to ask. beside: a probe to another namespace of the bridge.
+    neighbour_out: that of the uplink's next hop. neighbours: the kernel's table of them where one is missing, refused
+    since the probes began. counted: by how much counters of the host rose. entry: the flow's conntrack entry. ruling:
+    who drops it, which the kernel cannot tell where untraceable. refuses: the address on which alone somebody listens,
+    where it was refused. silent: servers of the namespace's resolver without an answer, None where there is none to
+    ask. beside: a probe to another namespace of the bridge.
     """
 
     target: Target
@@ -67,6 +68,7 @@ class Probing:
     neighbour: str = ""
     neighbour_back: str = ""
     neighbour_out: str = ""
+    neighbours: neighbours.Table | None = None
     strict: t.Mapping[str, str] = field(default_factory=dict)
     counted: t.Mapping[str, int] = field(default_factory=dict)
     entry: Entry | None = None
@@ -92,11 +94,19 @@ class Prober:
         self._unanswered: collections.Counter[tuple[int, Target]] = collections.Counter()
         self._rulings: dict[tuple[str, int, bool], Ruling | None] = {}
         self._untraceable = False
+        self._tables = {family: neighbours.table(family) for family in {seen.path.family for seen in looks}}
 
     def probe(self, seen: Seen, broken: bool) -> Probing | None:
         """None where the structure says that nothing can be sent. broken: it says that nothing comes back."""
         if seen.inside is None or seen.interface is None or not seen.target.somebody:
             return None
+        places = [(seen.path.namespace, seen.interface.index, seen.path.gateway)] if seen.path.gateway else []
+        if seen.ingress and seen.path.cidr:
+            places.append((HOST, seen.ingress.index, seen.path.address))
+        with neighbours.leaving_none(self.namespaces, places):
+            return self._probe(seen, broken)
+
+    def _probe(self, seen: Seen, broken: bool) -> Probing:
         if broken:
             return Probing(seen.target, self._send(seen, seen.target, _SHORT))
         kind = (seen.ingress.index if seen.ingress else 0, seen.target)
@@ -153,6 +163,8 @@ class Prober:
             if source
             else None,
         )
+        if {probing.neighbour, probing.neighbour_back} & {*UNRESOLVED}:
+            probing = replace(probing, neighbours=self._table(path.family))
         # The rules see what comes to the bridge before it does, where they see bridged packets.
         first = seen.host_end if _filters_bridged(seen) else seen.ingress
         if seen.path.routed and first and trace.first("host", first.name):
@@ -160,6 +172,10 @@ class Prober:
             ruling = self._ruling(seen, back)
             return replace(probing, ruling=ruling, untraceable=self._untraceable)
         return probing
+
+    def _table(self, family: int) -> neighbours.Table:
+        now = neighbours.table(family)
+        return now._replace(refused=now.refused - self._tables[family].refused)
 
     def _next_hop(self, seen: Seen) -> str:
         plainly = seen.plainly
@@ -250,9 +266,14 @@ class Prober:
         for address, other in self._neighbours.items():
             same = other.path.bridge == seen.path.bridge and other.path.family == seen.path.family
             if same and other.path.namespace != seen.path.namespace and not _is_isolated(other):
-                found = self._send(seen, Target(address), peer=other.path.namespace)
-                if found.first("peer") is None:
-                    found = self._send(seen, Target(address), _RESOLVING, peer=other.path.namespace)
+                places = [(seen, address), (other, seen.path.address)]
+                with neighbours.leaving_none(
+                    self.namespaces,
+                    [(one.path.namespace, one.interface.index, whom) for one, whom in places if one.interface],
+                ):
+                    found = self._send(seen, Target(address), peer=other.path.namespace)
+                    if found.first("peer") is None:
+                        found = self._send(seen, Target(address), _RESOLVING, peer=other.path.namespace)
                 return {"beside": found, "beside_address": address}
         return {}
 

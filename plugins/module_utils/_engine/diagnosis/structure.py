@@ -30,8 +30,9 @@ from ..kernel.link_messages import LinkReply, get_links, parse_link
 from ..kernel.namespaces import Namespaces, is_namespace, path_of
 from ..kernel.probes import Target
 from ..kernel.route_lookup import Lookup
-from ..model import HOST, NAT_BACKENDS, Rules
+from ..model import HOST
 from ..planning.state import FORWARD4, FORWARD6
+from ..rules import NAT_BACKENDS, Rules
 from .path import Path
 
 IPNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]

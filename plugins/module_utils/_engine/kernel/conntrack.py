@@ -16,7 +16,8 @@ import struct
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
-from ..model import Flows, Rules
+from ..model import Flows
+from ..rules import Rules
 from ..spec.values import family
 from .netlink import ATTRIBUTE, Message, NetlinkSocket, attributes, kernel_error
 from .stale_flows import Ends, Judge, Networks, judge

@@ -14,6 +14,8 @@ from ..errors import ConflictError, KernelError
 from ..model import NETWORK_FILES
 
 _OURS = ("/var/lib/netpath", NETWORK_FILES)
+# A directory where a file shall be, a file where a directory shall be, a symbolic link.
+IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 
 
 def read(path: str) -> str | None:
@@ -114,4 +116,5 @@ def _refuse_unsafe(directory: str) -> None:
 
 
 def _error(asked: str, error: OSError) -> KernelError:
-    return KernelError(asked, os.strerror(error.errno or 0), error.errno or 0)
+    advice = "Move away what has that name" if error.errno in IN_THE_WAY else ""
+    return KernelError(asked, os.strerror(error.errno or 0), error.errno or 0, advice)

@@ -22,7 +22,8 @@ import re
 import typing as t
 
 from ..errors import ConflictError, EgressError, KernelError, UnsupportedError
-from ..model import HOST, MARK, ForwardRules, NatRules, Rules
+from ..model import HOST, MARK
+from ..rules import ForwardRules, NatRules, Rules
 from ..spec.values import collapsed, family
 from . import files
 from . import firewalld_bus as bus

@@ -17,7 +17,8 @@ import subprocess
 import typing as t
 
 from ..errors import ConflictError, KernelError, UnsupportedError
-from ..model import MARK, Rules
+from ..model import MARK
+from ..rules import Rules
 from . import nft
 from .base_chains import may_hold
 from .iptables_rules import (

@@ -14,7 +14,8 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ..model import MARK, ForwardRules, NatRules, Publication, PublishRules, Rules
+from ..model import MARK
+from ..rules import ForwardRules, NatRules, Publication, PublishRules, Rules
 from ..spec.publish import joined
 from ..spec.values import collapsed, family
 from .nft import PORT_PROTOCOLS

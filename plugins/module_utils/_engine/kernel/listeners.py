@@ -11,7 +11,7 @@ import struct
 import typing as t
 from dataclasses import dataclass
 
-from ..model import PortPlace
+from ..rules import PortPlace
 from .namespaces import Namespaces
 
 _TABLES = {("tcp", 4): "tcp", ("tcp", 6): "tcp6", ("udp", 4): "udp", ("udp", 6): "udp6"}

@@ -80,6 +80,11 @@ def _open() -> int:
             return os.open(PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:  # the directory went with the last run's lock
             continue
+        except OSError as error:
+            if error.errno not in files.IN_THE_WAY:
+                raise
+            asked = "change the network of this host"
+            raise ConflictError(asked, f"{PATH}: {error.strerror}", "Move away what has that name") from error
 
 
 def _is_current(descriptor: int) -> bool:

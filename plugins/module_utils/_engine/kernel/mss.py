@@ -15,7 +15,8 @@ import os
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
-from ..model import MARK, ClampRules
+from ..model import MARK
+from ..rules import ClampRules
 from . import iptables
 from .base_chains import may_hold
 from .iptables_rules import NETWORK_MARK, Rule, Table, comment_of

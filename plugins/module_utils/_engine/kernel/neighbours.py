@@ -6,18 +6,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import socket
 import struct
+import typing as t
 from dataclasses import dataclass
 
 from .namespaces import Namespaces
 from .netlink import ATTRIBUTE, Message, NetlinkSocket, attributes
 
-RTM_DELNEIGH, RTM_GETNEIGH = 29, 30
+RTM_DELNEIGH, RTM_GETNEIGH, RTM_GETNEIGHTBL = 29, 30, 66
 _NDM = struct.Struct("=BxxxiHBB")
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUD_NOARP = 0x40
+_NDT = struct.Struct("=Bxxx")
+_NDTA_THRESH3, _NDTA_CONFIG, _NDTA_STATS = 4, 5, 7
+_ENTRIES, _TABLE_FULLS = struct.Struct("=4xI"), struct.Struct("=80xQ")  # of struct ndt_config and ndt_stats
+_LIMIT = struct.Struct("=I")
 _HEADER = 16
 _STATES = {
     0x01: "INCOMPLETE",
@@ -57,15 +63,61 @@ def read(opened: NetlinkSocket) -> list[Neighbour]:
 def forget(opened: NetlinkSocket, index: int) -> None:
     """Have the kernel ask again who has the addresses on a link, but for entries that somebody made for good."""
     found = [one for one in read(opened) if one.index == index and one.state != "PERMANENT"]
-    messages = []
-    for one in found:
-        packed = ipaddress.ip_address(one.address).packed
-        family = socket.AF_INET6 if ":" in one.address else socket.AF_INET
-        body = _NDM.pack(family, index, 0, 0, 0) + ATTRIBUTE.pack(ATTRIBUTE.size + len(packed), _NDA_DST) + packed
-        messages.append(Message(RTM_DELNEIGH, 0, body))
+    messages = [_about(RTM_DELNEIGH, index, one.address) for one in found]
     if messages:
         # One that is gone by now needs nothing.
         opened.request(messages)
+
+
+def _about(kind: int, index: int, address: str) -> Message:
+    packed = ipaddress.ip_address(address).packed
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    named = ATTRIBUTE.pack(ATTRIBUTE.size + len(packed), _NDA_DST) + packed
+    return Message(kind, 0, _NDM.pack(family, index, 0, 0, 0) + named)
+
+
+@contextlib.contextmanager
+def leaving_none(namespaces: Namespaces, places: t.Sequence[tuple[str, int, str]]) -> t.Iterator[None]:
+    """What the kernel learns in the block of addresses on links (namespace, index, address) that it knew nothing of is
+    taken away after it: it has one table for all namespaces, and refuses new ones when that is full.
+    """
+    with contextlib.ExitStack() as stack:
+        new = []
+        for netns, index, address in places:
+            with namespaces.entered(netns):
+                opened = stack.enter_context(contextlib.closing(NetlinkSocket()))
+            (answer,) = opened.request([_about(RTM_GETNEIGH, index, address)])
+            if answer.errno == errno.ENOENT:
+                new.append((opened, _about(RTM_DELNEIGH, index, address)))
+        try:
+            yield
+        finally:
+            for opened, message in new:
+                # One that is gone by now needs nothing.
+                opened.request([message])
+
+
+class Table(t.NamedTuple):
+    """The kernel's table of one family, for all namespaces. refused: how many it has ever had no room for."""
+
+    entries: int
+    limit: int
+    refused: int
+
+
+def table(family: int) -> Table:
+    """family: 4 or 6. Errors: KernelError."""
+    with contextlib.closing(NetlinkSocket()) as opened:
+        kind = socket.AF_INET6 if family == 6 else socket.AF_INET
+        for data in opened.dump(Message(RTM_GETNEIGHTBL, 0, _NDT.pack(kind))):
+            found = attributes(data, _HEADER + _NDT.size, len(data))
+            # The others are about single links.
+            if data[_HEADER] == kind and _NDTA_CONFIG in found and _NDTA_STATS in found:
+                (entries,) = _ENTRIES.unpack_from(data, found[_NDTA_CONFIG][0])
+                (refused,) = _TABLE_FULLS.unpack_from(data, found[_NDTA_STATS][0])
+                (limit,) = _LIMIT.unpack_from(data, found[_NDTA_THRESH3][0])
+                return Table(entries, limit, refused)
+    return Table(0, 0, 0)
 
 
 def state(namespaces: Namespaces, netns: str, address: str) -> str:

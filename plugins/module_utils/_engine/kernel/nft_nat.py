@@ -13,7 +13,7 @@ import itertools
 import re
 import typing as t
 
-from ..model import NatRules
+from ..rules import NatRules
 from ..spec.values import collapsed, family
 from .nft import COUNTER, PORT_PROTOCOLS, Json, address_set, match, network, networks_in, normal, part, payload
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model import Publication, PublishRules
+from ..rules import Publication, PublishRules
 from ..spec.publish import joined
 from ..spec.values import collapsed, family
 from .nft import COUNTER, IS_LOCAL, PORT_PROTOCOLS, Json, address_set, match, network, networks_in, part, payload

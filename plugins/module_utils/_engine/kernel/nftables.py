@@ -17,7 +17,8 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import KernelError, UnsupportedError
-from ..model import MARK, NatRules, Rules
+from ..model import MARK
+from ..rules import NatRules, Rules
 from . import nft_nat, nft_publish
 from .base_chains import may_hold
 from .iptables_rules import NETWORK_MARK

@@ -9,7 +9,8 @@ import contextlib
 import typing as t
 
 from ..errors import EgressError, UnsupportedError
-from ..model import ClampRules, Rules, Ruleset
+from ..model import Ruleset
+from ..rules import ClampRules, Rules
 from . import firewalld, iptables, mss, nftables, ufw
 
 if t.TYPE_CHECKING:

@@ -11,7 +11,7 @@ import ipaddress
 import typing as t
 from dataclasses import dataclass
 
-from ..model import NatRules, PublishRules, Rules
+from ..rules import NatRules, PublishRules, Rules
 from ..spec import values
 from .nft import PORT_PROTOCOLS
 from .nft_nat import UNTRANSLATED

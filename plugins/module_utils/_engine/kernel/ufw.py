@@ -17,7 +17,8 @@ import subprocess
 import typing as t
 
 from ..errors import ConflictError, EgressError, KernelError, UnsupportedError
-from ..model import HOST, MARK, ForwardRules, Rules
+from ..model import HOST, MARK
+from ..rules import ForwardRules, Rules
 from ..spec.values import collapsed
 from . import files, iptables
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from ..ledger import Ledger
-from ..model import ClampRules, Fact, Identity, Rules, Ruleset, Want
+from ..model import Fact, Identity, Ruleset, Want
+from ..rules import ClampRules, Rules
 from ..spec.values import family
 
 BACKEND = "iptables-nft"

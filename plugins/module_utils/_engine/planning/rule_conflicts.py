@@ -8,7 +8,8 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import ConflictError
-from ..model import NatRules, PortPlace, PublishRules, Rules, Ruleset, Want, places_of
+from ..model import Ruleset, Want
+from ..rules import NatRules, PortPlace, PublishRules, Rules, places_of
 from ..spec import values
 from .state import Have
 from .step import place

@@ -22,14 +22,13 @@ from ..model import (
     Limit,
     Link,
     Namespace,
-    NatRules,
-    PublishRules,
     Route,
     Ruleset,
     Setting,
     Vlans,
     differences,
 )
+from ..rules import NatRules, PublishRules
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import dataclasses
 import typing as t
 
 from ..errors import SpecError
-from ..model import CLAMP_BACKENDS, FORWARD_BACKENDS, Choice, ClampRules, ForwardRules, Ruleset, Want
+from ..model import Choice, Ruleset, Want
+from ..rules import CLAMP_BACKENDS, FORWARD_BACKENDS, ClampRules, ForwardRules
 from . import values
 from .schema import STATE, Options
 

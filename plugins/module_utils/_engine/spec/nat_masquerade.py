@@ -10,7 +10,8 @@ import ipaddress
 import typing as t
 
 from ..errors import SpecError
-from ..model import NAT_BACKENDS, PUBLISH_BACKENDS, Choice, NatRules, PublishRules, Ruleset, Want
+from ..model import Choice, Ruleset, Want
+from ..rules import NAT_BACKENDS, PUBLISH_BACKENDS, NatRules, PublishRules
 from . import publish, values
 from .schema import STATE, Options
 

@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import SpecError
-from ..model import Publication
+from ..rules import Publication
 from . import values
 from .schema import Options, checked
 

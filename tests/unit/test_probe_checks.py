@@ -1,0 +1,29 @@
+"""What is said of a packet that never left its namespace, by what was looked up then."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.path import Path
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.probe_checks import findings
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.probing import Probing
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.structure import Place, Seen
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.neighbours import Table
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Target, Trace
+
+PATH = Path("ns1", "pods", 4, "eth0", "np-ns1", "br0", "10.22.33.2/24", "10.22.33.1")
+TARGET = Target("198.51.100.80")
+
+
+@pytest.mark.parametrize(
+    ("table", "code", "words"),
+    [
+        (None, "NEIGHBOUR_FILTERED", "10.22.33.1 is NONE among the neighbours of ns1"),
+        (Table(1000, 1024, 0), "NEIGHBOUR_FILTERED", "10.22.33.1 is NONE among the neighbours of ns1"),
+        (Table(1024, 1024, 7), "NEIGHBOUR_TABLE_FULL", "no room for 7 neighbours since the probes began"),
+    ],
+)
+def test_unresolved_gateway(table: Table | None, code: str, words: str) -> None:
+    probing = Probing(TARGET, Trace(), neighbour="NONE", neighbours=table)
+    (found,) = findings(Seen(PATH, TARGET, Place(), Place()), probing)
+    assert found.code == code
+    assert any(words in line for line in found.evidence)
