@@ -43,5 +43,5 @@ def test_scenario_of_another_repository(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     ran = [line for line in done.stdout.splitlines() if "Each namespace reaches the internet host" in line]
     assert len(ran) == 1, done.stdout
-    assert "Idempotence completed successfully" in done.stdout
+    assert "default > idempotence] Executed: Successful" in done.stdout
     assert not left
