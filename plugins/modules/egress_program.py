@@ -186,6 +186,8 @@ def main() -> None:
     except EgressError as error:
         fail(module, error)
     persisted = asked["persist"] and units.runs_here()
+    if asked["persist"] and not persisted and asked["state"] == "present":
+        module.warn("There is no systemd here that could build the networks at boot")
     module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff, persisted=persisted)
 
 
