@@ -180,5 +180,7 @@ def test_probes_leave_no_neighbours(node: Node) -> None:
     assert unreachable_from(node, "c2", families=["ipv4"]) == []
     before = _known(node)
     assert before == {("", "10.22.33.3"), ("c2", "10.22.33.1")}
-    assert [one["status"] for one in node.call(checked, [PODS])] == ["ok"] * 4
+    # Probes to several targets need the same neighbours at the same time.
+    asked = (*TARGETS, "tcp://198.51.100.80:7070", "tcp://203.0.113.80:7070", "203.0.113.80")
+    assert [one["status"] for one in node.call(checked, [PODS], True, asked)] == ["ok"] * 4
     assert _known(node) == before

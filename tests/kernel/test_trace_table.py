@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build_at_once
+from tests.kernel.building import build_at_once, unreachable_from
 from tests.kernel.faults import FAULTS
 from tests.kernel.test_diagnosis import PODS, checked, told
 from tests.lab import privilege
@@ -60,6 +60,8 @@ def test_table_goes_with_its_process(node: Node) -> None:
 
 
 def test_chain_is_named_in_both_families(node: Node) -> None:
+    # The chain drops neighbour discovery as well, so they must know each other.
+    assert unreachable_from(node, "c1") == []
     drop = "nft 'add table inet eg; add chain inet eg in { type filter hook prerouting priority -300; };"
     node.run(["sh", "-ec", f"{drop} add rule inet eg in iifname br0 counter drop'"])
     for verdict in told(node, "c1", [PODS]).values():

@@ -366,8 +366,7 @@ class Observation:
     def _obstacles(self) -> dict[str, str]:
         wanted = [fact for fact in self.want.facts if isinstance(fact, Namespace)]
         found = {fact.attach: obstacle_to_attach(fact.attach) for fact in wanted if fact.attach}
-        new = [fact.name for fact in wanted if not self.namespaces.exists(fact.name)]
-        found.update({name: obstacle_to_name(name) for name in new})
+        found.update({fact.name: obstacle_to_name(fact.name) for fact in wanted})
         return {subject: obstacle for subject, obstacle in found.items() if obstacle}
 
     def _unsettable(self) -> dict[Identity, tuple[str, str]]:

@@ -94,16 +94,15 @@ class Prober:
         self._unanswered: collections.Counter[tuple[int, Target]] = collections.Counter()
         self._rulings: dict[tuple[str, int, bool], Ruling | None] = {}
         self._untraceable = False
+        self._visits = neighbours.Visits(namespaces)
         self._tables = {family: neighbours.table(family) for family in {seen.path.family for seen in looks}}
 
     def probe(self, seen: Seen, broken: bool) -> Probing | None:
         """None where the structure says that nothing can be sent. broken: it says that nothing comes back."""
         if seen.inside is None or seen.interface is None or not seen.target.somebody:
             return None
-        places = [(seen.path.namespace, seen.interface.index, seen.path.gateway)] if seen.path.gateway else []
-        if seen.ingress and seen.path.cidr:
-            places.append((HOST, seen.ingress.index, seen.path.address))
-        with neighbours.leaving_none(self.namespaces, places):
+        ends = [(seen.path.namespace, seen.interface, seen.path.gateway), (HOST, seen.ingress, seen.path.address)]
+        with self._visits.to([neighbours.Place(netns, link.index, to) for netns, link, to in ends if link and to]):
             return self._probe(seen, broken)
 
     def _probe(self, seen: Seen, broken: bool) -> Probing:
@@ -266,10 +265,9 @@ class Prober:
         for address, other in self._neighbours.items():
             same = other.path.bridge == seen.path.bridge and other.path.family == seen.path.family
             if same and other.path.namespace != seen.path.namespace and not _is_isolated(other):
-                places = [(seen, address), (other, seen.path.address)]
-                with neighbours.leaving_none(
-                    self.namespaces,
-                    [(one.path.namespace, one.interface.index, whom) for one, whom in places if one.interface],
+                ends = [(seen, address), (other, seen.path.address)]
+                with self._visits.to(
+                    [neighbours.Place(one.path.namespace, one.interface.index, to) for one, to in ends if one.interface]
                 ):
                     found = self._send(seen, Target(address), peer=other.path.namespace)
                     if found.first("peer") is None:

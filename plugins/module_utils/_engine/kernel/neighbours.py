@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import errno
 import ipaddress
 import socket
 import struct
+import threading
 import typing as t
 from dataclasses import dataclass
 
 from .namespaces import Namespaces
-from .netlink import ATTRIBUTE, Message, NetlinkSocket, attributes
+from .netlink import ATTRIBUTE, Answer, Message, NetlinkSocket, attributes
 
 RTM_DELNEIGH, RTM_GETNEIGH, RTM_GETNEIGHTBL = 29, 30, 66
 _NDM = struct.Struct("=BxxxiHBB")
@@ -35,6 +37,14 @@ _STATES = {
     0x40: "NOARP",
     0x80: "PERMANENT",
 }
+
+
+class Place(t.NamedTuple):
+    """An address on a link, which is given by its index, of a namespace."""
+
+    netns: str
+    link: int
+    address: str
 
 
 @dataclass(frozen=True)
@@ -76,25 +86,46 @@ def _about(kind: int, index: int, address: str) -> Message:
     return Message(kind, 0, _NDM.pack(family, index, 0, 0, 0) + named)
 
 
-@contextlib.contextmanager
-def leaving_none(namespaces: Namespaces, places: t.Sequence[tuple[str, int, str]]) -> t.Iterator[None]:
-    """What the kernel learns in the block of addresses on links (namespace, index, address) that it knew nothing of is
-    taken away after it: it has one table for all namespaces, and refuses new ones when that is full.
+class Visits:
+    """Probes to addresses on links, side by side in threads.
+
+    What the kernel learns by them alone is taken away after the last that may need it: it has one table for all
+    namespaces, and refuses new neighbours when that is full.
     """
-    with contextlib.ExitStack() as stack:
-        new = []
-        for netns, index, address in places:
-            with namespaces.entered(netns):
-                opened = stack.enter_context(contextlib.closing(NetlinkSocket()))
-            (answer,) = opened.request([_about(RTM_GETNEIGH, index, address)])
-            if answer.errno == errno.ENOENT:
-                new.append((opened, _about(RTM_DELNEIGH, index, address)))
-        try:
+
+    def __init__(self, namespaces: Namespaces) -> None:
+        self._namespaces = namespaces
+        self._lock = threading.Lock()
+        self._guests: collections.Counter[Place] = collections.Counter()
+        self._unknown: set[Place] = set()
+
+    @contextlib.contextmanager
+    def to(self, places: t.Sequence[Place]) -> t.Iterator[None]:
+        """For the block, somebody visits them."""
+        with contextlib.ExitStack() as stack:
+            for place in places:
+                self._come(place)
+                stack.callback(self._go, place)
             yield
-        finally:
-            for opened, message in new:
+
+    def _come(self, place: Place) -> None:
+        with self._lock:
+            if not self._guests[place] and self._ask(RTM_GETNEIGH, place).errno == errno.ENOENT:
+                self._unknown.add(place)
+            self._guests[place] += 1
+
+    def _go(self, place: Place) -> None:
+        with self._lock:
+            self._guests[place] -= 1
+            if not self._guests[place] and place in self._unknown:
+                self._unknown.remove(place)
                 # One that is gone by now needs nothing.
-                opened.request([message])
+                self._ask(RTM_DELNEIGH, place)
+
+    def _ask(self, kind: int, place: Place) -> Answer:
+        with self._namespaces.entered(place.netns), contextlib.closing(NetlinkSocket()) as opened:
+            (answer,) = opened.request([_about(kind, place.link, place.address)])
+        return answer
 
 
 class Table(t.NamedTuple):
