@@ -15,15 +15,18 @@ TARGET = Target("198.51.100.80")
 
 
 @pytest.mark.parametrize(
-    ("table", "code", "words"),
+    ("state", "table", "code", "words"),
     [
-        (None, "NEIGHBOUR_FILTERED", "10.22.33.1 is NONE among the neighbours of ns1"),
-        (Table(1000, 1024, 0), "NEIGHBOUR_FILTERED", "10.22.33.1 is NONE among the neighbours of ns1"),
-        (Table(1024, 1024, 7), "NEIGHBOUR_TABLE_FULL", "no room for 7 neighbours since the probes began"),
+        ("INCOMPLETE", None, "NEIGHBOUR_FILTERED", "10.22.33.1 is INCOMPLETE among the neighbours of ns1"),
+        ("FAILED", Table(1000, 1024, 0), "NEIGHBOUR_FILTERED", "10.22.33.1 is FAILED among the neighbours of ns1"),
+        ("NONE", Table(1024, 1024, 7), "NEIGHBOUR_TABLE_FULL", "no room for 7 neighbours since the probes began"),
+        ("FAILED", Table(1024, 1024, 7), "NEIGHBOUR_TABLE_FULL", "no room for 7 neighbours since the probes began"),
+        # Nobody asked for it, so nobody kept silent.
+        ("NONE", Table(1000, 1024, 0), "UNEXPLAINED_DROP", "never sent it"),
     ],
 )
-def test_unresolved_gateway(table: Table | None, code: str, words: str) -> None:
-    probing = Probing(TARGET, Trace(), neighbour="NONE", neighbours=table)
+def test_unresolved_gateway(state: str, table: Table | None, code: str, words: str) -> None:
+    probing = Probing(TARGET, Trace(), neighbour=state, neighbours=table)
     (found,) = findings(Seen(PATH, TARGET, Place(), Place()), probing)
     assert found.code == code
     assert any(words in line for line in found.evidence)

@@ -29,7 +29,7 @@ def host_view(
 
     Errors: EgressError.
     """
-    names = namespaces.names()
+    names = namespaces.handles()
     others = [] if only is None else [name for name in names if name not in only]
     names = names if only is None else [name for name in names if name in only]
     # Nothing is removed where only some are looked at, and who is at the other end does not matter.

@@ -13,7 +13,7 @@ from ..kernel.link_messages import LinkReply
 from ..kernel.probes import DNS_PORT
 from ..rules import NatRules
 from .host_checks import dropped_by_others
-from .probing import SMALL, UNRESOLVED, Probing
+from .probing import SMALL, UNANSWERED, UNRESOLVED, Probing
 from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
 
@@ -87,8 +87,8 @@ def _never_left(seen: Seen, probing: Probing) -> Finding | None:
     interface = seen.interface.name if seen.interface else ""
     if probing.trace.first("inside", interface, outgoing=True):
         return None
-    if probing.neighbour in UNRESOLVED:
-        said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
+    said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
+    if probing.neighbour in UNANSWERED or _no_room(seen, probing, said):
         filtered = Finding("NEIGHBOUR_FILTERED", (said, "the link, the bridge and its address are as they should be"))
         return _no_room(seen, probing, said) or filtered
     return Finding("UNEXPLAINED_DROP", (f"{interface} never sent it",), hop="link")
@@ -248,8 +248,8 @@ def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Fin
         return Finding("RP_FILTER_DROP", (said, f"IPReversePathFilter rose by {dropped}", link), direction="return")
     if probing.ruling:
         return dropped_by_others((said, str(probing.ruling)), "return")
-    if probing.neighbour_back in UNRESOLVED:
-        state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
+    state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
+    if probing.neighbour_back in UNANSWERED or _no_room(seen, probing, state, "return"):
         filtered = Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
         return _no_room(seen, probing, state, "return") or filtered
     if seen.legacy:

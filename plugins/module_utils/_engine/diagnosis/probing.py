@@ -29,7 +29,8 @@ PATIENCE = 1.0  # seconds for an answer
 _SHORT = 0.3  # where the structure, or others before, say that there will be none
 _RESOLVING = 2.5  # for an answer to what asks for a neighbour once more
 _ENOUGH = 4  # paths of a link without an answer, after which the next ones are not waited for as long
-UNRESOLVED = ("INCOMPLETE", "FAILED", "NONE")
+UNANSWERED = ("INCOMPLETE", "FAILED")  # states of a neighbour that was asked for
+UNRESOLVED = (*UNANSWERED, "NONE")
 SMALL = {4: 576, 6: 1280}  # bytes that every path takes
 _MOST_LINKS = 8
 _LARGEST_FILE = 1 << 16  # bytes of a resolver configuration
@@ -101,7 +102,8 @@ class Prober:
         """None where the structure says that nothing can be sent. broken: it says that nothing comes back."""
         if seen.inside is None or seen.interface is None or not seen.target.somebody:
             return None
-        ends = [(seen.path.namespace, seen.interface, seen.path.gateway), (HOST, seen.ingress, seen.path.address)]
+        first = seen.target.address if seen.out and seen.out.leads and not seen.out.gateway else seen.path.gateway
+        ends = [(seen.path.namespace, seen.interface, first), (HOST, seen.ingress, seen.path.address)]
         with self._visits.to([neighbours.Place(netns, link.index, to) for netns, link, to in ends if link and to]):
             return self._probe(seen, broken)
 

@@ -15,6 +15,7 @@ from ..model import NETWORK_FILES
 
 _OURS = ("/var/lib/netpath", NETWORK_FILES)
 # A directory where a file shall be, a file where a directory shall be, a symbolic link.
+MOVE_AWAY = "Move away what has that name, or is in the place of a directory above it"
 IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -116,5 +117,5 @@ def _refuse_unsafe(directory: str) -> None:
 
 
 def _error(asked: str, error: OSError) -> KernelError:
-    advice = "Move away what has that name" if error.errno in IN_THE_WAY else ""
+    advice = MOVE_AWAY if error.errno in IN_THE_WAY else ""
     return KernelError(asked, os.strerror(error.errno or 0), error.errno or 0, advice)

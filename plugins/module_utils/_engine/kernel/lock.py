@@ -17,6 +17,7 @@ from . import files
 DIRECTORY = "/run/netpath"
 PATH = f"{DIRECTORY}/lock"
 PATIENCE = 120.0  # seconds
+_ASKED = "change the network of this host"
 
 
 class Lock:
@@ -64,7 +65,7 @@ def _acquire(patience: float) -> int:
             os.close(descriptor)
             if time.monotonic() > give_up:
                 raise ConflictError(
-                    "change the network of this host",
+                    _ASKED,
                     f"another run (PID {owner}) has held {PATH} for more than {patience:g} s",
                     "Wait for it, or end it if it hangs",
                 ) from None
@@ -78,13 +79,15 @@ def _open() -> int:
             os.makedirs(DIRECTORY, mode=0o755)
         try:
             return os.open(PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except FileNotFoundError:  # the directory went with the last run's lock
-            continue
+        except FileNotFoundError as error:
+            # Mostly the directory went with the last run's lock.
+            if os.path.islink(DIRECTORY):
+                found = f"{DIRECTORY} is a symbolic link that leads nowhere"
+                raise ConflictError(_ASKED, found, files.MOVE_AWAY) from error
         except OSError as error:
             if error.errno not in files.IN_THE_WAY:
                 raise
-            asked = "change the network of this host"
-            raise ConflictError(asked, f"{PATH}: {error.strerror}", "Move away what has that name") from error
+            raise ConflictError(_ASKED, f"{PATH}: {error.strerror}", files.MOVE_AWAY) from error
 
 
 def _is_current(descriptor: int) -> bool:

@@ -29,7 +29,8 @@ from .processes import processes_in
 DIRECTORY = "/run/netns"
 _TEMPORARY = ".netpath-"
 CLONE_NEWNET = 0x40000000
-MS_BIND, MS_REC, MS_SHARED, MNT_DETACH = 0x1000, 0x4000, 0x100000, 0x2
+MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000
+MNT_DETACH, UMOUNT_NOFOLLOW = 0x2, 0x8
 NS_GET_NSTYPE = 0xB703
 NSFS_MAGIC = 0x6E736673
 _DEPARTURE_PATIENCE = 15.0  # seconds
@@ -119,6 +120,11 @@ def names() -> list[str]:
     if not os.path.isdir(DIRECTORY):
         return []
     return sorted(name for name in os.listdir(DIRECTORY) if is_namespace(f"{DIRECTORY}/{name}"))
+
+
+def handles() -> list[str]:
+    """The same without symbolic links: what is behind such a one has another name, or none."""
+    return [name for name in names() if not os.path.islink(f"{DIRECTORY}/{name}")]
 
 
 @contextlib.contextmanager
@@ -345,7 +351,7 @@ def _bind(source: str, target: str, asked: str) -> None:
 
 
 def _unbind(name: str) -> None:
-    _call(f"delete namespace {name}", "umount2", f"{DIRECTORY}/{name}".encode(), MNT_DETACH)
+    _call(f"delete namespace {name}", "umount2", f"{DIRECTORY}/{name}".encode(), MNT_DETACH | UMOUNT_NOFOLLOW)
     os.unlink(f"{DIRECTORY}/{name}")
 
 

@@ -21,7 +21,7 @@ from .netlink import ATTRIBUTE, Answer, Message, NetlinkSocket, attributes
 RTM_DELNEIGH, RTM_GETNEIGH, RTM_GETNEIGHTBL = 29, 30, 66
 _NDM = struct.Struct("=BxxxiHBB")
 _NDA_DST, _NDA_LLADDR = 1, 2
-_NUD_NOARP = 0x40
+_NUD_NOARP, _NUD_PERMANENT = 0x40, 0x80
 _NDT = struct.Struct("=Bxxx")
 _NDTA_THRESH3, _NDTA_CONFIG, _NDTA_STATS = 4, 5, 7
 _ENTRIES, _TABLE_FULLS = struct.Struct("=4xI"), struct.Struct("=80xQ")  # of struct ndt_config and ndt_stats
@@ -119,8 +119,10 @@ class Visits:
             self._guests[place] -= 1
             if not self._guests[place] and place in self._unknown:
                 self._unknown.remove(place)
-                # One that is gone by now needs nothing.
-                self._ask(RTM_DELNEIGH, place)
+                replies = self._ask(RTM_GETNEIGH, place).replies
+                # Somebody may have put one there for good meanwhile.
+                if replies and not _NDM.unpack_from(replies[0], _HEADER)[2] & (_NUD_NOARP | _NUD_PERMANENT):
+                    self._ask(RTM_DELNEIGH, place)
 
     def _ask(self, kind: int, place: Place) -> Answer:
         with self._namespaces.entered(place.netns), contextlib.closing(NetlinkSocket()) as opened:

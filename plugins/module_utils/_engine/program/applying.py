@@ -85,7 +85,7 @@ def build(
     sound = [one for one in stored if one.error is None]
     told = "" if check else _put_ledger_away()
     if only is not None:
-        _check_only(sound, only)
+        _check_only(stored, only)
     build_some = functools.partial(_build, check=check, permit=permit, only=only)
     results, failed = _together(sound, build_some) if sound else ({}, {})
     failed.update((one.name, _put_away(one, check)) for one in stored if one.error)
@@ -105,7 +105,11 @@ def chosen(names: t.Sequence[str] = ()) -> list[Stored]:
 def _check_only(stored: t.Sequence[Stored], only: t.Sequence[str]) -> None:
     for name in only:
         if not any(name in one.namespaces for one in stored):
-            raise SpecError("--only", f"there is no namespace {name!r} in the networks", "give one of theirs")
+            broken = ", ".join(one.path for one in stored if one.error)
+            found = f"there is no namespace {name!r} in the networks" + (
+                f", and not all could be read: {broken}" * bool(broken)
+            )
+            raise SpecError("--only", found, "give one of theirs")
 
 
 def _together(

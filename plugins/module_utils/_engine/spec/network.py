@@ -287,15 +287,16 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
             )
         options = checked({"name": entry} if isinstance(entry, str) else entry, NAMESPACE, place)
         names = [values.namespace_name(name, f"{place}.name") for name in _names(options, place)]
-        # What they share is looked at once: there may be a thousand of them.
-        shared: dict[str, t.Any] = {
-            "interface": values.new_interface_name(options["interface"], f"{place}.interface"),
-            "addresses": _addresses(options["addresses"], subnets, f"{place}.addresses"),
-            "dns": _dns(options["dns"], f"{place}.dns"),
-            "bandwidth": _bandwidth(options["bandwidth"], f"{place}.bandwidth"),
-            "vlans": _vlans(_port(options, data), tuple(vlans.OPTIONS), place),
-        }
-        yield from (NamespaceSpec(name=name, key=place, **shared) for name in names)
+        if names:
+            # What they share is looked at once: there may be a thousand of them.
+            shared: dict[str, t.Any] = {
+                "interface": values.new_interface_name(options["interface"], f"{place}.interface"),
+                "addresses": _addresses(options["addresses"], subnets, f"{place}.addresses"),
+                "dns": _dns(options["dns"], f"{place}.dns"),
+                "bandwidth": _bandwidth(options["bandwidth"], f"{place}.bandwidth"),
+                "vlans": _vlans(_port(options, data), tuple(vlans.OPTIONS), place),
+            }
+            yield from (NamespaceSpec(name=name, key=place, **shared) for name in names)
 
 
 def _dns(dns: t.Mapping[str, t.Any] | None, key: str) -> t.Mapping[str, t.Any] | None:
