@@ -9,6 +9,7 @@ import ipaddress
 import typing as t
 from dataclasses import replace
 
+from ..kernel import limits
 from ..kernel.link_messages import LinkReply
 from ..kernel.probes import DNS_PORT
 from ..rules import NatRules
@@ -89,9 +90,17 @@ def _never_left(seen: Seen, probing: Probing) -> Finding | None:
         return None
     said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
     if probing.neighbour in UNANSWERED or _no_room(seen, probing, said):
-        filtered = Finding("NEIGHBOUR_FILTERED", (said, "the link, the bridge and its address are as they should be"))
+        sound = "the link, the bridge and its address are as they should be"
+        filtered = Finding("NEIGHBOUR_FILTERED", (said, sound, *_queues(seen.interface, seen.host_end)))
         return _no_room(seen, probing, said) or filtered
     return Finding("UNEXPLAINED_DROP", (f"{interface} never sent it",), hop="link")
+
+
+def _queues(*links: LinkReply | None) -> t.Iterator[str]:
+    """Those of links that have one: it may keep questions for neighbours back like anything else."""
+    for link in links:
+        if link is not None and link.qdisc not in ("", *limits.NONE):
+            yield f"{link.name} has the queue {link.qdisc}"
 
 
 def _no_room(seen: Seen, probing: Probing, said: str, direction: str = "out") -> Finding | None:
