@@ -46,8 +46,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tools.make()
-    results: Row = {"machine": machine.describe(), "asked": vars(asked)}
-    results.update({name: [] for name in ("rounds", "samples", "failures", "skipped")})
+    empty: Row = {"rounds": [], "samples": [], "failures": [], "skipped": []}
+    results: Row = {"machine": machine.describe(), "asked": vars(asked), **empty}
     status = 0
     try:
         results["summarised"] = summarised.measure(asked.summarised, asked.rounds) if asked.summarised else []

@@ -220,11 +220,12 @@ def test_pair_of_somebody_elses_into_a_namespace_that_shall_go(node: Node, way: 
     assert "delete namespace c2" in node.call(way, [PODS4], absent=True)
 
 
-def test_another_name_of_our_namespace_is_no_stray(node: Node) -> None:
+@pytest.mark.parametrize("alias", ["alias", "zz"])
+def test_another_name_of_our_namespace_is_no_stray(node: Node, alias: str) -> None:
     """A symbolic link that somebody made: to remove what is behind it would end the namespace."""
     node.call(build_at_once, [PODS4])
-    node.run(["ln", "-s", "c1", "/run/netns/alias"])
+    node.run(["ln", "-s", "c1", f"/run/netns/{alias}"])
     assert node.call(build_at_once, [PODS4]) == []
     assert unreachable_from(node, "c1", families=["ipv4"]) == []
     node.call(build_at_once, [PODS4], absent=True)
-    assert node.run(["readlink", "/run/netns/alias"]).stdout == "c1\n"
+    assert node.run(["readlink", f"/run/netns/{alias}"]).stdout == "c1\n"

@@ -159,3 +159,12 @@ def test_damaged_ledger_keeps_no_network_down(node: Node, program: str) -> None:
     assert "/var/lib/netpath/ledger.json.damaged" in done.stderr
     assert unreachable_from(node, "a1", families=["ipv4"]) == []
     assert run(node, program, "apply", "--check").returncode == DONE
+
+
+def test_namespace_of_a_file_that_is_about_another_network(node: Node, program: str) -> None:
+    """It is not built from there, and so nothing is done in silence either."""
+    node.run(["mv", f"{FILES}/pods.json", f"{FILES}/other.json"])
+    done = run(node, program, "apply", "--only", "c1")
+    assert done.returncode == USAGE
+    assert "there is no namespace 'c1' in the networks" in done.stderr
+    assert f"{FILES}/other.json" in done.stderr

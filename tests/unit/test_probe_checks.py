@@ -18,11 +18,12 @@ TARGET = Target("198.51.100.80")
     ("state", "table", "code", "words"),
     [
         ("INCOMPLETE", None, "NEIGHBOUR_FILTERED", "10.22.33.1 is INCOMPLETE among the neighbours of ns1"),
-        ("FAILED", Table(1000, 1024, 0), "NEIGHBOUR_FILTERED", "10.22.33.1 is FAILED among the neighbours of ns1"),
-        ("NONE", Table(1024, 1024, 7), "NEIGHBOUR_TABLE_FULL", "no room for 7 neighbours since the probes began"),
-        ("FAILED", Table(1024, 1024, 7), "NEIGHBOUR_TABLE_FULL", "no room for 7 neighbours since the probes began"),
+        ("FAILED", Table(1024, 0), "NEIGHBOUR_FILTERED", "10.22.33.1 is FAILED among the neighbours of ns1"),
+        ("NONE", Table(1024, 7), "NEIGHBOUR_TABLE_FULL", "no room for 7 neighbours since the probes began"),
+        ("FAILED", Table(1024, 7), "NEIGHBOUR_TABLE_FULL", "no room for 7 neighbours since the probes began"),
+        ("REACHABLE", Table(1024, 7), "UNEXPLAINED_DROP", "never sent it"),
         # Nobody asked for it, so nobody kept silent.
-        ("NONE", Table(1000, 1024, 0), "UNEXPLAINED_DROP", "never sent it"),
+        ("NONE", Table(1024, 0), "UNEXPLAINED_DROP", "never sent it"),
     ],
 )
 def test_unresolved_gateway(state: str, table: Table | None, code: str, words: str) -> None:

@@ -89,11 +89,11 @@ def _never_left(seen: Seen, probing: Probing) -> Finding | None:
     if probing.trace.first("inside", interface, outgoing=True):
         return None
     said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
-    if probing.neighbour in UNANSWERED or _no_room(seen, probing, said):
+    silent = _no_room(seen, probing, probing.neighbour, said)
+    if silent is None and probing.neighbour in UNANSWERED:
         sound = "the link, the bridge and its address are as they should be"
-        filtered = Finding("NEIGHBOUR_FILTERED", (said, sound, *_queues(seen.interface, seen.host_end)))
-        return _no_room(seen, probing, said) or filtered
-    return Finding("UNEXPLAINED_DROP", (f"{interface} never sent it",), hop="link")
+        silent = Finding("NEIGHBOUR_FILTERED", (said, sound, *_queues(seen.interface, seen.host_end)))
+    return silent or Finding("UNEXPLAINED_DROP", (f"{interface} never sent it",), hop="link")
 
 
 def _queues(*links: LinkReply | None) -> t.Iterator[str]:
@@ -103,10 +103,10 @@ def _queues(*links: LinkReply | None) -> t.Iterator[str]:
             yield f"{link.name} has the queue {link.qdisc}"
 
 
-def _no_room(seen: Seen, probing: Probing, said: str, direction: str = "out") -> Finding | None:
-    """Whether the kernel had no room for a neighbour that nobody answers for."""
+def _no_room(seen: Seen, probing: Probing, state: str, said: str, direction: str = "out") -> Finding | None:
+    """Whether the kernel had no room for a neighbour, which is in a state that is said."""
     held = probing.neighbours
-    if held is None or not held.refused:
+    if state not in UNRESOLVED or held is None or not held.refused:
         return None
     name = f"net.ipv{seen.path.family}.neigh.default.gc_thresh3"
     full = f"the kernel had no room for {held.refused} neighbours since the probes began: {name} is {held.limit}"
@@ -258,9 +258,11 @@ def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Fin
     if probing.ruling:
         return dropped_by_others((said, str(probing.ruling)), "return")
     state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
-    if probing.neighbour_back in UNANSWERED or _no_room(seen, probing, state, "return"):
-        filtered = Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
-        return _no_room(seen, probing, state, "return") or filtered
+    no_room = _no_room(seen, probing, probing.neighbour_back, state, "return")
+    if no_room:
+        return no_room
+    if probing.neighbour_back in UNANSWERED:
+        return Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
     if seen.legacy:
         return Finding("FORWARD_DROPPED", (said, "iptables-legacy has rules here"), direction="return")
     untold = [_UNTRACEABLE] if probing.untraceable else []

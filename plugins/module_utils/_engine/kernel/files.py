@@ -14,8 +14,8 @@ from ..errors import ConflictError, KernelError
 from ..model import NETWORK_FILES
 
 _OURS = ("/var/lib/netpath", NETWORK_FILES)
-# A directory where a file shall be, a file where a directory shall be, a symbolic link.
 MOVE_AWAY = "Move away what has that name, or is in the place of a directory above it"
+# A directory where a file shall be, a file where a directory shall be, a symbolic link.
 IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
 
 

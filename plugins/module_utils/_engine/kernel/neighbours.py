@@ -23,9 +23,8 @@ _NDM = struct.Struct("=BxxxiHBB")
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUD_NOARP, _NUD_PERMANENT = 0x40, 0x80
 _NDT = struct.Struct("=Bxxx")
-_NDTA_THRESH3, _NDTA_CONFIG, _NDTA_STATS = 4, 5, 7
-_ENTRIES, _TABLE_FULLS = struct.Struct("=4xI"), struct.Struct("=80xQ")  # of struct ndt_config and ndt_stats
-_LIMIT = struct.Struct("=I")
+_NDTA_THRESH3, _NDTA_STATS = 4, 7
+_LIMIT, _TABLE_FULLS = struct.Struct("=I"), struct.Struct("=80xQ")  # gc_thresh3, and the last of struct ndt_stats
 _HEADER = 16
 _STATES = {
     0x01: "INCOMPLETE",
@@ -133,7 +132,6 @@ class Visits:
 class Table(t.NamedTuple):
     """The kernel's table of one family, for all namespaces. refused: how many it has ever had no room for."""
 
-    entries: int
     limit: int
     refused: int
 
@@ -145,12 +143,11 @@ def table(family: int) -> Table:
         for data in opened.dump(Message(RTM_GETNEIGHTBL, 0, _NDT.pack(kind))):
             found = attributes(data, _HEADER + _NDT.size, len(data))
             # The others are about single links.
-            if data[_HEADER] == kind and _NDTA_CONFIG in found and _NDTA_STATS in found:
-                (entries,) = _ENTRIES.unpack_from(data, found[_NDTA_CONFIG][0])
-                (refused,) = _TABLE_FULLS.unpack_from(data, found[_NDTA_STATS][0])
+            if data[_HEADER] == kind and _NDTA_STATS in found:
                 (limit,) = _LIMIT.unpack_from(data, found[_NDTA_THRESH3][0])
-                return Table(entries, limit, refused)
-    return Table(0, 0, 0)
+                (refused,) = _TABLE_FULLS.unpack_from(data, found[_NDTA_STATS][0])
+                return Table(limit, refused)
+    return Table(0, 0)
 
 
 def state(namespaces: Namespaces, netns: str, address: str) -> str:

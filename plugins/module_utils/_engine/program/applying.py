@@ -102,14 +102,17 @@ def chosen(names: t.Sequence[str] = ()) -> list[Stored]:
     return [there[name] for name in dict.fromkeys(names or there)]
 
 
+def _namespaces(stored: t.Sequence[Stored]) -> set[str]:
+    return {name for one in stored if one.error is None for name in one.namespaces}
+
+
 def _check_only(stored: t.Sequence[Stored], only: t.Sequence[str]) -> None:
+    there = _namespaces(stored)
     for name in only:
-        if not any(name in one.namespaces for one in stored):
+        if name not in there:
             broken = ", ".join(one.path for one in stored if one.error)
-            found = f"there is no namespace {name!r} in the networks" + (
-                f", and not all could be read: {broken}" * bool(broken)
-            )
-            raise SpecError("--only", found, "give one of theirs")
+            unread = f", and not all could be read: {broken}" if broken else ""
+            raise SpecError("--only", f"there is no namespace {name!r} in the networks{unread}", "give one of theirs")
 
 
 def _together(
@@ -136,7 +139,7 @@ def _build(stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequ
     kept = {name: cidrs for one in stored for name, cidrs in one.addresses.items()}
     options: dict[str, t.Any] = {"networks": [one.network for one in stored], "state": "present"}
     if only is not None:
-        options["only"] = [name for name in only if any(name in one.namespaces for one in stored)]
+        options["only"] = sorted(_namespaces(stored).intersection(only))
 
     def wanted(observer: Observer) -> Want:
         return path.wanted(options, _Remembering(observer, kept))

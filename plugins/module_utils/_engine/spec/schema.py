@@ -42,15 +42,11 @@ def checked(data: t.Any, options: Options, key: str) -> dict[str, t.Any]:
             raise SpecError(_join(key, str(name)), "unknown key", f"allowed are {', '.join(options)}")
     return {
         # Most options of most items are not given, and a thousand items have forty thousand of them.
-        name: _default(option, key, name) if data.get(name) is None else _value(data[name], option, _join(key, name))
+        name: option.get("default")
+        if data.get(name) is None and not option.get("required")
+        else _value(data.get(name), option, _join(key, name))
         for name, option in options.items()
     }
-
-
-def _default(option: Option, key: str, name: str) -> t.Any:
-    if option.get("required"):
-        raise SpecError(_join(key, name), "missing", "it is required")
-    return option.get("default")
 
 
 def _join(key: str, name: str) -> str:
