@@ -41,14 +41,6 @@ OK, BROKEN, DOUBTFUL, USAGE, FAILED = range(5)
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("program") / "netpath-egress"
-    path.write_bytes(bundle.executable(sys.executable))
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
 def node() -> t.Iterator[Node]:
     with World(nodes=1) as world:
         made = world.nodes[0]

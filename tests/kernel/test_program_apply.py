@@ -8,7 +8,7 @@ import sys
 import typing as t
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle, installation, units
+from ansible_collections.netpath.egress.plugins.module_utils._engine.program import installation, units
 
 from tests.kernel.building import build_at_once, unreachable_from
 from tests.kernel.settling import settled
@@ -25,14 +25,6 @@ PODS: Options = {"name": "pods", "subnets": ["10.22.33.0/24", "fd00:22:33::/64"]
 APPS: Options = {"name": "apps", "subnets": ["10.44.0.0/24"], "namespaces": ["a1"]}
 FILES = "/etc/netpath/networks.d"
 DONE, DIFFERS, USAGE, FAILED = 0, 1, 3, 4
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("program") / "netpath-egress"
-    path.write_bytes(bundle.executable(sys.executable))
-    path.chmod(0o755)
-    return str(path)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine import audit
 from ansible_collections.netpath.egress.plugins.module_utils._engine.program import (
-    bundle,
     installation,
     watch_memory,
 )
@@ -31,14 +30,6 @@ PODS: Options = {"name": "pods", "subnets": ["10.22.33.0/24", "fd00:22:33::/64"]
 APPS: Options = {"name": "apps", "subnets": ["10.44.0.0/24"], "namespaces": ["a1"]}
 METRICS = "/var/lib/netpath.prom"
 DONE, DIFFERS, FAILED = 0, 1, 4
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("program") / "netpath-egress"
-    path.write_bytes(bundle.executable(sys.executable))
-    path.chmod(0o755)
-    return str(path)
 
 
 @pytest.fixture(scope="module")
