@@ -44,8 +44,14 @@ class Fault:
     statuses: t.Mapping[str, str] = field(default_factory=dict)
 
 
-# Who is in use knows the gateway, and the reverse; a queue that takes nothing takes no question for them either.
-_KNOWN = "for gateway in 10.22.33.1 fd00:22:33::1; do ip netns exec c1 ping -n -q -c 1 -w 5 $gateway; done >/dev/null;"
+# A queue that takes nothing takes no question for a neighbour either: all along the path know each other until it ends.
+_NEIGHBOURS = """
+for to in 198.51.100.80 2001:db8:51::80; do ip netns exec c1 ping -n -q -c 1 -w 9 $to >/dev/null; done
+for gateway in 10.22.33.1 fd00:22:33::1; do ip -n c1 neigh change $gateway dev eth0 nud STATE; done
+for address in 10.22.33.2 fd00:22:33::2; do ip neigh change $address dev br0 nud STATE; done
+for gateway in 198.18.0.1 2001:db8:18::1; do ip neigh change $gateway dev uplink0 nud STATE; done
+"""
+_KNOWN, _ASKED = _NEIGHBOURS.replace("STATE", "permanent"), _NEIGHBOURS.replace("STATE", "stale")
 FAULTS: dict[str, Fault] = {
     "no default route": Fault(1, "ip -n c1 route del default", "NO_DEFAULT_ROUTE", families=["ipv4"]),
     "no IPv6 default route": Fault(
@@ -323,23 +329,23 @@ FAULTS: dict[str, Fault] = {
     "no resolver": Fault(44, ": >/etc/netns/c1/resolv.conf", "DNS_UNREACHABLE", status="degraded", network=_RESOLVED),
     "queue of the uplink that takes nothing": Fault(
         0,
-        "tc qdisc add dev uplink0 root pfifo limit 0",
+        f"{_KNOWN} tc qdisc add dev uplink0 root pfifo limit 0",
         "UNEXPLAINED_DROP",
-        "tc qdisc del dev uplink0 root",
+        f"tc qdisc del dev uplink0 root; {_ASKED}",
         hop="uplink",
     ),
     "queue of the host's end that takes nothing": Fault(
         0,
         f"{_KNOWN} tc qdisc add dev np-c1 root pfifo limit 0",
         "UNEXPLAINED_DROP",
-        "tc qdisc del dev np-c1 root",
+        f"tc qdisc del dev np-c1 root; {_ASKED}",
         hop="bridge",
     ),
     "queue of the namespace that takes nothing": Fault(
         0,
         f"{_KNOWN} tc -n c1 qdisc add dev eth0 root pfifo limit 0",
         "UNEXPLAINED_DROP",
-        "tc -n c1 qdisc del dev eth0 root",
+        f"tc -n c1 qdisc del dev eth0 root; {_ASKED}",
         hop="link",
     ),
     "raw table that drops": Fault(

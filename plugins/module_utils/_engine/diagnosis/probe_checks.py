@@ -191,7 +191,8 @@ def _behind_the_rules(seen: Seen, probing: Probing, said: str) -> Finding:
 def _no_next_hop(seen: Seen, probing: Probing, said: str) -> Finding:
     hop = (seen.plainly.gateway if seen.plainly else "") or seen.target.address
     state = f"{hop} is {probing.neighbour_out} among the neighbours of the host"
-    return Finding("UPSTREAM_UNREACHABLE", (said, state), hop="upstream")
+    unreachable = Finding("UPSTREAM_UNREACHABLE", (said, state), hop="upstream")
+    return _no_room(seen, probing, probing.neighbour_out, state) or unreachable
 
 
 def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
@@ -262,7 +263,8 @@ def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Fin
     if no_room:
         return no_room
     if probing.neighbour_back in UNANSWERED:
-        return Finding("NEIGHBOUR_FILTERED", (said, state), direction="return")
+        queues = _queues(seen.host_end, seen.interface)
+        return Finding("NEIGHBOUR_FILTERED", (said, state, *queues), direction="return")
     if seen.legacy:
         return Finding("FORWARD_DROPPED", (said, "iptables-legacy has rules here"), direction="return")
     untold = [_UNTRACEABLE] if probing.untraceable else []

@@ -164,7 +164,7 @@ class Prober:
             if source
             else None,
         )
-        if {probing.neighbour, probing.neighbour_back} & {*UNRESOLVED}:
+        if {probing.neighbour, probing.neighbour_back, probing.neighbour_out} & {*UNRESOLVED}:
             probing = replace(probing, neighbours=self._table(path.family))
         # The rules see what comes to the bridge before it does, where they see bridged packets.
         first = seen.host_end if _filters_bridged(seen) else seen.ingress
