@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import typing as t
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine import audit
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
+from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.decision import BY_NAME
 
 from tests.kernel.building import build_at_once, unreachable_from
 from tests.kernel.faults import FAULTS, Fault
@@ -31,7 +33,7 @@ OTHERS = (
 HEALED = [
     title
     for title, fault in FAULTS.items()
-    if title not in OTHERS and (CODES[fault.code].tier in ("auto", "declared") or not (fault.fix or fault.network))
+    if title not in OTHERS and (CODES[fault.code].tier in ("auto", "declared") or fault.code in BY_NAME)
 ]
 
 
@@ -141,6 +143,30 @@ def test_by_name_alone(node: Node) -> None:
     result = repaired(node)
     assert result["left"]["pods"][fault.code] == f"only if {fault.code} is asked for by name (remediate_codes, codes)"
     assert result["actions"] == []
+    assert difference(before, settled(node)) == ""
+
+
+def test_end_in_a_namespace_that_nobody_can_name(node: Node) -> None:
+    """Nothing but an open file holds it, so that its end of the pair cannot be reached."""
+    hold = "exec 3</run/netns/c1; ip netns del c1; echo held; read -r _"
+    with node.popen(["sh", "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        before = settled(node)
+        foreseen = repaired(node, check=True)
+        assert difference(before, settled(node)) == ""
+        result = repaired(node)
+        assert (result["failed_networks"], statuses(result["after"])) == ({}, {"ok"}), result
+        assert foreseen["actions"] == result["actions"] != []
+        assert unreachable_from(node, "c1", "c2") == []
+        process.communicate("\n")
+
+
+def test_file_that_is_not_empty_stays(node: Node) -> None:
+    node.run(["sh", "-ec", "ip netns del c1; echo theirs >/run/netns/c1"])
+    before = settled(node)
+    result = repaired(node, codes=["STALE_HANDLE"])
+    assert "is a file that is no namespace" in result["failed_networks"]["pods"]
     assert difference(before, settled(node)) == ""
 
 

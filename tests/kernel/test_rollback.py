@@ -65,6 +65,20 @@ def check_restored(refused: Refusal) -> None:
     assert refused.text == f"{refused.asked}: {refused.found}. {refused.advice}"
 
 
+def test_way_back_from_edited_rules(node: Node) -> None:
+    """How they had been edited is not known, so that the good ones stay."""
+    node.call(build_at_once, [PODS])
+    table = "inet netpath_egress"
+    script(
+        node, f"nft flush chain {table} nat_pods; rm /etc/sysctl.d/90-netpath-egress.conf", read_only("/etc/sysctl.d")
+    )
+    refused = refusal(node, build_at_once, [PODS])
+    assert "Read-only file system" in refused.found
+    assert refused.rolled_back is False
+    assert "(how they had been edited is not known)" in refused.advice
+    assert unreachable_from(node, "c1", "c2") == []
+
+
 # {title: (script that makes the step fail, networks, words of the error)}
 FAILING: dict[str, tuple[list[str], Options, str]] = {
     "settings file cannot be written": (

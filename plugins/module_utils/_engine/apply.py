@@ -37,6 +37,8 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
             journal += batch
         executor.raise_bridges()
         verify()
+        executor.remove_containers(dropped(ledger, plan.ledger))
+        write_ledger(ledgers.union(plan.ledger, ledger), plan.ledger)
     except BaseException as error:
         left = take_back(plan, executor, ledger, journal, ledgers.union(plan.ledger, ledger), _lost(error))
         if isinstance(error, StepError):
@@ -44,8 +46,6 @@ def apply(plan: Plan, executor: Executor, ledger: Ledger, verify: t.Callable[[],
         if isinstance(error, EgressError):
             raise _failure("verify what was built", error, left) from error
         raise
-    executor.remove_containers(dropped(ledger, plan.ledger))
-    write_ledger(ledgers.union(plan.ledger, ledger), plan.ledger)
     return journal
 
 
@@ -82,6 +82,8 @@ def roll_back(journal: t.Sequence[Step], executor: Executor, first: t.Sequence[S
 
 
 def _attempt(step: Step, executor: Executor) -> str:
+    if step.obstacle:
+        return step.obstacle
     try:
         executor.run([step])
     except (StepError, EgressError, OSError) as error:

@@ -31,7 +31,8 @@ def host_view(
     """
     names = namespaces.handles()
     others = [] if only is None else [name for name in names if name not in only]
-    names = names if only is None else [name for name in names if name in only]
+    others = [name for name in others if name in known or opened.may_enter(name)]
+    names = [name for name in names if (only is None or name in only) and opened.may_enter(name)]
     # Nothing is removed where only some are looked at, and who is at the other end does not matter.
     ends = {} if only is not None else _peers(opened, snapshot, [HOST, *names])
     places = {place: snapshot.read(place) for place in (HOST, *names)}

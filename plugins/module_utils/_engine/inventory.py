@@ -101,24 +101,16 @@ class _Inventory:
         seen: set[tuple[int, int]] = set()
         names = sorted(os.listdir(DIRECTORY)) if os.path.isdir(DIRECTORY) else []
         for place in [HOST, *(name for name in names if is_namespace(path_of(name)))]:
-            if self._may_enter(place):
+            if self.open.may_enter(place):
                 status = os.fstat(self.open.handle(place))
                 identity = (status.st_dev, status.st_ino)
                 seen.add(identity)
                 found[place] = _namespace(place or None, path_of(place), status.st_ino, processes.get(identity, []))
         for (device, inode), inhabitants in processes.items() if anonymous else ():
             path = f"/proc/{inhabitants[0][0]}/ns/net"
-            if (device, inode) not in seen and self._may_enter(path):
+            if (device, inode) not in seen and self.open.may_enter(path):
                 found[path] = _namespace(None, path, inode, inhabitants)
         return found
-
-    def _may_enter(self, place: str) -> bool:
-        """A namespace may be gone by now, or be another user's."""
-        try:
-            self.open.socket(place)
-        except EgressError:
-            return False
-        return True
 
     def _namespaces(self) -> list[Data]:
         listed = []

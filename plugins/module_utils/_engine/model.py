@@ -284,6 +284,7 @@ class Want:
     exclusive_claims: (user, netns) whose claims on settings of interfaces are the wanted ones and no others.
     choices: what was decided on the way here, to tell the user.
     only: namespaces, where a request is for some of a network's; the others must not lose anything by it.
+    replaceable: names of namespaces that an empty file may have, which is no namespace; it gives way.
     """
 
     facts: tuple[Fact, ...] = ()
@@ -294,6 +295,7 @@ class Want:
     choices: tuple[Choice, ...] = ()
     exclusive_claims: frozenset[tuple[str, str]] = frozenset()
     only: frozenset[str] = frozenset()
+    replaceable: frozenset[str] = frozenset()
 
     @functools.cached_property
     def present(self) -> t.Mapping[Identity, Fact]:
@@ -315,6 +317,7 @@ class Want:
             self.choices + other.choices,
             self.exclusive_claims | other.exclusive_claims,
             self.only | other.only,
+            self.replaceable | other.replaceable,
         )
 
     @classmethod
@@ -333,6 +336,7 @@ class Want:
             chained("choices"),
             frozenset(chained("exclusive_claims")),
             frozenset(chained("only")),
+            frozenset(chained("replaceable")),
         )
 
 

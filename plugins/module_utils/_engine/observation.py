@@ -366,7 +366,8 @@ class Observation:
     def _obstacles(self) -> dict[str, str]:
         wanted = [fact for fact in self.want.facts if isinstance(fact, Namespace)]
         found = {fact.attach: obstacle_to_attach(fact.attach) for fact in wanted if fact.attach}
-        found.update({fact.name: obstacle_to_name(fact.name) for fact in wanted})
+        replaceable = self.want.replaceable
+        found.update({fact.name: obstacle_to_name(fact.name, fact.name in replaceable) for fact in wanted})
         return {subject: obstacle for subject, obstacle in found.items() if obstacle}
 
     def _unsettable(self) -> dict[Identity, tuple[str, str]]:

@@ -10,7 +10,7 @@ import os
 import typing as t
 from dataclasses import replace
 
-from ..errors import EgressError, SpecError
+from ..errors import SpecError
 from ..kernel import namespaces as handles
 from ..kernel.link_messages import LinkReply
 from ..kernel.links import host_ends
@@ -42,13 +42,14 @@ def of_processes(reader: Reader, pids: t.Sequence[t.Any], key: str = "pid") -> l
 
 def of_everything(reader: Reader) -> list[Path]:
     """Of those with a name, and of those that only processes hold and a pair of links leads to."""
-    found = [replace(path, meant=bool(path.interface)) for name in handles.names() for path in of_place(reader, name)]
-    seen = {_identity(reader, name) for name in (HOST, *handles.names())}
+    names = [name for name in handles.names() if reader.namespaces.may_enter(name)]
+    found = [replace(path, meant=bool(path.interface)) for name in names for path in of_place(reader, name)]
+    seen = {_identity(reader, name) for name in (HOST, *names)}
     places: dict[str, str] = {}
     for identity, inhabitants in sorted(namespaces_of_processes().items()):
         pid, command = min(inhabitants)
         place = f"/proc/{pid}/ns/net"
-        if identity not in seen and _may_enter(reader, place):
+        if identity not in seen and reader.namespaces.may_enter(place):
             places[place] = f"process {pid} ({command})"
     for place, indexes in host_ends(reader.namespaces, list(places)).items():
         # Services are often kept from the network by a namespace with nothing in it, and not all are of this host.
@@ -154,15 +155,8 @@ def _identity(reader: Reader, netns: str) -> tuple[int, int]:
 
 def _named_like(reader: Reader, place: str) -> str:
     """The name of the namespace of a process, or ""."""
-    if not _may_enter(reader, place):
+    if not reader.namespaces.may_enter(place):
         raise SpecError("pid", f"{place} cannot be entered", "it ended, or belongs to another user's namespace")
     identity = _identity(reader, place)
-    return next((name for name in handles.names() if _identity(reader, name) == identity), "")
-
-
-def _may_enter(reader: Reader, place: str) -> bool:
-    try:
-        reader.namespaces.socket(place)
-    except EgressError:
-        return False
-    return True
+    names = filter(reader.namespaces.may_enter, handles.names())
+    return next((name for name in names if _identity(reader, name) == identity), "")

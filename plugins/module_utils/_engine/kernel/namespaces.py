@@ -69,8 +69,11 @@ def obstacle_to_attach(path: str) -> str:
     return "" if kind == CLONE_NEWNET else "it is a namespace, but not one of a network"
 
 
-def obstacle_to_name(name: str) -> str:
-    """What else than a namespace has the name, or "". A handle of ours whose namespace is gone is no obstacle."""
+def obstacle_to_name(name: str, replaceable: bool = False) -> str:
+    """What else than a namespace has the name, or "". A handle of ours whose namespace is gone is no obstacle.
+
+    replaceable: neither is an empty file.
+    """
     path = f"{DIRECTORY}/{name}"
     try:
         status = os.lstat(path)
@@ -82,7 +85,7 @@ def obstacle_to_name(name: str) -> str:
     pid = seen_by(name) if plain else 0
     if pid:
         return f"{path} is one for PID {pid}, which sees other mounts than this run (nsenter -m -t {pid} enters them)"
-    if plain and _is_marked(path):
+    if plain and (_is_marked(path) or (replaceable and not status.st_size)):
         return ""
     return f"{path} is {'a file' if plain else 'something else'} that is no namespace"
 
@@ -141,6 +144,16 @@ def in_new_namespace() -> t.Iterator[None]:
         os.close(home)
 
 
+@contextlib.contextmanager
+def _suppressed_absence() -> t.Iterator[None]:
+    """Not of what is there, and cannot be opened for want of files or memory."""
+    try:
+        yield
+    except KernelError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise
+
+
 class Namespaces:
     """Open handles and sockets of a run, each opened once."""
 
@@ -191,6 +204,11 @@ class Namespaces:
             self._handles[netns] = descriptor
         return self._handles[netns]
 
+    def _may_open(self, netns: str) -> bool:
+        with _suppressed_absence():
+            self.handle(netns)
+        return netns in self._handles
+
     @contextlib.contextmanager
     def entered(self, netns: str) -> t.Iterator[None]:
         """The calling thread is in the namespace while the block runs."""
@@ -209,9 +227,15 @@ class Namespaces:
                 self._sockets[netns] = NetlinkSocket()
         return self._sockets[netns]
 
+    def may_enter(self, netns: str) -> bool:
+        """A namespace that was listed may be gone by now, or be another user's."""
+        with _suppressed_absence():
+            self.socket(netns)
+        return netns in self._sockets
+
     def numbers(self, netns: str, others: t.Iterable[str]) -> dict[str, int]:
         """The number that each of the other namespaces has in this one, as links name it; none for those without."""
-        asked = [other for other in others if (netns, other) not in self._numbers and self.exists(other)]
+        asked = [other for other in others if (netns, other) not in self._numbers and self._may_open(other)]
         answers = self.socket(netns).request([get_nsid(self.handle(other)) for other in asked])
         for other, answer in zip(asked, answers):
             number = parse_nsid(answer.replies[0]) if answer.replies else -1
@@ -364,6 +388,27 @@ def sweep() -> None:
             os.unlink(path)
 
 
+def remove_leftover(name: str, check: bool) -> None:
+    """Remove a file among the handles that is no namespace, if there is one. check: only see whether it may go.
+
+    Errors: ConflictError if it is more than an empty file or one of ours, or a namespace for others. KernelError.
+    """
+    path, asked = f"{DIRECTORY}/{name}", f"remove {DIRECTORY}/{name}"
+    if is_namespace(path) or not os.path.lexists(path):
+        return
+    obstacle = obstacle_to_name(name, replaceable=True)
+    if obstacle:
+        raise ConflictError(asked, obstacle, "See what it is, and who needs it")
+    if not check:
+        try:
+            os.unlink(path)
+        except OSError as error:
+            raise KernelError(asked, os.strerror(error.errno or 0), error.errno or 0) from error
+
+
 def _is_marked(path: str) -> bool:
-    status = os.lstat(path)
-    return stat.S_ISREG(status.st_mode) and status.st_size == len(MARK) and files.read(path) == MARK
+    # Others may remove theirs at any time.
+    with contextlib.suppress(FileNotFoundError):
+        status = os.lstat(path)
+        return stat.S_ISREG(status.st_mode) and status.st_size == len(MARK) and files.read(path) == MARK
+    return False

@@ -192,6 +192,10 @@ class _Planner:
     def converge(self, fact: Fact) -> None:
         have = setting_now(self.facts, fact) if isinstance(fact, Setting) else self.facts.get(fact.identity)
         if isinstance(fact, Link):
+            if isinstance(have, Link) and fact.peer and not have.peer:
+                # Its other end is in a namespace that has no name and no process, so that nothing can reach it.
+                self._delete(fact, have)
+                have = None
             self.ledger, fact = hairpin_lent(self.ledger, fact, have)
         if have is None:
             self.add(Step(None, fact))

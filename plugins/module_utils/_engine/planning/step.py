@@ -56,6 +56,15 @@ class Step:
         """The steps that undo it."""
         return [Step(self.after, self.before), *(self._back(fact) for fact in self.along)]
 
+    @property
+    def obstacle(self) -> str:
+        """Why it cannot be done: nobody knows any more what shall be there. "" where it can."""
+        if isinstance(self.after, Ruleset) and self.after.rules is None:
+            return "how they had been edited is not known"
+        if isinstance(self.after, Link) and self.before is None and self.after.kind == "veth" and not self.after.peer:
+            return "its other end was in a namespace that nothing can reach"
+        return ""
+
     def _back(self, fact: Fact) -> Step:
         """The step that brings back a fact, on the link under the name that it had before."""
         if isinstance(fact, Link):

@@ -13,7 +13,10 @@ from .decision import Decision
 
 
 def beyond_the_network(decision: Decision, wanted: Want) -> Want:
-    """IPv6 in the namespaces that cannot use it, as the kernel refuses addresses where it is switched off."""
+    """IPv6 in the namespaces that cannot use it, as the kernel refuses addresses where it is switched off; and that
+    empty files in place of handles give way.
+    """
+    stale = {finding["namespace"] for finding in decision.repaired if finding["code"] == "STALE_HANDLE"}
     ill = {finding["namespace"] for finding in decision.repaired if finding["code"] == "V6_ADDRESS_UNUSABLE"}
     inner = [fact.peer for fact in wanted.facts if isinstance(fact, Link) and fact.peer and fact.peer.netns in ill]
     return Want(
@@ -21,7 +24,8 @@ def beyond_the_network(decision: Decision, wanted: Want) -> Want:
             Setting(link.netns, f"net/ipv6/conf/{name}/disable_ipv6", "0")
             for link in inner
             for name in ("all", link.name)
-        )
+        ),
+        replaceable=frozenset(stale),
     )
 
 

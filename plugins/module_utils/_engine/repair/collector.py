@@ -8,15 +8,14 @@ Rules of ours may be for links of somebody else, so that nobody knows but the us
 
 from __future__ import annotations
 
-import os
 import typing as t
 from dataclasses import dataclass
 
 from .. import inventory, orphans
-from ..errors import KernelError, SpecError
+from ..errors import SpecError
 from ..kernel import features
 from ..kernel.lock import locked
-from ..kernel.namespaces import Namespaces, is_namespace, path_of, seen_by
+from ..kernel.namespaces import path_of, remove_leftover
 from ..model import HOST, Link, Want
 from ..observe import Observer
 from ..result import Result
@@ -43,6 +42,9 @@ def collect(handles: t.Sequence[str] = (), networks: t.Sequence[str] = (), check
     found: list[Data] = inventory.inventory(["orphans"])["orphans"]
     _require("handles", handles, found, _HANDLE, "is no handle without a namespace")
     _require("networks", networks, found, _RULES, "is no network without links that has rules")
+    with locked():
+        for name in handles:
+            remove_leftover(name, check=True)
     result = run(lambda observer: _unwanted(observer, networks), check)
     actions = [*result.actions, *(_remove_handle(name, check) for name in dict.fromkeys(handles))]
     return Collected(found, Result(bool(actions), actions, result.difference))
@@ -65,12 +67,6 @@ def _unwanted(observer: Observer, networks: t.Collection[str]) -> Want:
 
 
 def _remove_handle(name: str, check: bool) -> str:
-    path = path_of(name)
-    with locked(), Namespaces():
-        # A second look: somebody may have made a namespace of it meanwhile.
-        if not check and not is_namespace(path) and not seen_by(name):
-            try:
-                os.unlink(path)
-            except OSError as error:
-                raise KernelError(f"remove {path}", os.strerror(error.errno or 0), error.errno or 0) from error
-    return f"delete {path}, which is no namespace"
+    with locked():
+        remove_leftover(name, check)
+    return f"delete {path_of(name)}, which is no namespace"

@@ -19,7 +19,6 @@ from ..planning.step import Step
 from ..run import run
 from ..spec import path
 from ..spec.union import union
-from . import by_name
 from .besides import beyond_the_network, forget_neighbours
 from .decision import TIERS, Decision, Verdict, decide, refuse_to_take, tier_of, worse
 
@@ -87,12 +86,8 @@ def _repair(asked: Asked, decision: Decision, outcome: Outcome, check: bool) -> 
 
     done: list[str] = []
     try:
-        if by_name.stands_in_the_way(decision) and not check:
-            # Whether it may be built at all, before anything is taken away for it.
-            run(build, True, _permit(asked, decision))
-        done += by_name.repair(decision, check)
         result = run(build, check, _permit(asked, decision), judge)
-        done += result.actions
+        done = result.actions
         outcome.diff = {key: outcome.diff[key] + text for key, text in result.diff.items()}
     except EgressError as error:
         outcome.failed[decision.network] = error
