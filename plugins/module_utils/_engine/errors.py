@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 
@@ -58,3 +59,9 @@ class KernelError(EgressError):
     def __init__(self, asked: str, found: str, errno: int, advice: str = "") -> None:
         super().__init__(asked, found, advice)
         self.errno = errno
+
+
+def attempt(step: t.Callable[..., object], *arguments: object) -> None:
+    """One step of a way back, whatever becomes of it: its own error would hide the one that led there."""
+    with contextlib.suppress(EgressError, OSError):
+        step(*arguments)

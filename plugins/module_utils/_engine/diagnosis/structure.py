@@ -19,6 +19,7 @@ from ..kernel import (
     listeners,
     packet_filter,
     processes,
+    programs,
     route_lookup,
     routes,
     rulesets,
@@ -311,7 +312,7 @@ class Reader:
     @functools.cached_property
     def _nat_unseen(self) -> bool:
         """Whether rules may translate that nobody can read here: a packet decides then."""
-        silent = not packet_filter.installed("nft") and self._translates(HOST)
+        silent = not programs.find("nft") and self._translates(HOST)
         return bool(self._rules and self._unseen) or silent
 
     def _translates(self, netns: str) -> bool:

@@ -13,13 +13,11 @@ import glob
 import json
 import os
 import re
-import shutil
-import subprocess
 import typing as t
 
 from ..errors import ConflictError, KernelError, UnsupportedError
 from ..model import HOST
-from . import iptables
+from . import iptables, programs
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -155,7 +153,7 @@ class Firewalld:
 
 def running(netns: str) -> Firewalld | None:
     """The daemon, if it filters in this namespace. Errors: UnsupportedError for one that is too old or has failed."""
-    if netns != HOST or not _there("firewalld") or not _there("busctl"):
+    if netns != HOST or not programs.find("firewalld") or not programs.find("busctl"):
         return None
     words = ["org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"]
     try:
@@ -197,7 +195,7 @@ def comparable(settings: Settings) -> Settings:
 
 
 def _rules_in_iptables(namespaces: Namespaces, version: str) -> str:
-    program = _there("iptables")
+    program = programs.find("iptables")
     if program is None:
         return ""
     flavour = "iptables-legacy" if "legacy" in os.path.realpath(program) else "iptables-nft"
@@ -253,18 +251,9 @@ def _written(settings: Settings) -> list[str]:
 def _asked(words: t.Sequence[str]) -> list[t.Any]:
     asked = f"ask firewalld for {words[3]}"
     argv = ["busctl", "--system", "--auto-start=no", "--json=short", f"--timeout={_TIMEOUT}", "call", "--", *words]
-    try:
-        done = subprocess.run(
-            argv, capture_output=True, encoding="utf-8", errors="replace", check=False, stdin=subprocess.DEVNULL
-        )
-    except OSError as error:
-        raise KernelError(asked, f"busctl: {os.strerror(error.errno or 0)}", error.errno or 0) from error
+    done = programs.run(asked, argv)
     if done.returncode:
         said = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).strip()
         raise KernelError(asked, f"it says {said or 'nothing'}", 0, "See journalctl -u firewalld")
     answer: list[t.Any] = json.loads(done.stdout)["data"] if done.stdout.strip() else []
     return answer
-
-
-def _there(program: str) -> str | None:
-    return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))

@@ -9,17 +9,18 @@ kernel, and a packet passes both. See iptables(8), iptables-restore(8).
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
-import os
 import re
 import shlex
 import subprocess
 import typing as t
 
-from ..errors import ConflictError, KernelError, UnsupportedError
+from ..errors import ConflictError, KernelError, UnsupportedError, attempt
 from ..model import MARK
 from ..rules import Rules
-from . import nft
+from . import nft, programs
 from .base_chains import may_hold
 from .iptables_rules import (
     CHAINS,
@@ -99,21 +100,17 @@ def write(namespaces: Namespaces, netns: str, flavour: str, changes: Changes) ->
 
     Errors: KernelError, with both families as they were.
     """
-    done: list[tuple[int, str]] = []
     there = {name: tables(namespaces, netns, flavour, name) for name in dict.fromkeys(TABLES.values())}
     _refuse_unreadable(there, changes)
-    for version in _PROGRAMS:
-        before = {name: both[version] for name, both in there.items()}
-        document = transaction(version, before, changes)
-        if not document:
-            continue
-        try:
-            restore(namespaces, netns, flavour, version, document)
-        except (KernelError, UnsupportedError):
-            for other, undo in done:
-                restore(namespaces, netns, flavour, other, undo)
-            raise
-        done.append((version, _going_back(version, before, changes)))
+    with contextlib.ExitStack() as undo:
+        for version in _PROGRAMS:
+            before = {name: both[version] for name, both in there.items()}
+            document = transaction(version, before, changes)
+            if document:
+                restore(namespaces, netns, flavour, version, document)
+                back = _going_back(version, before, changes)
+                undo.callback(attempt, restore, namespaces, netns, flavour, version, back)
+        undo.pop_all()
 
 
 def check(namespaces: Namespaces, netns: str, flavour: str, changes: Changes) -> None:
@@ -352,21 +349,12 @@ def _program(flavour: str, version: int, action: str) -> str:
 
 def _run(argv: list[str], document: str, asked: str) -> subprocess.CompletedProcess[str] | None:
     """None where the program is missing."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
     try:
-        return subprocess.run(
-            argv,
-            input=document,
-            env={**os.environ, "PATH": path, "LC_ALL": "C"},
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except FileNotFoundError:
+        return programs.run(asked, argv, document)
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
+            raise
         return None
-    except OSError as error:
-        raise KernelError(asked, f"{argv[0]}: {os.strerror(error.errno or 0)}", error.errno or 0) from error
 
 
 def _failure(asked: str, done: subprocess.CompletedProcess[str]) -> KernelError:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 
+from ..errors import KernelError
 from ..model import HOST
 from ..spec.drop_ins import MANAGERS, NETWORK_MANAGER, NETWORKD
+from . import programs
 from .namespaces import Namespaces
 from .processes import namespaces_of_processes
 
@@ -34,5 +35,5 @@ def reload(namespaces: Namespaces, manager: str) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGHUP)
     elif pid and manager == NETWORKD:
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(["networkctl", "reload"], capture_output=True, check=False, timeout=_PATIENCE)
+        with contextlib.suppress(KernelError):
+            programs.run(f"have {manager} read its files", ["networkctl", "reload"], patience=_PATIENCE)

@@ -9,12 +9,13 @@ The kernel only ever lowers the value (nft_exthdr, xt_TCPMSS).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import typing as t
 
-from ..errors import KernelError, UnsupportedError
+from ..errors import KernelError, attempt
 from ..model import MARK
 from ..rules import ClampRules
 from . import iptables
@@ -62,17 +63,13 @@ def write(namespaces: Namespaces, netns: str, backend: str, changes: Changes) ->
         if done and done.returncode:
             raise KernelError(asked, f"nft says {' '.join(done.stderr.split())}", 0)
         return
-    undo: list[tuple[int, list[Rule], list[Rule]]] = []
-    for version, table in iptables.tables(namespaces, netns, backend, "mangle").items():
-        old = [rule for name, _rules in changes for rule in _of_network(table, name)]
-        new = [rule for name, rules in changes if rules for rule in iptables_rules(name, rules)]
-        try:
+    with contextlib.ExitStack() as undo:
+        for version, table in iptables.tables(namespaces, netns, backend, "mangle").items():
+            old = [rule for name, _rules in changes for rule in _of_network(table, name)]
+            new = [rule for name, rules in changes if rules for rule in iptables_rules(name, rules)]
             _replace(namespaces, netns, backend, version, old, new)
-        except (KernelError, UnsupportedError):
-            for other, before, after in undo:
-                _replace(namespaces, netns, backend, other, after, before)
-            raise
-        undo.append((version, old, new))
+            undo.callback(attempt, _replace, namespaces, netns, backend, version, new, old)
+        undo.pop_all()
 
 
 def _replace(

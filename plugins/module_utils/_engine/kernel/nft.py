@@ -19,6 +19,7 @@ import typing as t
 
 from ..errors import EgressError, KernelError, UnsupportedError
 from ..spec import values
+from . import programs
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -48,16 +49,13 @@ def run(
     style: t.Sequence[str] = ("-j",),
 ) -> subprocess.CompletedProcess[str]:
     """Run nft with JSON in and, unless style is another one, out. Errors: UnsupportedError where it is missing."""
-    # Not every PATH has the folders where distributions keep nft; errors are told apart by their English words.
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    environment = {**os.environ, "PATH": path, "LC_ALL": "C"}
-    document, command = json.dumps({"nftables": commands}), ["nft", *style, *arguments]
-    try:
-        with namespaces.entered(netns):
-            pipes: Json = {"input": document, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
-            return subprocess.run(command, env=environment, check=False, **pipes)
-    except FileNotFoundError as error:
-        raise UnsupportedError(asked, "the program nft is missing", "Install the package nftables") from error
+    with namespaces.entered(netns):
+        try:
+            return programs.run(asked, ["nft", *style, *arguments], json.dumps({"nftables": commands}))
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            raise UnsupportedError(asked, "the program nft is missing", "Install the package nftables") from error
 
 
 def code_in(words: str) -> int:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
 from ..model import Choice
-from . import firewalld_bus, iptables, nft, ufw
+from . import firewalld_bus, iptables, nft, programs, ufw
 from .base_chains import ACCEPT, FORWARD, BaseChain, hooked
 
 if t.TYPE_CHECKING:
@@ -35,9 +34,9 @@ def nat_backend(namespaces: Namespaces, netns: str, asked: str) -> tuple[str, st
     if asked == "firewalld":
         _require_firewalld(netns)
         return asked, "asked for"
-    if installed("nft"):
+    if programs.find("nft"):
         return "nftables", "a table of our own translates beside whatever else is in use"
-    if not installed("iptables"):
+    if not programs.find("iptables"):
         found = "the programs nft and iptables are missing"
         raise UnsupportedError("translate source addresses", found, "Install the package nftables")
     return iptables_flavour(namespaces, netns), "the program nft is missing"
@@ -48,7 +47,7 @@ def iptables_flavour(namespaces: Namespaces, netns: str) -> str:
     legacy = iptables.tables(namespaces, netns, "iptables-legacy", "nat")
     if any(rules for table in legacy.values() for rules in table.rules.values()):
         return "iptables-legacy"
-    program = installed("iptables")
+    program = programs.find("iptables")
     if program is None:
         raise UnsupportedError("use iptables", "the program iptables is missing", "Install the package iptables")
     name = os.path.basename(os.path.realpath(program))
@@ -167,7 +166,7 @@ def foreign_drops(
 
 def _forward_chains(namespaces: Namespaces, netns: str) -> list[BaseChain]:
     # Without the program nobody can tell what is in them.
-    return hooked(namespaces, netns, FORWARD, "filter") if installed("nft") else []
+    return hooked(namespaces, netns, FORWARD, "filter") if programs.find("nft") else []
 
 
 def _is_of_iptables(chain: BaseChain, unreadable: t.Collection[int]) -> bool:
@@ -207,11 +206,6 @@ def _nft(namespaces: Namespaces, netns: str, arguments: t.Sequence[str]) -> list
         raise KernelError("look for rules that drop forwarded packets", f"nft says {done.stderr.strip()}", 0)
     listed: list[Json] = json.loads(done.stdout)["nftables"]
     return listed
-
-
-def installed(program: str) -> str | None:
-    """Where a program is, or None."""
-    return shutil.which(program, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
 
 
 def choices(name: str, purpose: str, found: t.Sequence[tuple[str, str]]) -> tuple[Choice, ...]:

@@ -9,18 +9,17 @@ See ufw(8).
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import re
-import shutil
-import subprocess
 import typing as t
 
-from ..errors import ConflictError, EgressError, KernelError, UnsupportedError
+from ..errors import ConflictError, KernelError, UnsupportedError, attempt
 from ..model import HOST, MARK
 from ..rules import ForwardRules, Rules
 from ..spec.values import collapsed
-from . import files, iptables
+from . import files, iptables, programs
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -68,14 +67,10 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
         return
     if netns != HOST or not _there():
         raise UnsupportedError("use ufw", "it is not there", "Install it, or choose another back end")
-    undo: list[tuple[str, Rule, str]] = []
-    try:
+    with contextlib.ExitStack() as undo:
         for name, rules in changes:
             _replace(name, rules_of(rules) if isinstance(rules, ForwardRules) else [], _live(namespaces), undo)
-    except EgressError:
-        for action, rule, name in reversed(undo):
-            _run(action, rule, name)
-        raise
+        undo.pop_all()
 
 
 def check(netns: str, changes: Changes) -> None:
@@ -105,18 +100,18 @@ def rules_of(rules: ForwardRules) -> list[Rule]:
     return found
 
 
-def _replace(name: str, wanted: list[Rule], live: set[Rule], undo: list[tuple[str, Rule, str]]) -> None:
+def _replace(name: str, wanted: list[Rule], live: set[Rule], undo: contextlib.ExitStack) -> None:
     marked, others = _listed()
     there = marked.get(name, [])
     _refuse_others(wanted, others)
     for rule in there:
         if rule not in wanted or rule not in live:
             _run("delete", rule, name)
-            undo.append(("add", rule, name))
+            undo.callback(attempt, _run, "add", rule, name)
     for rule in wanted:
         if rule not in there or rule not in live:
             _run("add", rule, name)
-            undo.append(("delete", rule, name))
+            undo.callback(attempt, _run, "delete", rule, name)
 
 
 def _parsed(found: list[Rule], live: set[Rule]) -> ForwardRules | None:
@@ -175,20 +170,12 @@ def _words(rule: Rule) -> list[str]:
 def _run(action: str, rule: Rule, name: str) -> None:
     words = ["delete", *_words(rule)] if action == "delete" else [*_words(rule), "comment", MARK + name]
     argv = [_there() or "ufw", "route", *words]
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-    done = subprocess.run(
-        argv,
-        env={**os.environ, "PATH": path, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    asked = f"{action} the rule {' '.join(words)} of ufw"
+    done = programs.run(asked, argv)
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())
-        raise KernelError(f"{action} the rule {' '.join(words)} of ufw", f"ufw says {said}", 0)
+        raise KernelError(asked, f"ufw says {said}", 0)
 
 
 def _there() -> str | None:
-    return shutil.which("ufw", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
+    return programs.find("ufw")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 import typing as t
 
 from ..errors import KernelError
+from ..kernel import programs
 from . import networks
 
 DIRECTORY = "/etc/systemd/system"
@@ -129,11 +129,6 @@ def follow(gone: t.Sequence[str], there: t.Sequence[str]) -> None:
 
 def _systemctl(*arguments: str) -> None:
     asked = f"run systemctl {arguments[0]}"
-    try:
-        done = subprocess.run(
-            ["systemctl", *arguments], capture_output=True, text=True, check=False, timeout=_PATIENCE, errors="replace"
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise KernelError(asked, str(error), 0, "Look at systemctl status") from error
+    done = programs.run(asked, ["systemctl", *arguments], patience=_PATIENCE)
     if done.returncode:
         raise KernelError(asked, f"it says {done.stderr.strip()}", 0, "Look at systemctl status")
