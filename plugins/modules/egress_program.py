@@ -131,7 +131,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.errors impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import message_classes
 from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle, installation, units
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import network, schema
-from ansible_collections.netpath.egress.plugins.module_utils._module import fail
+from ansible_collections.netpath.egress.plugins.module_utils._module import fail, require_pyroute2
 
 
 def _interpreter() -> str:
@@ -170,6 +170,7 @@ def main() -> None:
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     asked = module.params
+    require_pyroute2(module)
     try:
         result = installation.install(
             installation.Asked(

@@ -184,6 +184,8 @@ def main() -> None:
         outcome = repair.repair(request, module.check_mode)
     except EgressError as error:
         fail(module, error)
+    for why in outcome.unwritten:
+        module.warn(why)
     module.exit_json(**_told(outcome))
 
 

@@ -87,9 +87,7 @@ def test_one_network(node: Node, program: str) -> None:
     assert (refused.returncode, "there are apps, pods" in refused.stderr) == (USAGE, True), refused
 
 
-@pytest.mark.parametrize(
-    "damage", ["", "{", '{"version": 2}', '{"version": 1, "network": {"name": "pods"}}', "\xff", "[]"]
-)
+@pytest.mark.parametrize("damage", ["", "{", '{"version": 1, "sha256": "0", "network": {}}', "\xff", "nothing"])
 def test_damaged_file_is_set_aside_and_others_come_up(node: Node, program: str, damage: str) -> None:
     rebooted(node)
     node.run(["sh", "-c", f"cat >{FILES}/pods.json"], input=damage)
@@ -103,6 +101,26 @@ def test_damaged_file_is_set_aside_and_others_come_up(node: Node, program: str, 
     again = run(node, program, "apply")
     assert again.returncode == FAILED
     assert f"{FILES}/pods.json.damaged: was damaged, and is set aside" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"version": 2}', "has version 2"),
+        ('{"version": 1, "network": {"name": "pods"}}', "pods"),
+        ('{"version": 1, "network": {"name": "others", "subnets": ["10.9.0.0/24"]}}', "is about the network 'others'"),
+        ("[]", "has 0 networks"),
+        (json.dumps([PODS, APPS]), "has 2 networks; give each a file of its own"),
+    ],
+)
+def test_file_that_cannot_be_used_stays(node: Node, program: str, text: str, words: str) -> None:
+    """It may be of a later version, or somebody is just writing it."""
+    rebooted(node)
+    node.run(["sh", "-c", f"cat >{FILES}/pods.json"], input=text)
+    done = run(node, program, "apply")
+    assert (done.returncode, words in done.stderr) == (FAILED, True), done
+    assert node.run(["cat", f"{FILES}/pods.json"]).stdout == text
+    assert unreachable_from(node, "a1", families=["ipv4"]) == []
 
 
 @pytest.mark.parametrize("how", ["mkfifo pods.json", "mkdir pods.json", "ln -s nowhere pods.json"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from ..planning.step import dotted
 from ..rules import ForwardRules, NatRules
 from ..spec import values
 from .path import Path
@@ -25,13 +26,13 @@ def forwarding(seen: Seen) -> Findings:
     switch = FORWARD[path.family]
     if path.family == 6:
         if seen.settings.get(switch) == "0":
-            yield Finding("V6_FORWARDING_OFF", (f"{_dotted(switch)} = 0",))
+            yield Finding("V6_FORWARDING_OFF", (f"{dotted(switch)} = 0",))
     else:
         yield from _forwarding_of_links(seen, switch)
     if path.asked and seen.settings.get(switch) == "1" and seen.persisted.get(switch) != "1":
         held = seen.persisted.get(switch)
         files = f"the files of sysctl.d(5) say {held}" if held else "no file of sysctl.d(5) says so"
-        yield Finding("NOT_PERSISTENT", (f"{_dotted(switch)} = 1", files))
+        yield Finding("NOT_PERSISTENT", (f"{dotted(switch)} = 1", files))
 
 
 def _forwarding_of_links(seen: Seen, switch: str) -> Findings:
@@ -40,12 +41,8 @@ def _forwarding_of_links(seen: Seen, switch: str) -> Findings:
         own = f"net/ipv4/conf/{link.name}/forwarding" if link else switch
         if seen.settings.get(own) == "0":
             said = switch if seen.settings.get(switch) == "0" else own
-            yield Finding("FORWARDING_OFF", (f"{_dotted(said)} = 0",), direction=direction)
+            yield Finding("FORWARDING_OFF", (f"{dotted(said)} = 0",), direction=direction)
             return
-
-
-def _dotted(key: str) -> str:
-    return key.replace("/", ".")
 
 
 def forward_policy(seen: Seen) -> Findings:

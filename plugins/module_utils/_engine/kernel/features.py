@@ -11,6 +11,7 @@ import typing as t
 
 from ..errors import KernelError, UnsupportedError
 from ..model import HOST, Fact, Limit, Link, Setting, Vlans
+from ..planning.step import dotted
 from . import limits, link_creation, sysctls
 from .links import Links
 from .namespaces import Namespaces, in_new_namespace
@@ -65,7 +66,7 @@ def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
 def _needs_bridge_netfilter(fact: Fact) -> str:
     """What of it has no effect without br_netfilter, or nothing."""
     if isinstance(fact, Setting) and fact.key.startswith(BRIDGE_NETFILTER):
-        return f"set {fact.key.replace('/', '.')} to {fact.value}"
+        return f"set {dotted(fact.key)} to {fact.value}"
     if isinstance(fact, Link) and (fact.nf_call_iptables or fact.nf_call_ip6tables):
         return f"have packets that bridge {fact.name} forwards filtered"
     return ""

@@ -59,10 +59,43 @@ def write(path: str, content: str, mode: int = 0o644) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync(directory)
     except OSError as error:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
         raise _error(f"write {path}", error) from error
+
+
+def _sync(directory: str) -> None:
+    """Without it the file may have its old content after a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refuse_replaceable(path: str) -> None:
+    """Errors: ConflictError where another user than root could put a file of that path in place of root's."""
+    directory = os.path.realpath(os.path.dirname(path))
+    while True:
+        status = os.stat(directory)
+        if status.st_uid not in (0, _unknown_user()) or _may_others_replace(status):
+            advice = "Choose another path, or make root the owner and take the right to write from others"
+            raise ConflictError(f"write {path}", f"others than root may write there, in {directory}", advice)
+        if directory == "/":
+            return
+        directory = os.path.dirname(directory)
+
+
+def _unknown_user() -> int:
+    """As whom a user namespace that does not know all users shows the owner of what is the machine's; or root."""
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        knows_all = file.read().split() == ["0", "0", "4294967295"]
+    if knows_all:
+        return 0
+    with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
+        return int(file.read())
 
 
 def target(path: str) -> str | None:
@@ -84,7 +117,10 @@ def link(path: str, leads_to: str) -> None:
             os.unlink(temporary)
         os.symlink(leads_to, temporary)
         os.replace(temporary, path)
+        _sync(os.path.dirname(path))
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise _error(f"write {path}", error) from error
 
 
@@ -111,9 +147,13 @@ def remove_empty(directory: str) -> None:
 
 
 def _refuse_unsafe(directory: str) -> None:
-    status = os.stat(directory)
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not status.st_mode & stat.S_ISVTX:
+    if _may_others_replace(os.stat(directory)):
         raise ConflictError(f"write below {directory}", "others than root may write there", f"chmod go-w {directory}")
+
+
+def _may_others_replace(status: os.stat_result) -> bool:
+    """In a sticky directory, whoever may write there can replace only what is theirs."""
+    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)) and not status.st_mode & stat.S_ISVTX
 
 
 def _error(asked: str, error: OSError) -> KernelError:

@@ -34,8 +34,8 @@ class Lock:
         os.pwrite(self.descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        # Whoever waits sees that the file it opened is gone, and starts over.
-        if not self.handed_over:
+        # Whoever waits sees that the file it opened is gone, and starts over. Another file is another run's.
+        if not self.handed_over and _is_current(self.descriptor):
             os.unlink(PATH)
         os.close(self.descriptor)
         files.remove_empty(DIRECTORY)

@@ -178,9 +178,9 @@ def _put_ledger_away() -> str:
 
 
 def _put_away(stored: Stored, check: bool) -> EgressError:
-    """A damaged file, moved aside unless nothing is to be changed."""
+    """Why a file cannot be used. A damaged one is moved aside unless nothing is to be changed."""
     error = t.cast(SpecError, stored.error)
-    if check or stored.aside:
+    if check or not stored.damaged:
         return error
     try:
         moved = networks.set_aside(stored.path)

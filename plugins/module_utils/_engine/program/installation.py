@@ -11,8 +11,8 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ..errors import ApplyError, ConflictError, EgressError, SpecError
-from ..kernel import addresses, files
+from ..errors import ApplyError, ConflictError, EgressError, KernelError, SpecError, attempt
+from ..kernel import addresses, features, files
 from ..kernel.lock import locked
 from ..kernel.namespaces import Namespaces, is_namespace, path_of
 from ..result import Result
@@ -46,19 +46,17 @@ class _Step:
         modes_differ = self.after is not None and not self.link and self.mode_before != self.mode
         return self.before != self.after or modes_differ
 
+    @property
+    def inverse(self) -> _Step:
+        return _Step(self.path, self.after, self.before, self.mode, self.mode_before or self.mode, self.link)
+
     def apply(self) -> None:
-        self._put(self.after, self.mode)
-
-    def revert(self) -> None:
-        self._put(self.before, self.mode_before or self.mode)
-
-    def _put(self, content: str | None, mode: int) -> None:
-        if content is None:
+        if self.after is None:
             files.delete(self.path)
         elif self.link:
-            files.link(self.path, content)
+            files.link(self.path, self.after)
         else:
-            files.write(self.path, content, mode)
+            files.write(self.path, self.after, self.mode)
 
 
 @dataclass(frozen=True)
@@ -91,16 +89,19 @@ def install(asked: Asked, check: bool = False) -> Result:
 
     Errors: EgressError of any kind; then nothing was changed, or it was put back, or the error says so.
     """
+    features.require_privilege()
     names = _names(asked)
     wanted = _files(asked)
-    program = None if asked.absent else _program(asked)
-    if check:
-        return _result(_steps(asked, program, wanted, names))
-    with locked():
-        steps = _steps(asked, program, wanted, names)
-        _apply(steps)
-        _follow(steps, names)
-        return _result(steps)
+    try:
+        program = None if asked.absent else _program(asked)
+        if check:
+            return _result(_steps(asked, program, wanted, names))
+        with locked():
+            steps = _steps(asked, program, wanted, names)
+            _apply(steps, names)
+            return _result(steps)
+    except OSError as error:
+        raise KernelError("write the files of networks", str(error), error.errno or 0, "See errno(3)") from error
 
 
 def _program(asked: Asked) -> str:
@@ -118,17 +119,18 @@ def _names(asked: Asked) -> dict[str, bool]:
 
 
 def _follow(steps: t.Sequence[_Step], names: t.Mapping[str, bool]) -> None:
-    """Tell systemd, where something that it reads was changed."""
+    """Tell systemd, where something that it or a unit reads was changed."""
     started = {**{units.link(name): units.unit(name) for name in names}, units.TIMER_LINK: units.NAME_OF_TIMER}
     changed = {step.path: step for step in steps}
-    if units.runs_here() and any(path.startswith(f"{units.DIRECTORY}/") for path in changed):
-        links = {path: changed[path] for path in started if path in changed}
-        # A timer counts from when it was started.
-        links.update({units.TIMER_LINK: changed[units.TIMER]} if units.TIMER in changed else {})
-        units.follow(
-            [started[path] for path, step in links.items() if step.after is None],
-            [started[path] for path, step in links.items() if step.after is not None],
-        )
+    links = {path: changed[path] for path in started if path in changed}
+    # A timer counts from when it was started.
+    links.update({units.TIMER_LINK: changed[units.TIMER]} if units.TIMER in changed else {})
+    gone = [started[path] for path, step in links.items() if step.after is None]
+    there = [started[path] for path, step in links.items() if step.after is not None]
+    # What could not be built from the file that was there may be by this one.
+    there += [units.unit(name) for name, kept in names.items() if kept and network_file.path(name) in changed]
+    if units.runs_here() and (there or any(path.startswith(f"{units.DIRECTORY}/") for path in changed)):
+        units.follow(gone, list(dict.fromkeys(there)))
 
 
 def _files(asked: Asked) -> dict[str, str | None]:
@@ -156,6 +158,8 @@ def _steps(
     path = asked.path
     if program is not None and not os.path.isdir(os.path.dirname(path)):
         raise ConflictError(f"write {path}", "its directory is not there", "Make it, or choose another path")
+    if program is not None:
+        files.refuse_replaceable(path)
     steps = [_step(name, content, network_file.MODE, _is_network) for name, content in wanted.items()]
     going = [name for name in names if asked.absent or wanted[network_file.path(name)] is None]
     steps += [_step(file, None, 0, lambda _content: True) for name in going for file in damaged(name)]
@@ -230,16 +234,19 @@ def _others(wanted: t.Mapping[str, str | None]) -> bool:
     return any(name.endswith(".json") and f"{DIRECTORY}/{name}" not in wanted for name in names)
 
 
-def _apply(steps: t.Sequence[_Step]) -> None:
+def _apply(steps: t.Sequence[_Step], names: t.Mapping[str, bool]) -> None:
     taken: list[_Step] = []
     try:
         for step in steps:
             taken.append(step)
             step.apply()
+        _follow(steps, names)
     except EgressError as error:
+        back = [step.inverse for step in reversed(taken)]
         try:
-            for step in reversed(taken):
-                step.revert()
+            for step in back:
+                step.apply()
+            attempt(_follow, back, names)
         except EgressError as second:
             raise ApplyError(error.asked, error.found, f"Not put back: {second}") from error
         raise ApplyError(error.asked, error.found, error.advice, rolled_back=True) from error

@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Networks from files: those below /etc/netpath/networks.d, or one that the user names.
 
-A file has a network, a list of networks, or {"version": 1, "network": {...}, "addresses": {namespace: [...]}}, as JSON
-in the form of egress_networks. The addresses are those that namespaces had when the file was written.
+A file has a network, or {"version": 1, "network": {...}, "addresses": {namespace: [...]}}, as JSON in the form of
+egress_networks; one that the user names may have a list of networks as well. The addresses are those that namespaces
+had when the file was written.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _SUFFIX, _ASIDE = ".json", ".damaged"
 class Stored:
     """A network with its namespaces, and the addresses that they keep.
 
-    error: why its file cannot be used; aside: moved away.
+    error: why its file cannot be used. damaged: it is not as somebody wrote it. aside: moved away.
     """
 
     name: str
@@ -41,12 +42,14 @@ class Stored:
     namespaces: frozenset[str] = frozenset()
     addresses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     error: SpecError | None = None
+    damaged: bool = False
     aside: bool = False
 
 
 def installed() -> Networks:
     """Those of all files of the directory, in the order of their names; none without any. Errors: SpecError."""
-    return [network for name in _names() for network in read(network_file.path(name))]
+    paths = [network_file.path(name) for name in _names()]
+    return [_only(read(path), path) for path in paths]
 
 
 def stored() -> list[Stored]:
@@ -94,22 +97,32 @@ def _stored(name: str, path: str) -> Stored:
     """Whole, or with what is wrong with it: nothing of a damaged file is believed."""
     try:
         # To open a pipe is to wait for somebody who writes to it.
-        if os.path.exists(path) and not os.path.isfile(path):
-            return Stored(name, path, error=SpecError(path, "is no plain file", "run the role egress again"))
+        if not os.path.isfile(path):
+            return Stored(
+                name, path, error=SpecError(path, "is no plain file", "run the role egress again"), damaged=True
+            )
         data = unseal(_content(path, path))
-        (network,) = _networks(data, path)
+        network = _only(_networks(data, path), path)
         (parsed,) = parse_networks([network], path)
+        kept = data.get("addresses", {}) if isinstance(data, dict) else {}
         error = None
         if network["name"] != name:
             error = SpecError(path, f"is about the network {network['name']!r}", "name it as the network")
         namespaces = frozenset(namespace.name for namespace in parsed.namespaces)
-        return Stored(name, path, network, namespaces, _addresses(data.get("addresses", {}), path), error)
+        return Stored(name, path, network, namespaces, _addresses(kept, path), error)
     except SpecError as error:
         return Stored(name, path, error=error)
     except OSError as error:
         return Stored(name, path, error=SpecError(path, f"cannot be read: {os.strerror(error.errno or 0)}"))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        return Stored(name, path, error=SpecError(path, f"is damaged: {error}", "run the role egress again"))
+        why = SpecError(path, f"is damaged: {error}", "run the role egress again")
+        return Stored(name, path, error=why, damaged=True)
+
+
+def _only(found: Networks, path: str) -> t.Any:
+    if len(found) != 1:
+        raise SpecError(path, f"has {len(found)} networks", "give each a file of its own, which has its name")
+    return found[0]
 
 
 def _addresses(data: t.Any, path: str) -> dict[str, list[str]]:

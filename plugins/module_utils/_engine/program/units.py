@@ -36,6 +36,9 @@ Description=Path from the network namespaces of %i to the internet
 # One that was damaged and moved aside is a failure.
 ConditionPathExistsGlob={directory}/%i.json*
 Wants=network-online.target
+# Two minutes of tries; then it is to be seen as failed.
+StartLimitIntervalSec=600
+StartLimitBurst=24
 # What filters and translates as well is told about the network, so it comes first.
 After=network-online.target systemd-sysctl.service nftables.service netfilter-persistent.service
 After=firewalld.service ufw.service docker.service
@@ -118,8 +121,8 @@ def follow(gone: t.Sequence[str], there: t.Sequence[str]) -> None:
     if gone:
         _systemctl("stop", "--no-block", *gone)
     _systemctl("daemon-reload")
-    for name in gone:
-        # One that failed would be listed for ever; of one that did not, or is forgotten already, this fails.
+    for name in (*gone, *there):
+        # One that failed would be listed for ever, or not be started; of one that did not, or is forgotten, this fails.
         with contextlib.suppress(KernelError):
             _systemctl("reset-failed", name)
     if there:

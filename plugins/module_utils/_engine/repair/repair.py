@@ -36,7 +36,10 @@ class Asked:
 
 @dataclass
 class Outcome:
-    """before and after: verdicts. actions: by network. failed: {network: why nothing was changed, or was put back}."""
+    """before and after: verdicts. actions: by network. failed: {network: why nothing was changed, or was put back}.
+
+    lines: of the audit; unwritten: why some of them are not in its file.
+    """
 
     before: list[Verdict]
     after: list[Verdict]
@@ -45,6 +48,7 @@ class Outcome:
     failed: dict[str, EgressError] = field(default_factory=dict)
     diff: dict[str, str] = field(default_factory=lambda: {"before": "", "after": ""})
     lines: list[audit.Line] = field(default_factory=list)
+    unwritten: list[str] = field(default_factory=list)
 
 
 def repair(asked: Asked, check: bool = False) -> Outcome:
@@ -119,4 +123,8 @@ def _note(outcome: Outcome) -> None:
         error = str(outcome.failed.get(network, ""))
         codes = (audit.codes(outcome.before, network), audit.codes(outcome.after, network))
         outcome.lines.append(audit.Line("remediate", network, actions, *codes, error))
-        audit.write(outcome.lines[-1])
+        try:
+            audit.write(outcome.lines[-1])
+        except EgressError as unwritten:
+            # What was done is to be told all the same.
+            outcome.unwritten.append(str(unwritten))
