@@ -116,11 +116,13 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.errors impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import values
 
 # Arguments: the namespace, the user, then the command. sudo and its options are put in its place. ip itself ends with
-# 255 where there is no such namespace, which is what ssh says of a host that it does not reach.
+# 255 where there is no such namespace, which is what ssh says of a host that it does not reach. What is in braces is
+# for modules, whose result it is then.
 _ENTER = """\
 ns=$1 user=$2; shift 2; PATH=$PATH:/usr/sbin:/sbin
 [ "$(stat -f -c %t "/run/netns/$ns" 2>/dev/null)" = 6e736673 ] ||
-{ echo "this host has no network namespace $ns" >&2; exit 1; }
+{ said="this host has no network namespace $ns"; echo "$said" >&2
+printf '{"failed": true, "msg": "%s"}\\n' "$said"; exit 1; }
 [ "$user" = root ] || set -- runuser -u "$user" -- "$@"
 set -- ip netns exec "$ns" "$@"
 [ "$(id -u)" = 0 ] || set -- SUDO "$@"
@@ -129,10 +131,26 @@ exec "$@"
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 
 
+class _AnotherUser(str):
+    """A user whom Ansible takes for another one than the connection's.
+
+    It does nothing to become the same one, and the task would run in the network of the host without a word.
+    """
+
+    __slots__ = ()
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+
 class BecomeModule(BecomeBase):  # type: ignore[misc]
     name = "netpath.egress.netns"
     fail = ("Sorry, try again.",)
     missing = ("Sorry, a password is required to run sudo", "sudo: a password is required")
+
+    def get_option(self, option: str, *arguments: t.Any, **more: t.Any) -> t.Any:
+        found = super().get_option(option, *arguments, **more)
+        return _AnotherUser(found or "root") if option == "become_user" else found
 
     def build_become_command(self, cmd: str, shell: t.Any) -> str:
         """Errors: AnsibleError for a name that no namespace or user can have."""
@@ -151,10 +169,10 @@ class BecomeModule(BecomeBase):  # type: ignore[misc]
             raise AnsibleError(str(error)) from error
 
     def _user(self) -> str:
-        user = self.get_option("become_user") or "root"
+        user = str(self.get_option("become_user"))
         if not _USER.fullmatch(user):
             raise AnsibleError(f"become_user: {user!r} is no name of a user")
-        return str(user)
+        return user
 
     def _sudo(self) -> str:
         """The program and its options, as words of a shell."""

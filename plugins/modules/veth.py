@@ -66,8 +66,8 @@ options:
     type: bool
   published: &published
     description:
-      - Whether a port of the host leads to the other end. Then O(hairpin) is on, and with V(false) it goes back to what
-        it was before that, unless it is asked for.
+      - Whether a port of the host leads to the other end. Then hairpin mode is on, and with V(false) it goes back to
+        what it was before that. O(hairpin) has the last word.
     type: bool
   bandwidth: &bandwidth
     description:

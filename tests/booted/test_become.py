@@ -128,6 +128,15 @@ def test_modules_run_in_the_namespace(lab: Lab, tmp_path: Path, pipelining: bool
     assert done.returncode == 0, done.stdout
 
 
+def test_connection_of_root_is_in_the_namespace_as_well(lab: Lab, tmp_path: Path) -> None:
+    """Ansible does nothing to become the user who it is already."""
+    for name in ("one", "two"):
+        keys = "mkdir -p /root/.ssh; cat /home/*/.ssh/authorized_keys >/root/.ssh/authorized_keys"
+        subprocess.run(lab.inside(name, ["sh", "-ec", keys]), check=True, cwd="/")
+    done = played(lab, tmp_path, _USE.replace("vars:", "vars:\n    ansible_user: root", 1))
+    assert done.returncode == 0, done.stdout
+
+
 def test_namespaces_as_hosts(lab: Lab, tmp_path: Path) -> None:
     files = {"networks.yml": _NETWORKS, "namespaces.yml": "plugin: netpath.egress.namespaces\n"}
     for name, content in files.items():
@@ -140,6 +149,6 @@ def test_namespaces_as_hosts(lab: Lab, tmp_path: Path) -> None:
 
 def test_namespace_that_is_not_there_is_no_host_that_is_not_there(lab: Lab, tmp_path: Path) -> None:
     done = played(lab, tmp_path, _GONE)
-    assert "this host has no network namespace gone" in done.stdout
+    assert '"msg": "this host has no network namespace gone"' in done.stdout
     assert "unreachable=0" in done.stdout
     assert "failed=1" in done.stdout

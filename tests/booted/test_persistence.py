@@ -38,6 +38,14 @@ After=netpath-egress@pods.service
 NetworkNamespacePath=/run/netns/c1
 ExecStart=/bin/sleep infinity
 [Install]
+WantedBy=netpath-egress@pods.service
+"""
+_LINK = "ip link add late0 up type veth peer name late1; ip link set late1 up"
+# Once the network was tried in vain.
+_LATE = f"""\
+[Service]
+ExecStart=/bin/sh -c 'until systemctl show -P NRestarts netpath-egress@pods | grep -q [1-9]; do sleep 1; done; {_LINK}'
+[Install]
 WantedBy=multi-user.target
 """
 _LOOK = """
@@ -99,6 +107,38 @@ def test_reboot_brings_the_networks_back(lab: Lab, host: Host) -> None:
     host.sh("systemctl disable --now inhabitant; rm /etc/systemd/system/inhabitant.service")
 
 
+def test_network_that_comes_late_brings_its_service(lab: Lab, host: Host) -> None:
+    """systemd gives a service up for good whose network is not there at the first try."""
+    host.sh(_LINK)
+    late = {**PODS, "uplink": "late0"}
+    host.build(late)
+    install(host, late)
+    for name, text in (("inhabitant", _INHABITANT), ("late", _LATE)):
+        host.sh(f"cat >/etc/systemd/system/{name}.service <<'END'\n{text}END\nsystemctl enable {name}")
+    lab.reboot("one")
+    host.sh("timeout 60 sh -c 'until systemctl is-active -q inhabitant; do sleep 0.2; done'")
+    assert "Dependency failed" in host.sh("journalctl -b -u inhabitant")
+    assert host.sh("ip link show late0")
+    host.sh("systemctl disable --now inhabitant late; rm /etc/systemd/system/inhabitant.service")
+    host.sh("rm /etc/systemd/system/late.service; ip link del late0")
+    install(host, late, absent=True)
+    host.build(late, absent=True)
+
+
+def test_what_systemd_refuses_is_put_back(host: Host) -> None:
+    """Or the next run would find its files, and nobody would ever tell systemd."""
+    host.build(*BOTH)
+    host.sh("mount --bind /bin/false /bin/systemctl")
+    try:
+        with pytest.raises(AssertionError, match="run systemctl"):
+            install(host)
+    finally:
+        host.sh("umount /bin/systemctl")
+    assert host.sh("find /etc/systemd/system -name '*netpath*'") == ""
+    assert f"write {FILES}/pods.json" in install(host)
+    assert host.sh("systemctl is-enabled netpath-egress@pods").strip() == "enabled"
+
+
 def test_damaged_file_keeps_no_other_network_down(lab: Lab, host: Host) -> None:
     host.build(*BOTH)
     install(host)
@@ -109,13 +149,17 @@ def test_damaged_file_keeps_no_other_network_down(lab: Lab, host: Host) -> None:
         pass
     assert told == []
     assert host.sh("systemctl is-failed netpath-egress@pods", check=False).strip() in ("failed", "activating")
+    # Which is once it was tried often enough.
+    host.sh("for try in $(seq 30); do systemctl restart netpath-egress@pods || true; done 2>/dev/null")
+    assert host.sh("systemctl is-failed netpath-egress@pods", check=False).strip() == "failed"
     assert f"{FILES}/pods.json: is damaged" in host.sh("journalctl -u netpath-egress@pods")
     assert host.sh(f"ls {FILES}").split() == ["apps.json", "pods.json.damaged"]
     # The next run of the role writes it anew.
     host.build(*BOTH)
     assert f"write {FILES}/pods.json" in install(host)
+    host.sh("timeout 20 sh -c 'until systemctl is-active -q netpath-egress@pods; do sleep 0.1; done'")
     assert unreachable_after_a_while(host) == []
-    host.sh(f"rm {FILES}/pods.json.damaged")
+    host.sh(f"rm -f {FILES}/pods.json.damaged")
 
 
 @pytest.mark.parametrize("mode", ["report", "repair"])

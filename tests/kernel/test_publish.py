@@ -290,6 +290,19 @@ def _hairpin(node: Node, *names: str) -> list[str]:
 
 
 @pytest.mark.parametrize("way", [build, build_at_once])
+def test_hairpin_mode_that_is_asked_for_has_the_last_word(node: Node, way: t.Callable[..., list[str]]) -> None:
+    before = settled(node)
+    node.call(way, [PODS])
+    assert _hairpin(node, "c1") == ["1"]
+    unwanted = [{**PODS, "hairpin": False}]
+    assert "change veth np-c1: hairpin on -> off" in node.call(way, unwanted)
+    assert node.call(way, unwanted) == []
+    assert _hairpin(node, "c1") == ["0"]
+    node.call(way, unwanted, absent=True)
+    assert difference(before, settled(node)) == ""
+
+
+@pytest.mark.parametrize("way", [build, build_at_once])
 def test_hairpin_mode_goes_with_the_published_port(node: Node, way: t.Callable[..., list[str]]) -> None:
     before = settled(node)
     networks = [{**PODS, "subnets": ["10.22.33.0/24"], "publish": []}]

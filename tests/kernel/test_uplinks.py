@@ -6,12 +6,14 @@ import shutil
 import typing as t
 
 import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import targets
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 
 from tests.kernel.building import build, build_at_once, seen_from
 from tests.kernel.settling import settled
 from tests.lab import privilege, probe
 from tests.lab.snapshot import difference
-from tests.lab.world import PUBLIC, Node, World, wire
+from tests.lab.world import GATEWAY, PUBLIC, Node, World, wire
 from tests.unit.asking import Options
 
 _OBSTACLE = privilege.obstacle() or (
@@ -122,3 +124,32 @@ def test_uplinks_by_name(node: Node, firewall: str, way: t.Callable[..., list[st
     node.call(way, [{**networks[0], "uplink": ["uplink1"]}])
     assert node.call(seen_from, "c1", OTHER) == SECOND[0]
     assert [node.call(seen_from, "c1", target, 0.4)[:9] for target in TARGETS] == ["no answer"] * 2
+
+
+LEAVES_BY_THE_SECOND = (
+    f"route add default via {GATEWAY} dev uplink1 table 40",
+    "route add unreachable default metric 4278198272 table 40",
+    "rule add from 10.22.33.0/24 priority 1000 table 40",
+    "rule add to 10.22.33.0/24 priority 999 table main",
+)
+HIDDEN: Options = {**PODS, "subnets": ["10.22.33.0/24"], "uplink": ["uplink1"]}
+
+
+def told(node: Node, *asked: str) -> t.Any:
+    (verdict,) = node.call(lambda: check([HIDDEN], targets.parsed(asked)))
+    return verdict
+
+
+def test_uplink_that_the_hosts_own_packets_do_not_use(node: Node) -> None:
+    """As of a VPN."""
+    routed(node, *LEAVES_BY_THE_SECOND)
+    node.call(build_at_once, [HIDDEN])
+    assert node.call(seen_from, "c1", TARGETS[0]) == SECOND[0]
+    assert (told(node, TARGETS[0])["status"], told(node, TARGETS[0])["findings"]) == ("ok", [])
+    # The gateway of another uplink says nothing about it.
+    assert (told(node)["status"], told(node)["findings"], told(node)["targets"]) == ("unknown", [], [])
+    node.run(["ip", "link", "del", "uplink1"])
+    for verdict in (told(node), told(node, TARGETS[0])):
+        assert [one["code"] for one in verdict["findings"]] == ["UPLINK_DOWN"], verdict
+        assert verdict["evidence"][0] == "pods is to leave by uplink1, and there is no such link"
+        assert verdict["fix"] == "bring uplink1 back, or name another uplink"

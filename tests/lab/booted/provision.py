@@ -150,7 +150,7 @@ def _inventory(places: Places, nodes: t.Sequence[NodePlan]) -> str:
         "ansible_ssh_common_args": shlex.join(["-F", str(places.ssh_config)]),
         "ansible_python_interpreter": "/usr/bin/python3",
         # Connections that Ansible keeps open must not serve another lab, whose nodes have the same addresses.
-        "ansible_control_path": f"%(directory)s/{uuid.uuid4().hex[:12]}-%%h",
+        "ansible_control_path": f"%(directory)s/{uuid.uuid4().hex[:12]}-%%h-%%r",
     }
     releases = sorted({node.release for node in nodes})
     hosts = {node.name: {"ansible_host": node.address, "lab_release": node.release, **_uplink(node)} for node in nodes}

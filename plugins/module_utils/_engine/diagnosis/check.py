@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ..kernel import features
 from ..kernel.namespaces import Namespaces
 from ..kernel.probes import Target
+from ..model import HOST
 from ..spec.network import parse_networks
 from . import inferred, probe_checks, structural_checks
 from . import path as paths
@@ -73,9 +74,14 @@ def _is_broken(findings: t.Sequence[Finding]) -> bool:
 
 
 def _looks(reader: Reader, path: Path, targets: t.Sequence[Target]) -> list[Seen]:
-    """One for each target of the path's family; without any, the gateway of the host's uplink."""
+    """One for each target of the path's family; without any, the gateway of its uplink."""
     chosen = [target for target in targets if target.family == path.family]
-    return [reader.see(path, target) for target in chosen or [default_target(reader.namespaces, path.family)]]
+    if not chosen:
+        links = reader.place(HOST).links
+        # Of one that is not there, no index: nothing leads to it.
+        uplinks = frozenset(links[name].index if name in links else 0 for name in path.uplinks)
+        chosen = [default_target(reader.namespaces, path.family, uplinks)]
+    return [reader.see(path, target) for target in chosen]
 
 
 def _judged(

@@ -75,7 +75,7 @@ def dropped_by_others(evidence: tuple[str, ...], direction: str = "out") -> Find
 def host_route(seen: Seen) -> Findings:
     """Whether the host has a way to the target, and the same for the namespace's packets as for its own."""
     path, through, plainly, ingress = seen.path, seen.through, seen.plainly, seen.ingress
-    if plainly is None or not path.routed:
+    if plainly is None or not path.routed or _uplinks_gone(seen):
         return
     if not seen.target.somebody:
         if not seen.exits:
@@ -94,7 +94,7 @@ def host_route(seen: Seen) -> Findings:
 def nat(seen: Seen) -> Findings:
     """Whether a rule of the network translates the namespace's packets to an address that the host has."""
     path = seen.path
-    if not path.translates(seen.target.address):
+    if not path.translates(seen.target.address) or _uplinks_gone(seen):
         return
     there = [(backend, rules) for backend, rules in seen.nat.items() if isinstance(rules, NatRules)]
     if there:
@@ -127,9 +127,19 @@ def _wrong_nat(seen: Seen, path: Path, backend: str, rules: NatRules) -> Finding
         yield Finding("SNAT_STALE_ADDRESS", (f"{backend} translates to {target}", "no link of the host has it"))
 
 
+def _uplinks_gone(seen: Seen) -> t.Sequence[str]:
+    """Those that the network names, if none of them is there: then nobody else's is to be used."""
+    wanted = seen.path.uplinks if seen.path.routed else ()
+    return () if any(name in seen.host.links for name in wanted) else wanted
+
+
 def uplink(seen: Seen) -> Findings:
     """Whether the uplink is up, and nobody else takes what it receives."""
-    link = seen.uplink
+    link, gone = seen.uplink, _uplinks_gone(seen)
+    if gone:
+        said = f"{seen.path.network} is to leave by {' or '.join(gone)}, and there is no such link"
+        yield Finding("UPLINK_DOWN", (said,), fix=f"bring {' or '.join(gone)} back, or name another uplink")
+        return
     if link is None or not seen.path.routed:
         return
     master = seen.host.by_index(link.master)

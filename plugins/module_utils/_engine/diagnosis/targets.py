@@ -38,9 +38,14 @@ def _parsed(item: t.Any, key: str) -> Target:
     return Target(values.address(match[2] or match[3], key), protocol, port)
 
 
-def default_target(namespaces: Namespaces, family: int) -> Target:
-    """The gateway of the best default route. A link-local one is nobody's whom a namespace could ask."""
+def default_target(namespaces: Namespaces, family: int, uplinks: frozenset[int] = frozenset()) -> Target:
+    """The gateway of the best default route. A link-local one is nobody's whom a namespace could ask.
+
+    uplinks: links by index, where packets are to leave by these alone.
+    """
     for route in routes.default_uplinks(namespaces.socket(HOST), family):
+        if uplinks and uplinks.isdisjoint(route.devices):
+            continue
         if route.fact.gateway and not route.fact.gateway.startswith("fe80:"):
             return Target(route.fact.gateway)
     return Target(_NOWHERE[family], somebody=False)

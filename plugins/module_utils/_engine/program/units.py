@@ -29,7 +29,7 @@ _BOOTED = "/run/systemd/system"
 _PATIENCE = 60  # seconds
 _TEMPLATE = """\
 {mark}: written for the networks below {directory}. Changes are overwritten.
-# A service that lives in a namespace of a network: Requires= and After=netpath-egress@NETWORK.service, and
+# A service that lives in a namespace of a network: Requires=, After= and WantedBy=netpath-egress@NETWORK.service, and
 # NetworkNamespacePath=/run/netns/NAMESPACE.
 [Unit]
 Description=Path from the network namespaces of %i to the internet

@@ -72,8 +72,8 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
             "master": master if not master else values.interface_name(master, f"{key}master"),
             "isolated": options["isolated"],
             # Where bridged packets pass the rules, what it sends to its own published port stays on the bridge.
-            "hairpin": True if options["published"] else options["hairpin"],
-            "published": None if options["hairpin"] else options["published"],
+            "hairpin": (options["published"] or None) if options["hairpin"] is None else options["hairpin"],
+            "published": options["published"] if options["hairpin"] is None else None,
             "peer": peer,
         }
     )
