@@ -69,6 +69,8 @@ def _report(options: t.Mapping[str, t.Any], hostvars: t.Any) -> dict[str, t.Any]
     report = document.report(answers, selected, asked, compared, now)
     written = _write(options["directory"], report) if options["directory"] else []
     lines = summary.summary(report)
+    if summary.is_empty(report):
+        warnings.append(f"Nothing was checked: {summary.NOTHING}")
     _terminal.show((line.text, _TONES.get(line.tone)) for line in lines)
     return {
         "changed": False,

@@ -17,6 +17,7 @@ import time
 import typing as t
 from pathlib import Path
 
+from ansible_collections.netpath.egress.plugins.plugin_utils import _folder
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     document,
     files,
@@ -79,7 +80,7 @@ def report(results: t.Mapping[str, Row], folder: Path | None) -> Row:
     made = document.report(answers, findings.findings(answers), {"query": "", "fail_on": "broken"}, None, told.NOW)
     if folder is not None:
         for name, content in (("junit.xml", junit.junit), ("report.html", page.page), ("report.json", files.as_json)):
-            files.write(folder / name, content(made))
+            _folder.write(folder / name, content(made))
     summary.summary(made)
     return made
 

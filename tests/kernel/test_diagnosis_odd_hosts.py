@@ -51,6 +51,18 @@ def node(world: World) -> t.Iterator[Node]:
         yield made
 
 
+def test_larger_mtu_asked_for_than_the_uplink_takes(node: Node) -> None:
+    """To run the role again would change nothing."""
+    networks = [{**PODS, "mtu": 9000}]
+    node.call(build_at_once, networks)
+    for one in node.call(checked, networks):
+        assert (one["code"], one["status"], one["tier"], one["fix"]) == (
+            *("MTU_MISMATCH", "degraded", "advise"),
+            "ask for mtu 1500, or auto",
+        )
+        assert one["evidence"] == ["eth0 takes 9000 bytes, and uplink0 1500", "the network asks for 9000"]
+
+
 @pytest.mark.parametrize("title", HEALTHY)
 def test_nothing_is_wrong(node: Node, title: str) -> None:
     node.run(["sh", "-ec", HEALTHY[title]])

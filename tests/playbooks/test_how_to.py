@@ -148,7 +148,8 @@ TRIALS: dict[str, Trial] = {
         told=("OK: 1 path on 1 host\n",),
         instead={
             "ansible-playbook -i inventory.yml play.yml": "ansible-playbook -i inventory.yml netpath.egress.site",
-            "ansible node1.example.org -i inventory.yml -b -a 'systemctl disable --now web1.service'": "",
+            "ansible node1.example.org -i inventory.yml -b -a"
+            " 'sh -c \"systemctl disable --now web1; rm /etc/systemd/system/web1.service\"'": "",
         },
         elsewhere="molecule/reboot",
         check=port_is_published,

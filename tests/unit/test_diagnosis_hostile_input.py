@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.probing import _followed, _nameservers
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import is_namespace
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Target, _Flow, dns_question
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Flow, Target, dns_question
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.taps import Packet
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import drawing, findings, history, query
 
@@ -26,7 +26,7 @@ def _packet(words: int, rest: bytes) -> bytes:
 @pytest.mark.parametrize("quoted", range(24))
 def test_packets_that_are_cut_short(words: int, quoted: int) -> None:
     error = b"\x03\x03" + bytes(6) + b"\x45" * quoted
-    assert _Flow(Target(TARGET), bytes(16), 0.0).sight("host", Packet("up0", False, _packet(words, error))) is None
+    assert Flow(Target(TARGET), bytes(16), 0.0).sight("host", Packet("up0", False, _packet(words, error))) is None
 
 
 def test_resolver_configuration_that_is_no_file(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from ansible_collections.netpath.egress.plugins.plugin_utils import _folder
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     document,
     files,
@@ -64,12 +65,13 @@ def test_tones_are_the_statuses() -> None:
 
 def test_thousand_hosts_are_a_few_lines() -> None:
     said = lines(told.report(told.answers(**{f"h{number:04}": [told.path("a", OFF)] for number in range(1000)})))
-    assert len(said) == 5
+    assert len(said) == 4
     assert said[1].endswith("h0007/a ipv4 and 992 more")
 
 
 def test_nothing_was_asked_for() -> None:
-    assert lines(told.report(told.answers(web1=[]))) == ["OK: 0 paths on 0 hosts"]
+    (line,) = lines(told.report(told.answers(web1=[])))
+    assert line.startswith("NOTHING WAS CHECKED: egress_networks lists no network of these hosts")
 
 
 def test_all_that_is_wrong_with_a_path_is_found() -> None:
@@ -222,7 +224,7 @@ def test_history() -> None:
 def test_json_is_read_back(tmp_path: Path) -> None:
     report = told.report(HOSTS, selects="[?code=='NO_ANSWER']", fail_on="degraded")
     path = tmp_path / "report.json"
-    files.write(path, files.as_json(report))
+    _folder.write(path, files.as_json(report))
     assert files.read(path) == report
     assert list(report) == ["schema", "version", "generated", "asked", "counts", "history", "findings", "hosts"]
     assert report["asked"] == {"query": "[?code=='NO_ANSWER']", "fail_on": "degraded"}
@@ -252,9 +254,9 @@ def test_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("old", encoding="utf-8")
     with pytest.raises(UnicodeEncodeError):
-        files.write(path, "new \ud800")
+        _folder.write(path, "new \ud800")
     assert path.read_text(encoding="utf-8") == "old"
-    files.write(path, "new")
+    _folder.write(path, "new")
     assert (path.read_text(encoding="utf-8"), os.listdir(tmp_path)) == ("new", ["report.json"])
     mask = os.umask(0)
     os.umask(mask)

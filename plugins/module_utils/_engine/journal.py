@@ -20,11 +20,12 @@ from .sealed import seal, unseal
 PATH = "/run/netpath/journal.json"
 VERSION = 1
 _SETS = ("exclusive_addresses", "exclusive_ports", "released", "exclusive_claims")
+_NAMES = ("only", "replaceable")
 
 
 def begin(want: Want) -> None:
     """Errors: KernelError."""
-    data: dict[str, t.Any] = {name: sorted(getattr(want, name)) for name in _SETS}
+    data: dict[str, t.Any] = {name: sorted(getattr(want, name)) for name in (*_SETS, *_NAMES)}
     for name in ("facts", "absent"):
         data[name] = [to_data(fact) for fact in getattr(want, name)]
     files.write(PATH, seal({"version": VERSION, "want": data}, indent=None), 0o600)
@@ -48,7 +49,7 @@ def interrupted() -> Want | None:
         raise ConflictError(
             f"read {PATH}",
             f"it is damaged ({type(error).__name__}: {error})",
-            "Move it away: then what was interrupted is not finished",
+            "It is removed, and what was interrupted is not finished",
         ) from error
 
 
@@ -56,5 +57,6 @@ def _want(version: t.Any, data: t.Any) -> Want:
     if version != VERSION or isinstance(version, bool):
         raise ValueError(f"its version is {version!r}")
     fields: dict[str, t.Any] = {name: frozenset(map(tuple, data[name])) for name in _SETS}
+    fields.update({name: frozenset(data[name]) for name in _NAMES})
     fields.update({name: tuple(map(from_data, data[name])) for name in ("facts", "absent")})
     return Want(**fields)

@@ -9,11 +9,8 @@ import json
 import typing as t
 from pathlib import Path
 
-from .._folder import write
 from .document import ForeignReportError, checked
 from .findings import Data
-
-__all__ = ["as_json", "read", "write"]
 
 
 def read(path: Path) -> Data:

@@ -48,6 +48,11 @@ class Group:
         return entry.summary if entry else str(self.found[0]["summary"])
 
 
+NOTHING = (
+    "egress_networks lists no network of these hosts, and nothing else was asked for (diagnose_netns, diagnose_all)"
+)
+
+
 def summary(report: Data) -> list[Line]:
     """Lines of text; healthy paths are one of them."""
     lines: list[Line] = []
@@ -57,8 +62,7 @@ def summary(report: Data) -> list[Line]:
     if report["asked"]["query"]:
         lines.append(Line(f"The query selects {counted(len(report['findings']), 'finding')}."))
     lines += _history(report["history"])
-    lines.append(_healthy(report))
-    return lines
+    return lines + _healthy(report)
 
 
 def groups(findings: t.Sequence[Data]) -> list[Group]:
@@ -131,10 +135,18 @@ def change(one: Data) -> str:
     return f"{path_name(one)} ({old} -> {now['code'] or now['status']})"
 
 
-def _healthy(report: Data) -> Line:
+def _healthy(report: Data) -> list[Line]:
     well = [told for told in report["hosts"].values() if any(status_of(one) == "ok" for one in told["verdicts"])]
     number = report["counts"]["ok"]
-    return Line(f"OK: {counted(number, 'path')} on {counted(len(well), 'host')}", "ok" if number else "")
+    if number:
+        return [Line(f"OK: {counted(number, 'path')} on {counted(len(well), 'host')}", "ok")]
+    return [Line(f"NOTHING WAS CHECKED: {NOTHING}", "degraded")] if is_empty(report) else []
+
+
+def is_empty(report: Data) -> bool:
+    """Whether all hosts answered, and had nothing to look at."""
+    counts = report["counts"]
+    return not counts["paths"] and not counts["no_answer"]
 
 
 def _names(names: t.Sequence[str]) -> str:

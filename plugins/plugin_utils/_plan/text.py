@@ -40,7 +40,9 @@ class Line(t.NamedTuple):
 def lines(made: t.Mapping[str, t.Any]) -> list[Line]:
     """The table, then what is refused, what is doubtful, and what the addresses mean."""
     rows = [row for _network, group in itertools.groupby(made["rows"], _place) for row in _shown(list(group))]
-    found = [Line(line) for line in table(rows, list(COLUMNS))] if rows else [Line("There is no network to plan.")]
+    found = [Line(line) for line in table(rows, list(COLUMNS))] if rows else []
+    if not rows and not made["refused"]:
+        found.append(Line("There is no network to plan."))
     found.append(Line(counted(made["counts"])))
     for host, told in made["hosts"].items():
         found += [Line(f"{host}: the network {name} is to be removed") for name in told["removed"]]

@@ -5,14 +5,10 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ..kernel.iptables import Rule as Words
 from ..kernel.iptables import Table
 from ..spec.values import network
 from .rule import Rule
-
-Translated = t.Mapping[str, list[Rule]]
 
 HOOKS = {"prerouting": "PREROUTING", "postrouting": "POSTROUTING"}
 _ACTIONS = {"MASQUERADE": "masquerade", "SNAT": "snat", "DNAT": "dnat", "ACCEPT": "pass", "RETURN": "pass"}

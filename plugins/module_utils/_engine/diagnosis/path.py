@@ -20,7 +20,7 @@ class Path:
 
     family: 4 or 6. cidr: the address on the interface. uplinks: none for those that the routing table chooses.
     nat: masquerade, snat or none. sources: the network's ranges of the family. dns: servers that were asked for.
-    listens: (protocol, port) of what a published port leads to.
+    listens: (protocol, port) of what a published port leads to. mtu: 0 for the uplink's.
     routed: this host is the gateway. asked: somebody described the path; otherwise it is what the kernel has, where
     bridge and host_end are "" if there are none, and cidr and gateway if nobody can tell. meant: to reach anything.
     """
@@ -44,6 +44,7 @@ class Path:
     meant: bool = True
     dns: tuple[str, ...] = ()
     listens: tuple[tuple[str, int], ...] = ()
+    mtu: int = 0
 
     @property
     def address(self) -> str:
@@ -97,6 +98,7 @@ def _of_network(network: Network, assigned: Assigned) -> t.Iterator[Path]:
                 sources=tuple(subnet for subnet in network.subnets if values.family(subnet) == family),
                 exclude=tuple(network.nat.get("exclude") or ()),
                 firewall=network.firewall,
+                mtu=network.mtu,
                 dns=tuple((namespace.dns or {}).get("servers") or ()),
                 listens=tuple(
                     (entry.protocol, entry.to_port or entry.first)

@@ -196,7 +196,12 @@ def _mtu(seen: Seen) -> Findings:
     first = seen.interface
     for later in (seen.host_end, seen.bridge, seen.uplink if seen.path.routed else None):
         if later is not None and later.mtu < first.mtu:
-            yield Finding("MTU_MISMATCH", (f"{first.name} takes {first.mtu} bytes, and {later.name} {later.mtu}",))
+            said = f"{first.name} takes {first.mtu} bytes, and {later.name} {later.mtu}"
+            if seen.path.mtu > later.mtu and later is seen.uplink:
+                asked = f"the network asks for {seen.path.mtu}"
+                yield Finding("MTU_MISMATCH", (said, asked), fix=f"ask for mtu {later.mtu}, or auto", tier="advise")
+            else:
+                yield Finding("MTU_MISMATCH", (said,))
             return
 
 

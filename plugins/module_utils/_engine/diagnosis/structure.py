@@ -33,13 +33,12 @@ from ..kernel.probes import Target
 from ..kernel.route_lookup import Lookup
 from ..model import HOST
 from ..planning.state import FORWARD4, FORWARD6
-from ..rules import NAT_BACKENDS, Rules
+from ..rules import FORWARD_BACKENDS, NAT_BACKENDS, Rules
 from .path import Path
 
 IPNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 FORWARD = {4: FORWARD4, 6: FORWARD6}
 _TABLE_IN_USE = {"count": "net/netfilter/nf_conntrack_count", "max": "net/netfilter/nf_conntrack_max"}
-_FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
 BRIDGE_CALLS = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-nf-call-ip6tables"}
 
 
@@ -299,7 +298,7 @@ class Reader:
     @functools.cached_property
     def _rules(self) -> dict[str, dict[tuple[str, str], Rules | None]]:
         """What each back end has of all networks, read once: firewalld takes a hundredth of a second a question."""
-        backends = dict.fromkeys((*NAT_BACKENDS, *_FORWARD_BACKENDS))
+        backends = dict.fromkeys((*NAT_BACKENDS, *FORWARD_BACKENDS))
         return {backend: self._read(backend) for backend in backends}
 
     def _read(self, backend: str) -> dict[tuple[str, str], Rules | None]:

@@ -33,11 +33,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe showed. answered: None without a probe. last: the last hop that saw it; note: in words."""
+    """What a probe showed. answered: None without a probe. notes: by hop, what was seen there."""
 
     answered: bool | None = None
-    last: str = ""
-    direction: str = "out"
     notes: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A route netlink socket that stays in the namespace in which it was opened.
 
-Messages are encoded and decoded by pyroute2's classes. The socket is our own so that many requests go in one
-send, each with its own answer, and so that the kernel's own words (extended acknowledgements) reach the user.
+The socket is our own so that many requests go in one send, each with its own answer, and so that the kernel's own words
+(extended acknowledgements) reach the user. message_layout.py encodes what is sent.
 See rtnetlink(7), netlink(7).
 """
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ..model import HOST
 from .namespaces import Namespaces
 from .readiness import await_sockets
-from .taps import Packet, Tap, await_clock
+from .taps import Packet, Packets, Tap, await_clock
 
 _ECHO = {4: 8, 6: 128}
 _REPLY = {4: 0, 6: 129}
@@ -143,7 +143,7 @@ def _exchange(
 ) -> None:
     token = os.urandom(_TOKEN)
     give_up = time.monotonic() + patience
-    flow = _Flow(target, token, time.time())
+    flow = Flow(target, token, time.time())
     with contextlib.suppress(BlockingIOError):
         sender.connect((target.address, target.port))
     if target.protocol == "tcp":
@@ -156,10 +156,10 @@ def _exchange(
     while not trace.answered and time.monotonic() < give_up:
         wanted = [sender] if target.protocol == "tcp" else []
         ready = await_sockets(watched, give_up - time.monotonic(), wanted)
-        _look(taps, flow, trace)
+        look(taps, flow, trace)
         if sender in ready and _is_over(sender, target, token, trace):
             break
-    _look(taps, flow, trace)
+    look(taps, flow, trace)
 
 
 def _is_over(sender: socket.socket, target: Target, token: bytes, trace: Trace) -> bool:
@@ -211,21 +211,26 @@ def _checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def _look(taps: t.Mapping[str, Tap], flow: _Flow, trace: Trace) -> None:
+def look(taps: t.Mapping[str, Packets], flow: Flow, trace: Trace) -> None:
     """In the order in which the kernel saw them, whichever tap has them.
 
     Its clock for packets starts a moment after it is asked for; until then a packet has the time at which it is read.
     """
     packets = [(place, packet) for place in _PLACES if place in taps for packet in taps[place].packets()]
-    for place, packet in sorted(packets, key=lambda item: item[1].at):
-        sight = flow.sight(place, packet)
+    packets.sort(key=lambda item: item[1].at)
+    known = flow.known
+    sights = [flow.sight(place, packet) for place, packet in packets]
+    if flow.known != known:
+        # An answer with the kernel's time may stand before the question with that of reading.
+        sights = [flow.sight(place, packet) for place, packet in packets]
+    for sight in sights:
         if sight and sight not in trace.sights:
             trace.sights.append(sight)
             if trace.watch:
                 trace.watch(sight)
 
 
-class _Flow:
+class Flow:
     """Tells the packets of one probe from others of the same target, however their addresses were changed."""
 
     def __init__(self, target: Target, token: bytes, sent: float) -> None:
@@ -235,6 +240,11 @@ class _Flow:
         self.port = 0
         self.ports: set[int] = set()
         self.sequence: int | None = None
+
+    @property
+    def known(self) -> tuple[int | None, int]:
+        """What was learned from questions, by which answers are told."""
+        return self.sequence, len(self.ports)
 
     def sight(self, place: str, packet: Packet) -> Sight | None:
         data, version = packet.data, self.target.family

@@ -40,6 +40,13 @@ class Packet:
     at: float = 0.0
 
 
+class Packets(t.Protocol):
+    """Something that has packets."""
+
+    def packets(self) -> t.Iterator[Packet]:
+        """Those that are there."""
+
+
 def await_clock(patience: float = 0.2) -> None:
     """Wait until the kernel stamps packets, which it begins some time after somebody asks for it (socket(7)).
 

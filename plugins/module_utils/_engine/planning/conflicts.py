@@ -27,12 +27,11 @@ from ..model import (
     is_ours,
     named,
 )
+from ..spec.linux_bridge import MAX_PORTS
 from .facts import Facts
 from .ownership import owned
 from .state import Have, ends, netns_exists
 from .step import Step, destination, dotted, place, shown_rate
-
-MAX_PORTS = 1023  # BR_MAX_PORTS - 1 in the kernel's net/bridge/br_private.h
 
 
 def check(want: Want, have: Have, predicting: bool) -> None:

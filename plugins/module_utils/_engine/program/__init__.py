@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine as a program on the node: netpath-egress check, show and trace. See docs/program.md."""
+"""The engine as a program on the node: netpath-egress, with main.py as its command line. See docs/program.md."""
 
 from __future__ import annotations
 

@@ -11,20 +11,14 @@ import typing as t
 from ..errors import SpecError
 from ..model import Fact, File, Namespace, Setting, Want
 from . import values
-from .resolv_conf import resolv_conf, resolv_conf_path
+from .resolv_conf import DNS, resolv_conf, resolv_conf_path
 from .schema import NETWORK, STATE, Options
 
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
     "attach": {"type": "str"},
     "loopback": {"type": "bool", "default": True},
-    "dns": {
-        "type": "dict",
-        "options": {
-            "servers": {"type": "list", "elements": "str", "required": True},
-            "search": {"type": "list", "elements": "str", "default": []},
-        },
-    },
+    "dns": {"type": "dict", "options": DNS},
     "sysctls": {"type": "dict"},
     "force": {"type": "bool", "default": False},
     "network": NETWORK,

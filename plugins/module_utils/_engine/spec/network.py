@@ -14,7 +14,7 @@ from ..errors import SpecError
 from . import link_settings, nat_masquerade, publish, values, vlans
 from .linux_bridge import MAX_PORTS
 from .publish import Entry
-from .resolv_conf import resolv_conf
+from .resolv_conf import DNS, resolv_conf
 from .schema import STATE, Option, Options, checked
 
 # RFC 6890: this network, loopback, link-local, multicast, reserved; unspecified, mapped, link-local, multicast.
@@ -25,10 +25,6 @@ NOT_FOR_HOSTS = [
         *("::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"),
     )
 ]
-DNS: Options = {
-    "servers": {"type": "list", "elements": "str", "required": True},
-    "search": {"type": "list", "elements": "str", "default": []},
-}
 NAT: Options = {
     "mode": {"type": "str", "choices": ["masquerade", "snat", "none"], "default": "masquerade"},
     "to_source": {"type": "list", "elements": "str"},

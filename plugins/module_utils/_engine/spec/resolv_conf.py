@@ -9,13 +9,21 @@ import re
 import typing as t
 
 from ..errors import SpecError
+from ..model import FILE_MARK
 from . import values
+from .schema import Options
 
 _DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?")
 
 
 def resolv_conf_path(namespace: str) -> str:
     return f"/etc/netns/{namespace}/resolv.conf"
+
+
+DNS: Options = {
+    "servers": {"type": "list", "elements": "str", "required": True},
+    "search": {"type": "list", "elements": "str", "default": []},
+}
 
 
 def resolv_conf(dns: t.Mapping[str, t.Any], network: str, key: str) -> str:
@@ -27,7 +35,7 @@ def resolv_conf(dns: t.Mapping[str, t.Any], network: str, key: str) -> str:
     for i, domain in enumerate(search):
         if not isinstance(domain, str) or not _DOMAIN.fullmatch(domain):
             raise SpecError(f"{key}.search[{i}]", f"{domain!r} is no domain name", "allowed is the form example.org")
-    lines = [f"# netpath:{network}"]
+    lines = [f"{FILE_MARK}{network}"]
     if search:
         lines.append("search " + " ".join(search))
     lines += [f"nameserver {server}" for server in servers]

@@ -23,7 +23,6 @@ _SYSCTL_WORD = re.compile(r"[A-Za-z0-9_.:-]+")
 
 IpNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 IpInterface = t.Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
-IpAddress = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 
 
 def interface_name(value: t.Any, key: str) -> str:
