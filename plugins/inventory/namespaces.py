@@ -83,6 +83,8 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
         inventory.add_group(GROUP)
+        if not inventory.hosts:
+            self.display.warning(f"{path} comes before any host, so that it has no namespaces: name it after the hosts")
         for name in list(inventory.hosts):
             variables = self._variables(name)
             for network in self._networks(name, variables):

@@ -123,7 +123,7 @@ def _items(module: AnsibleModule, options: Options) -> list[tuple[str, Item]]:
 def _require_programs(module: AnsibleModule, programs: t.Sequence[str]) -> None:
     for name in programs:
         if not module.get_bin_path(name):
-            module.fail_json(msg=f"The program {name} is missing.", missing=name)
+            _missing(module, f"The program {name} is missing.", name)
 
 
 def require_pyroute2(module: AnsibleModule) -> str:
@@ -132,8 +132,19 @@ def require_pyroute2(module: AnsibleModule) -> str:
     try:
         version = message_classes.version()
     except ImportError:
-        module.fail_json(msg=missing_required_lib(needed), missing="pyroute2", exception=traceback.format_exc())
-        raise
+        _missing(module, missing_required_lib(needed), "pyroute2", exception=traceback.format_exc())
     if message_classes.too_old(version):
-        module.fail_json(msg=f"{missing_required_lib(needed)} Found is pyroute2 {version}.", missing="pyroute2")
+        _missing(module, f"{missing_required_lib(needed)} Found is pyroute2 {version}.", "pyroute2")
     return version
+
+
+def _missing(module: AnsibleModule, words: str, missing: str, **more: str) -> t.NoReturn:
+    """End the module. Where the user lacks the rights as well, these come first: nobody could install it without."""
+    from ._engine.kernel.features import require_privilege
+
+    try:
+        require_privilege()
+    except EgressError as error:
+        fail(module, error)
+    module.fail_json(msg=words, missing=missing, **more)
+    raise AssertionError("fail_json does not return")

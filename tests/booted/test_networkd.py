@@ -52,20 +52,25 @@ def setup_state(lab: Lab, link: str) -> str:
     return root(lab, f"networkctl --no-legend --no-pager list {link}").split()[-1]
 
 
+def await_networkd(lab: Lab, victim: str) -> None:
+    """Wait until it has taken a new link, and so has seen all that was there before."""
+    root(lab, f"ip link add {victim} up type veth peer name {victim}-b; ip link set {victim}-b up")
+    give_up = time.monotonic() + 10
+    while "192.168.77.7" not in root(lab, f"ip -br address show {victim}"):
+        assert time.monotonic() < give_up, "networkd does not take every link, so this test would show nothing"
+
+
 def test_links_stay_as_they_are(lab: Lab) -> None:
     root(lab, f"cat >/etc/systemd/network/99-greedy.network <<END\n{GREEDY}END")
-    root(lab, "networkctl reload; ip link add name victim type veth peer name victim2; ip link set victim up")
-    give_up = time.monotonic() + 10
-    while "192.168.77.7" not in root(lab, "ip -br address show victim"):
-        assert time.monotonic() < give_up, "networkd does not take every link, so this test would show nothing"
-        time.sleep(0.2)
+    root(lab, "networkctl reload")
+    await_networkd(lab, "first")
     actions = egress(lab, "present")
     assert f"write {FILE}" in actions
     before = addresses(lab)
     assert "10.22.33.1/24" in before
-    for event in ("true", "networkctl reload", "systemctl restart systemd-networkd"):
+    for number, event in enumerate(("true", "networkctl reload", "systemctl restart systemd-networkd")):
         root(lab, event)
-        time.sleep(2)
+        await_networkd(lab, f"victim{number}")
         assert addresses(lab) == before, event
         assert (setup_state(lab, "br0"), setup_state(lab, "np-ns1")) == ("unmanaged", "unmanaged"), event
     assert egress(lab, "present") == []

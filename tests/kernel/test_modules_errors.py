@@ -200,10 +200,15 @@ def test_without_rights(node: Node) -> None:
 FRESH = Path(__file__).resolve().parent / "run_fresh.py"
 
 
-def fresh(node: Node, module: str, options: Options, *ahead: Path) -> tuple[Result, bool]:
-    """Run a module in an interpreter of its own. Returns its result, and whether it imported pyroute2."""
+def fresh(
+    node: Node, module: str, options: Options, *ahead: Path, without: t.Sequence[str] = ()
+) -> tuple[Result, bool]:
+    """Run a module in an interpreter of its own. Returns its result, and whether it imported pyroute2.
+
+    without: a command that takes something from it.
+    """
     path = [*map(str, ahead), *sys.path]
-    argv = [sys.executable, str(FRESH), *map(json.dumps, (path, module, options))]
+    argv = [*without, sys.executable, str(FRESH), *map(json.dumps, (path, module, options))]
     result, imported = json.loads(node.run(argv).stdout)
     return result, imported
 
@@ -214,6 +219,15 @@ def test_library_missing(node: Node, tmp_path: Path) -> None:
     assert result["failed"]
     assert "Failed to import the required Python library (pyroute2 >= 0.7.2)" in result["msg"]
     assert result["missing"] == "pyroute2"
+
+
+def test_rights_come_before_the_library(node: Node, tmp_path: Path) -> None:
+    """Without them nobody could install it, and a role must not try."""
+    (tmp_path / "pyroute2.py").write_text("raise ImportError('not installed')\n")
+    without = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    result, _imported = fresh(node, "netns", {"name": "ns1"}, tmp_path, without=without)
+    assert "lacks CAP_NET_ADMIN and CAP_SYS_ADMIN" in result["msg"]
+    assert "missing" not in result
 
 
 @pytest.mark.parametrize("version", ["0.5.14", "0.7.1", "0.6"])

@@ -35,7 +35,13 @@ egress_networks:
 PLUGIN = "plugin: netpath.egress.namespaces\n"
 
 
-def listed(folder: Path, variables: str = VARIABLES, plugin: str = PLUGIN, hosts: str = HOSTS) -> tuple[t.Any, str]:
+def listed(
+    folder: Path,
+    variables: str = VARIABLES,
+    plugin: str = PLUGIN,
+    hosts: str = HOSTS,
+    order: t.Sequence[str] = ("hosts.yml", "namespaces.yml"),
+) -> tuple[t.Any, str]:
     """What ansible-inventory lists, and its errors."""
     (folder / "group_vars").mkdir()
     (folder / "group_vars/all.yml").write_text(variables, encoding="utf-8")
@@ -43,7 +49,7 @@ def listed(folder: Path, variables: str = VARIABLES, plugin: str = PLUGIN, hosts
     (folder / "namespaces.yml").write_text(plugin, encoding="utf-8")
     program = str(Path(sys.executable).with_name("ansible-inventory"))
     done = subprocess.run(
-        [program, "-i", "hosts.yml", "-i", "namespaces.yml", "--list"],
+        [program, *(f"--inventory={name}" for name in order), "--list"],
         cwd=folder,
         env={**os.environ, "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"},
         capture_output=True,
@@ -81,6 +87,11 @@ def test_namespaces_are_hosts(tmp_path: Path) -> None:
     }
     assert {key: variables[key] for key in expected} == expected
     assert plain(found["_meta"]["hostvars"]["a1.node2.example.org"]["ansible_host"]) == "node2.example.org"
+
+
+def test_namespaces_before_the_hosts(tmp_path: Path) -> None:
+    _found, errors = listed(tmp_path, order=("namespaces.yml", "hosts.yml"))
+    assert "comes before any host, so that it has no namespaces: name it after the hosts" in " ".join(errors.split())
 
 
 def test_another_separator(tmp_path: Path) -> None:
