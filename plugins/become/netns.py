@@ -73,7 +73,7 @@ options:
     env:
       - name: ANSIBLE_BECOME_PASS
 notes:
-  - An O(become_user) other than root reads what Ansible copies to the host: that takes pipelining, or the package acl
+  - An O(become_user) other than root reads what Ansible copies to the host, which takes pipelining, or the package acl
     there, as with any way to become a user without rights.
   - Facts of a host are those of the namespace when they are gathered in one.
   - Files that a module writes are the host's. The network, C(/sys) and what C(/etc/netns/NAME) has are the namespace's.

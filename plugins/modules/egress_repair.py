@@ -38,9 +38,9 @@ options:
   codes:
     description:
       - What is repaired besides, and ends something that somebody may need.
-      - With V(DANGLING_VETH) and V(LEAKED_NAMESPACE) the pair is removed that leads to a namespace without a name. The
+      - With V(DANGLING_VETH) and V(LEAKED_NAMESPACE) the link is taken from the namespace without a name that has it. The
         processes in it are not ended.
-      - With V(STALE_HANDLE) an empty file below C(/run/netns) is removed that is no namespace.
+      - With V(STALE_HANDLE) an empty file below C(/run/netns), which is no namespace, gives way to one.
     type: list
     elements: str
     choices: [DANGLING_VETH, LEAKED_NAMESPACE, STALE_HANDLE]
