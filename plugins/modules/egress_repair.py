@@ -38,8 +38,8 @@ options:
   codes:
     description:
       - What is repaired besides, and ends something that somebody may need.
-      - With V(DANGLING_VETH) and V(LEAKED_NAMESPACE) the link is taken from the namespace without a name that has it. The
-        processes in it are not ended.
+      - With V(DANGLING_VETH) and V(LEAKED_NAMESPACE) the link is taken from the namespace without a name that has it.
+        The processes in it are not ended.
       - With V(STALE_HANDLE) an empty file below C(/run/netns), which is no namespace, gives way to one.
     type: list
     elements: str
