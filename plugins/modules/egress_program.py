@@ -170,7 +170,6 @@ def main() -> None:
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     asked = module.params
-    require_pyroute2(module)
     try:
         result = installation.install(
             installation.Asked(
@@ -186,6 +185,10 @@ def main() -> None:
         )
     except EgressError as error:
         fail(module, error)
+    except ImportError:
+        # Only the addresses of namespaces that are there take it.
+        require_pyroute2(module)
+        raise
     persisted = asked["persist"] and units.runs_here()
     if asked["persist"] and not persisted and asked["state"] == "present":
         module.warn("There is no systemd here that could build the networks at boot")

@@ -16,6 +16,8 @@ _HOLDER = (
     "unshare -n sleep 300 >/dev/null 2>&1 & holder=$!; echo $holder >/run/holder;"
     ' while [ "$(readlink /proc/$holder/ns/net)" = "$(readlink /proc/$$/ns/net)" ]; do :; done;'
 )
+# The pair goes some time after its namespace.
+GONE = "ip netns del c1; while ip link show np-c1 >/dev/null 2>&1; do :; done"
 _RESOLVED = {"namespaces": [{"name": "c1", "dns": {"servers": ["198.51.100.80"]}}, "c2"]}
 
 
@@ -60,7 +62,7 @@ FAULTS: dict[str, Fault] = {
     "namespace end down": Fault(2, "ip -n c1 link set eth0 down", "LINK_DOWN"),
     "loopback down": Fault(3, "ip -n c1 link set lo down", "LOOPBACK_DOWN", status="degraded"),
     "no address": Fault(4, "ip -n c1 -4 addr flush dev eth0", "NO_ADDRESS", families=["ipv4"]),
-    "namespace is not there": Fault(0, "ip netns del c1", "NAMESPACE_MISSING"),
+    "namespace is not there": Fault(0, GONE, "NAMESPACE_MISSING"),
     "host end down": Fault(10, "ip link set np-c1 down", "HOST_LINK_DOWN"),
     "port on no bridge": Fault(19, "ip link set np-c1 nomaster", "PORT_NOT_ON_BRIDGE"),
     "port on another bridge": Fault(
@@ -121,7 +123,10 @@ FAULTS: dict[str, Fault] = {
     ),
     "link back on the host": Fault(9, "ip -n c1 link set eth0 netns $$ name vp", "LINK_NOT_MOVED"),
     "handle that is no namespace": Fault(
-        12, "ip netns del c1; touch /run/netns/c1", "STALE_HANDLE", "rm /run/netns/c1"
+        12,
+        f"{GONE}; touch /run/netns/c1",
+        "STALE_HANDLE",
+        "rm /run/netns/c1",
     ),
     "translation in the namespace alone": Fault(
         15,

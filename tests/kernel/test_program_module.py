@@ -14,6 +14,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.program imp
 
 from tests.kernel.run_module import Options, done, predicted, refused, run
 from tests.kernel.settling import settled
+from tests.kernel.test_modules_errors import fresh
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import difference
@@ -81,6 +82,16 @@ def test_files_change_with_what_they_are_about(node: Node) -> None:
     assert difference(kept, settled(node)) == ""
     done(node, "egress_path", {"networks": [more], "state": "absent"})
     done(node, MODULE, asked(more, state="absent"))
+
+
+def test_without_pyroute2(node: Node, tmp_path: Path) -> None:
+    """It is needed where there are addresses to read, and said then."""
+    (tmp_path / "pyroute2.py").write_text("raise ImportError('not installed')\n")
+    result, _imported = fresh(node, MODULE, asked(PODS), tmp_path)
+    assert result.get("changed") is True, result
+    done(node, "egress_path", {"networks": [PODS]})
+    result, _imported = fresh(node, MODULE, asked(PODS), tmp_path)
+    assert (result["failed"], result["missing"]) == (True, "pyroute2")
 
 
 def test_network_that_is_absent(node: Node) -> None:

@@ -12,7 +12,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.c
 from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.decision import BY_NAME
 
 from tests.kernel.building import build_at_once, unreachable_from
-from tests.kernel.faults import FAULTS, Fault
+from tests.kernel.faults import FAULTS, GONE, Fault
 from tests.kernel.run_module import Options, Result, run
 from tests.kernel.settling import settled
 from tests.kernel.test_diagnosis import PODS, TARGETS
@@ -163,7 +163,7 @@ def test_end_in_a_namespace_that_nobody_can_name(node: Node) -> None:
 
 
 def test_file_that_is_not_empty_stays(node: Node) -> None:
-    node.run(["sh", "-ec", "ip netns del c1; echo theirs >/run/netns/c1"])
+    node.run(["sh", "-ec", f"{GONE}; echo theirs >/run/netns/c1"])
     before = settled(node)
     result = repaired(node, codes=["STALE_HANDLE"])
     assert "is a file that is no namespace" in result["failed_networks"]["pods"]
