@@ -11,6 +11,10 @@ import time
 import typing as t
 
 import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.executor import Executor
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Link
+from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 
 from tests.kernel.building import Refusal, ask, build, build_at_once, refusal, unreachable_from
 from tests.kernel.settling import settled
@@ -63,6 +67,18 @@ def check_restored(refused: Refusal) -> None:
     assert refused.asked
     assert refused.found
     assert refused.text == f"{refused.asked}: {refused.found}. {refused.advice}"
+
+
+def test_link_that_goes_by_itself_meanwhile(node: Node) -> None:
+    """As when its namespace was removed a moment ago."""
+
+    def delete() -> list[str]:
+        with Namespaces() as namespaces:
+            executor = Executor(namespaces)
+            executor.run([Step(Link("", "np-c1", kind="veth", alias="netpath:pods"), None)])
+            return [link.name for link in executor.links.all("")]
+
+    assert "np-c1" not in node.call(delete)
 
 
 def test_way_back_from_edited_rules(node: Node) -> None:
