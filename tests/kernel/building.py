@@ -19,9 +19,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.run import 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
 
-from tests.kernel.settling import inside
 from tests.lab import probe
 from tests.lab.node import Node
+from tests.lab.settling import inside
 from tests.unit.asking import Options, all_of
 
 # In which the role runs the modules.

@@ -9,9 +9,9 @@ import time
 import typing as t
 from pathlib import Path
 
-from tests.kernel.settling import inside
 from tests.lab import probe
 from tests.lab.node import Node
+from tests.lab.settling import inside
 
 SERVICE = Path(__file__).resolve().parents[1] / "lab/internet.py"
 

@@ -13,9 +13,9 @@ from ansible.module_utils.testing import patch_module_args
 # Imported ahead of the fork, so that not each run pays for it.
 from ansible_collections.netpath.egress.plugins.module_utils._engine import run as _run  # noqa: F401
 
-from tests.kernel.settling import settled
 from tests.lab import snapshot
 from tests.lab.node import Node
+from tests.lab.settling import settled
 
 Options = dict[str, t.Any]
 Result = dict[str, t.Any]

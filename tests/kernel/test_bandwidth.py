@@ -11,9 +11,9 @@ import pytest
 
 from tests.kernel.building import build_at_once, refusal
 from tests.kernel.run_module import Options, done, predicted, refused
-from tests.kernel.settling import settled
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.world import World
 
 _OBSTACLE = privilege.obstacle()

@@ -8,10 +8,10 @@ import typing as t
 import pytest
 
 from tests.kernel.building import build, build_at_once, refusal
-from tests.kernel.settling import settled
 from tests.kernel.test_ownership import new_node, script
 from tests.lab import privilege
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.unit.asking import Options

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tests.kernel.run_module import Options, done, predicted, refused, run
-from tests.kernel.settling import settled
 from tests.lab import privilege
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
 

@@ -12,9 +12,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.networ
 
 from tests.kernel.building import build_at_once, refusal, seen_from
 from tests.kernel.generated import networks
-from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.unit.asking import Options

@@ -10,8 +10,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis i
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 
 from tests.kernel.building import build_at_once
-from tests.kernel.settling import settled
 from tests.lab import privilege, probe
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World, wire
 from tests.unit.asking import Options

@@ -18,9 +18,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 
 from tests.kernel.building import build_at_once, unreachable_from
 from tests.kernel.faults import BOTH
-from tests.kernel.settling import inside
 from tests.kernel.test_diagnosis import PODS, TARGETS, checked, told
 from tests.lab import privilege
+from tests.lab.settling import inside
 from tests.lab.world import Node, World, wire
 
 _OBSTACLE = privilege.obstacle()

@@ -19,9 +19,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.drop_i
 
 from tests.kernel.building import build, build_at_once
 from tests.kernel.run_module import Options
-from tests.kernel.settling import settled
 from tests.lab import privilege, snapshot
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.world import World
 
 _OBSTACLE = privilege.obstacle()

@@ -18,8 +18,8 @@ import pytest
 
 from tests.kernel.building import build, build_at_once
 from tests.kernel.publishing import answered, serving, who
-from tests.kernel.settling import inside
 from tests.lab import privilege, probe
+from tests.lab.settling import inside
 from tests.lab.world import Node, World, wire
 from tests.unit.asking import Options
 

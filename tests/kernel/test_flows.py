@@ -13,8 +13,8 @@ import pytest
 from tests.kernel.building import build_at_once, refusal
 from tests.kernel.publishing import serving
 from tests.kernel.run_module import refused
-from tests.kernel.settling import inside
 from tests.lab import privilege, probe
+from tests.lab.settling import inside
 from tests.lab.world import Node, World, wire
 from tests.unit.asking import Options
 

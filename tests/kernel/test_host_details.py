@@ -10,9 +10,9 @@ import pytest
 
 from tests.kernel.building import build, build_at_once, seen_from
 from tests.kernel.run_module import Options, done, predicted, refused, run_here
-from tests.kernel.settling import settled
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.world import World
 
 _OBSTACLE = privilege.obstacle()

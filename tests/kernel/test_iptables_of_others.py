@@ -10,8 +10,8 @@ import pytest
 
 from tests.kernel.building import build_at_once, refusal, unreachable_from
 from tests.kernel.run_module import run
-from tests.kernel.settling import settled
 from tests.lab import privilege
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
 from tests.unit.asking import Options

@@ -10,10 +10,10 @@ import pytest
 
 from tests.kernel.building import build, build_at_once, refusal, seen_from
 from tests.kernel.run_module import Options, done, run
-from tests.kernel.settling import settled
 from tests.lab import privilege, probe, snapshot
 from tests.lab.advertisement import advertise
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.world import GATEWAY6, World
 
 _OBSTACLE = privilege.obstacle()

@@ -17,9 +17,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.errors impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import lock
 
 from tests.kernel.building import ask, build, build_at_once, refusal, unreachable_from
-from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.unit.asking import Options

@@ -12,9 +12,9 @@ import yaml
 from tests.kernel.building import thread_in
 from tests.kernel.path import BRIDGE, FORWARDING, LINES, NAMESPACES, NAT, PAIRS, PATH, build, gone, remove
 from tests.kernel.run_module import Options, done, predicted, refused, run
-from tests.kernel.settling import settled
 from tests.lab import privilege, snapshot
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.world import World
 
 _OBSTACLE = privilege.obstacle()

@@ -15,9 +15,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.rules impor
 
 from tests.kernel.building import build, build_at_once, seen_from
 from tests.kernel.run_module import Options, done, predicted
-from tests.kernel.settling import settled
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.world import GATEWAY, GATEWAY6, World
 
 _OBSTACLE = privilege.obstacle()

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.kernel import foreign
 from tests.kernel.building import ask, build, build_at_once, refusal, unreachable_from
-from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import Snapshot, difference
 from tests.lab.syscalls import CLONE_NEWNS, setns
 from tests.lab.world import World

@@ -16,9 +16,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.program imp
 )
 
 from tests.kernel.building import build_at_once, unreachable_from
-from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.unit.asking import Options

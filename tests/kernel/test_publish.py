@@ -16,8 +16,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.rules impor
 
 from tests.kernel.building import build, build_at_once, refusal, unreachable_from
 from tests.kernel.publishing import answered, serving, who
-from tests.kernel.settling import settled
 from tests.lab import privilege
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
 from tests.unit.asking import Options

@@ -14,10 +14,10 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.deci
 from tests.kernel.building import build_at_once, unreachable_from
 from tests.kernel.faults import FAULTS, GONE, Fault
 from tests.kernel.run_module import Options, Result, run
-from tests.kernel.settling import settled
 from tests.kernel.test_diagnosis import PODS, TARGETS
 from tests.lab import privilege
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 

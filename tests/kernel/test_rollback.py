@@ -17,9 +17,9 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 
 from tests.kernel.building import Refusal, ask, build, build_at_once, refusal, unreachable_from
-from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import Snapshot, difference
 from tests.lab.syscalls import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
 from tests.lab.world import World

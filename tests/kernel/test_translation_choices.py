@@ -10,8 +10,8 @@ import pytest
 
 from tests.kernel.building import build, build_at_once, refusal, seen_from
 from tests.kernel.run_module import done, refused
-from tests.kernel.settling import settled
 from tests.lab import privilege, probe
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
 from tests.unit.asking import Options

@@ -8,9 +8,9 @@ import pytest
 
 from tests.kernel.building import build, build_at_once
 from tests.kernel.generated import networks
-from tests.kernel.settling import settled
 from tests.lab import privilege
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 

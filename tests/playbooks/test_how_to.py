@@ -16,9 +16,9 @@ import yaml
 from tests import documented
 from tests.kernel.building import seen_from
 from tests.kernel.publishing import serving, who
-from tests.kernel.settling import settled
 from tests.lab import inventory, privilege, probe
 from tests.lab.node import Node
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import GATEWAY, GATEWAY6, World, wire
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.kernel.settling import settled
 from tests.kernel.test_description import BRIDGE, SIX, member, script
 from tests.lab import privilege
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.playbooks.test_site import Playbooks, answers

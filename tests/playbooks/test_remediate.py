@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.settling import settled
 from tests.lab import privilege
+from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.playbooks.test_site import APPS, Done, Playbooks, answers

@@ -20,7 +20,7 @@ _LAB = Path(__file__).resolve().parents[1]
 _CONNECT_TIMEOUT = 10
 # What the command `witness` of a node consists of.
 _WITNESS = (
-    *("__init__.py", "internet.py", "probe.py", "snapshot.py", "syscalls.py"),
+    *("__init__.py", "internet.py", "probe.py", "settling.py", "snapshot.py", "syscalls.py"),
     *("booted/__init__.py", "booted/witness.py"),
 )
 _RUN_WITNESS = '#!/bin/sh\nPYTHONPATH=/opt/lab exec python3 -m tests.lab.booted.witness "$@"\n'

@@ -20,7 +20,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.lab import internet, probe, snapshot
+from tests.lab import internet, probe, settling, snapshot
 from tests.lab.syscalls import CLONE_NEWNET, setns
 
 PROTOCOLS = ("tcp", "udp", "icmp", "dns")
@@ -98,6 +98,7 @@ def _named(options: argparse.Namespace) -> list[str]:
 
 
 def _snapshot(options: argparse.Namespace) -> list[str]:
+    settling.await_links()
     Path(options.file).write_text(json.dumps(snapshot.collect()), encoding="utf-8")
     return []
 

@@ -11,9 +11,11 @@ import subprocess
 import time
 import typing as t
 
-from tests.lab.node import Node
 from tests.lab.snapshot import Snapshot
 from tests.lab.syscalls import CLONE_NEWNET, setns
+
+if t.TYPE_CHECKING:
+    from tests.lab.node import Node
 
 _COMMAND = ["ip", "-d", "-j", "address", "show"]
 _EVENTS = 1 | 0x100  # RTMGRP_LINK, RTMGRP_IPV6_IFADDR
