@@ -46,6 +46,7 @@ SEEN = Seen(
     PATH, TARGET, HOST, Place(), interface=_link(2, "eth0"), plainly=Lookup(0, "unicast", 2, gateway="198.18.0.1")
 )
 INSIDE = "10.22.33.2"
+FULL = {"neighbours": Table(1024, 7)}
 GOING = (
     Sight("inside", "eth0", True, False, INSIDE),
     Sight("host", "np-ns1", False, False, INSIDE),
@@ -62,21 +63,9 @@ RETURNING = (
     ("sights", "missing", "code", "direction", "words"),
     [
         (GOING, {"neighbour_out": "FAILED"}, "UPSTREAM_UNREACHABLE", "out", "198.18.0.1 is FAILED"),
-        (
-            GOING,
-            {"neighbour_out": "NONE", "neighbours": Table(1024, 7)},
-            "NEIGHBOUR_TABLE_FULL",
-            "out",
-            "198.18.0.1 is NONE",
-        ),
+        (GOING, {"neighbour_out": "NONE", **FULL}, "NEIGHBOUR_TABLE_FULL", "out", "198.18.0.1 is NONE"),
         (RETURNING, {"neighbour_back": "FAILED"}, "NEIGHBOUR_FILTERED", "return", "np-ns1 has the queue pfifo"),
-        (
-            RETURNING,
-            {"neighbour_back": "NONE", "neighbours": Table(1024, 7)},
-            "NEIGHBOUR_TABLE_FULL",
-            "return",
-            "10.22.33.2 is NONE",
-        ),
+        (RETURNING, {"neighbour_back": "NONE", **FULL}, "NEIGHBOUR_TABLE_FULL", "return", "10.22.33.2 is NONE"),
     ],
 )
 def test_unresolved_neighbour_of_the_host(

@@ -393,17 +393,14 @@ def remove_leftover(name: str, check: bool) -> None:
 
     Errors: ConflictError if it is more than an empty file or one of ours, or a namespace for others. KernelError.
     """
-    path, asked = f"{DIRECTORY}/{name}", f"remove {DIRECTORY}/{name}"
+    path = f"{DIRECTORY}/{name}"
     if is_namespace(path) or not os.path.lexists(path):
         return
     obstacle = obstacle_to_name(name, replaceable=True)
     if obstacle:
-        raise ConflictError(asked, obstacle, "See what it is, and who needs it")
+        raise ConflictError(f"delete {path}", obstacle, "See what it is, and who needs it")
     if not check:
-        try:
-            os.unlink(path)
-        except OSError as error:
-            raise KernelError(asked, os.strerror(error.errno or 0), error.errno or 0) from error
+        files.delete(path)
 
 
 def _is_marked(path: str) -> bool:

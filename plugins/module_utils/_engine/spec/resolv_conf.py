@@ -15,15 +15,14 @@ from .schema import Options
 
 _DOMAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?")
 
-
-def resolv_conf_path(namespace: str) -> str:
-    return f"/etc/netns/{namespace}/resolv.conf"
-
-
 DNS: Options = {
     "servers": {"type": "list", "elements": "str", "required": True},
     "search": {"type": "list", "elements": "str", "default": []},
 }
+
+
+def resolv_conf_path(namespace: str) -> str:
+    return f"/etc/netns/{namespace}/resolv.conf"
 
 
 def resolv_conf(dns: t.Mapping[str, t.Any], network: str, key: str) -> str:
