@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import socket
 import struct
 import typing as t
@@ -17,7 +18,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netl
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Flows
 
 from tests.kernel.building import build_at_once, unreachable_from
-from tests.kernel.faults import BOTH
+from tests.kernel.faults import BOTH, FAULTS
 from tests.kernel.test_diagnosis import PODS, TARGETS, checked, told
 from tests.lab import privilege
 from tests.lab.settling import inside
@@ -184,3 +185,21 @@ def test_probes_leave_no_neighbours(node: Node) -> None:
     asked = (*TARGETS, "tcp://198.51.100.80:7070", "tcp://203.0.113.80:7070", "203.0.113.80")
     assert [one["status"] for one in node.call(checked, [PODS], True, asked)] == ["ok"] * 4
     assert _known(node) == before
+
+
+# Somebody who takes each neighbour away that was asked for in vain, as the kernel does to make room.
+_FORGET = """ip -n c1 monitor neigh | while read -r address _dev device rest; do
+case $address$rest in Deleted*) ;; *FAILED*) ip -n c1 neigh del $address dev $device;; esac; done"""
+
+
+def test_neighbour_that_the_kernel_asked_for_and_forgot(node: Node) -> None:
+    node.run(["sh", "-ec", FAULTS["ARP filtered"].inject])
+    node.run(["nft", "add rule bridge eg in icmpv6 type nd-neighbor-solicit drop"])
+    node.run(["ip", "-n", "c1", "neigh", "flush", "all"])
+    forgetting = node.popen(["sh", "-c", _FORGET], start_new_session=True)
+    try:
+        found = told(node, "c1", [PODS])
+    finally:
+        os.killpg(forgetting.pid, signal.SIGTERM)
+        forgetting.wait()
+    assert {(one["code"], one["findings"][0]["direction"]) for one in found.values()} == {("NEIGHBOUR_FILTERED", "out")}

@@ -331,7 +331,7 @@ def test_fault_is_put_right(bench: Bench, title: str) -> None:
 _MIXED = [title for title, fault in FAULTS.items() if not fault.left]
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
 @given(titles=st.lists(st.sampled_from(_MIXED), min_size=2, max_size=4, unique=True), at_once=st.booleans())
 def test_faults_that_come_together_are_put_right(bench: Bench, titles: list[str], at_once: bool) -> None:
     with bench.use() as built:

@@ -76,7 +76,6 @@ def chosen(node: Node, network: Options, choices: Options) -> Options:
 
 @settings(
     max_examples=8,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     # A smaller example would take minutes to find.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

@@ -83,7 +83,6 @@ NETWORKS = st.one_of(st.tuples(network(1)), st.tuples(network(1), network(2)))
 
 @settings(
     max_examples=8,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
     # A smaller example would take minutes to find.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

@@ -153,7 +153,7 @@ class Prober:
             target,
             trace,
             self._control(target),
-            neighbours.state(open_ones, path.namespace, path.gateway) if path.gateway else "",
+            self._gateway(seen, trace),
             neighbours.state(open_ones, HOST, path.address) if path.cidr else "",
             self._next_hop(seen),
             strict=sysctls.read(open_ones, HOST, _strict_keys(trace)) if path.family == 4 else {},
@@ -177,6 +177,17 @@ class Prober:
     def _table(self, family: int) -> neighbours.Table:
         now = neighbours.table(family)
         return now._replace(refused=now.refused - self._tables[family].refused)
+
+    def _gateway(self, seen: Seen, trace: Trace) -> str:
+        """Its state among the neighbours of the namespace, "" without one."""
+        namespace, gateway = seen.path.namespace, seen.path.gateway
+        state = neighbours.state(self.namespaces, namespace, gateway) if gateway else ""
+        interface = seen.interface.name if seen.interface else ""
+        if state != "NONE" or trace.first("inside", interface, outgoing=True):
+            return state
+        # The kernel may have thrown away by now what it asked for in vain: it makes room for all namespaces.
+        self._send(seen, seen.target, _SHORT)
+        return neighbours.state(self.namespaces, namespace, gateway)
 
     def _next_hop(self, seen: Seen) -> str:
         plainly = seen.plainly

@@ -1,0 +1,9 @@
+"""Generated examples are the same in every run. EXAMPLES=5000 has the unit tests try more of them."""
+
+import os
+
+from hypothesis import settings
+
+_EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=_EXAMPLES)
+settings.load_profile("repeatable")
