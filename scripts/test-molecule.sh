@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The scenarios in molecule/, on booted nodes, a few at a time. They make their own private worlds, and need real root.
 # Usage: test-molecule.sh [scenario...]    Without any, all of them. MOLECULE_JOBS says how many run at a time.
+# With ONCE_MORE set, one or two that failed are run once more by themselves; both outcomes are shown.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
@@ -63,14 +64,28 @@ finish() {
     fi
 }
 
+# Runs scenarios, some at a time, and tells how many of them passed.
+all() {
+    local at_once=$1 from=$SECONDS
+    shift
+    passed=() failed=()
+    for scenario in "$@"; do
+        [ ${#running[@]} -lt "$at_once" ] || finish
+        start "$scenario"
+    done
+    while [ ${#running[@]} != 0 ]; do
+        finish
+    done
+    local counts="${#passed[@]} passed"
+    [ ${#failed[@]} = 0 ] || counts="${#failed[@]} failed, $counts"
+    echo "$counts in $((SECONDS - from))s"
+}
+
 say "$*; logs in $logs"
-for scenario in "$@"; do
-    [ ${#running[@]} -lt "${MOLECULE_JOBS:-2}" ] || finish
-    start "$scenario"
-done
-while [ ${#running[@]} != 0 ]; do
-    finish
-done
-[ ${#failed[@]} = 0 ] || echo "${#failed[@]} failed, ${#passed[@]} passed in ${SECONDS}s"
-[ ${#failed[@]} != 0 ] || echo "${#passed[@]} passed in ${SECONDS}s"
+all "${MOLECULE_JOBS:-2}" "$@"
+if [ -n "${ONCE_MORE:-}" ] && [ ${#failed[@]} -gt 0 ] && [ ${#failed[@]} -le 2 ]; then
+    say "what failed, once more: ${failed[*]}"
+    for scenario in "${failed[@]}"; do mv "$logs/$scenario.log" "$logs/$scenario.first.log"; done
+    all 1 "${failed[@]}"
+fi
 [ ${#failed[@]} = 0 ]
