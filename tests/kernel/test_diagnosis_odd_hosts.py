@@ -27,8 +27,25 @@ ip -n pod link set eth1 up; ip -n pod addr add 10.89.0.2/16 dev eth1
 ip -n pod route replace default via 10.89.0.1
 iptables-nft -t nat -A POSTROUTING -s 10.89.0.2 ! -d 224.0.0.0/4 -j MASQUERADE
 """
+# A filter of somebody else's that drops what none of its rules accepts; RULE is what it has for the network. It does
+# not see bridged packets.
+_DROPPING = """sysctl -eqw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0
+nft 'add table inet eg; add chain inet eg fw { type filter hook forward priority 0; policy drop; };
+add rule inet eg fw ct state established,related accept; add set inet eg lan { type ifname; elements = { br0 }; };
+add chain inet eg pre { type filter hook prerouting priority mangle; }; add rule inet eg fw RULE'"""
+# Rules that let the network through and do not name its bridge.
+_ACCEPTS = {
+    "wildcard": 'iifname "br*" accept',
+    "sources": "ip saddr 10.0.0.0/8 accept; add rule inet eg fw ip6 saddr fd00::/8 accept",
+    "set": "iifname @lan accept",
+    "all but the uplink": 'iifname != "uplink0" accept',
+    "the uplink": 'oifname "uplink0" accept',
+    "mark": "meta mark 7 accept; add rule inet eg pre iifname br0 meta mark set 7",
+}
 # (what the host is like, after the network is built) and nothing is wrong with it.
 HEALTHY = {
+    **{f"filter that accepts by {words}": _DROPPING.replace("RULE", rule) for words, rule in _ACCEPTS.items()},
+    "filter that accepts by group": f"ip link set br0 group 7; {_DROPPING.replace('RULE', 'iifgroup 7 accept')}",
     "forwarding of links alone": "sysctl -qw net.ipv4.ip_forward=0 net.ipv4.conf.br0.forwarding=1"
     " net.ipv4.conf.uplink0.forwarding=1",
     "IPv6 forwarding off on the bridge": "sysctl -qw net.ipv6.conf.br0.forwarding=0",
@@ -100,6 +117,25 @@ def test_accept_of_somebody_else(node: Node) -> None:
     found = told(node, "c1", [PODS])["ipv4"]
     assert (found["status"], found["code"]) == ("degraded", "FORWARD_DROPPED"), found
     assert "does not know the network" in found["summary"]
+
+
+def test_filter_that_may_drop(node: Node) -> None:
+    """What its rules accept a packet shows; without one nobody can tell."""
+    node.run(["sh", "-ec", _DROPPING.replace("RULE", _ACCEPTS["wildcard"])])
+    found = node.call(checked, [PODS], False)
+    assert {(one["status"], one["code"], one["tier"]) for one in found} == {("degraded", "FORWARD_DROPPED", "advise")}
+    assert all("may drop" in one["summary"] for one in found), found
+    found = node.call(checked, [PODS], True, [_NOBODY])
+    assert {one["code"] for one in found if one["family"] == "ipv4"} == {"UPSTREAM_UNREACHABLE"}, found
+
+
+def test_filter_that_lets_some_packets_through(node: Node) -> None:
+    """What was asked for decides."""
+    node.run(["sh", "-ec", _DROPPING.replace("RULE", "meta l4proto { icmp, icmpv6 } accept")])
+    assert {one["status"] for one in node.call(checked, [PODS])} == {"ok"}
+    found = told(node, "c1", [PODS], asked=[f"tcp://{TARGETS[0]}:7070"])["ipv4"]
+    assert (found["status"], found["code"], found["tier"]) == ("broken", "FORWARD_DROPPED", "advise"), found
+    assert "may" not in found["summary"]
 
 
 def test_resolver_answers(node: Node) -> None:

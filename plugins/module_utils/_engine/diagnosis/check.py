@@ -15,7 +15,6 @@ from ..model import HOST
 from ..spec.network import parse_networks
 from . import inferred, probe_checks, structural_checks
 from . import path as paths
-from .catalogue import CODES
 from .path import Path
 from .probing import Prober, Probing
 from .structure import Reader, Seen
@@ -70,7 +69,7 @@ def _probe(
 
 
 def _is_broken(findings: t.Sequence[Finding]) -> bool:
-    return not all(CODES[finding.code].degraded for finding in findings)
+    return not all(finding.degrades for finding in findings)
 
 
 def _looks(reader: Reader, path: Path, targets: t.Sequence[Target]) -> list[Seen]:
@@ -92,14 +91,15 @@ def _judged(
     notes: dict[str, tuple[str, ...]] = {}
     answers: list[bool] = []
     for seen, known, probing in zip(looks, structure, probed):
-        told = []
+        told = known
         if seen.unseen:
             notes["forward_policy"] = seen.unseen
         if probing:
             answers.append(probing.trace.answered)
             notes.update(probe_checks.notes(seen, probing))
             told = [] if _is_broken(known) else probe_checks.findings(seen, probing)
-        found += [finding for finding in (*known, *told) if finding not in found]
+            told = [*probe_checks.weighed(known, told, seen, probing), *told]
+        found += [finding for finding in told if finding not in found]
     answered = all(answers) if answers else None
     asked = [str(seen.target) for seen in looks if seen.target.somebody]
     return verdict(path, found, Probed(answered, notes=notes), looks[0].links if looks else (), asked)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import typing as t
+from dataclasses import replace
 
 from ..planning.step import dotted
 from ..rules import ForwardRules, NatRules
@@ -57,7 +58,9 @@ def forward_policy(seen: Seen) -> Findings:
             or not set(path.sources) <= {*rules.sources}
         ):
             if not backend:
-                yield dropped_by_others((reason,))
+                # By its words alone nobody can tell what else it accepts, such as by a set or a mark.
+                may = "the host's firewall may drop what is forwarded"
+                yield replace(dropped_by_others((reason,)), summary=may, presumed=True)
                 continue
             said = f"no rule of {path.network} in {backend} accepts"
             if key in held and rules is None:

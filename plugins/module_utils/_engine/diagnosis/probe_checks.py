@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..kernel import limits
 from ..kernel.link_messages import LinkReply
-from ..kernel.probes import DNS_PORT
+from ..kernel.probes import DNS_PORT, Sight
 from ..rules import NatRules
 from .host_checks import dropped_by_others
 from .probing import SMALL, UNANSWERED, UNRESOLVED, Probing
@@ -63,12 +63,28 @@ def findings(seen: Seen, probing: Probing) -> list[Finding]:
     return [Finding("UNEXPLAINED_DROP", (asked,))]
 
 
+def weighed(known: t.Sequence[Finding], told: t.Sequence[Finding], seen: Seen, probing: Probing) -> list[Finding]:
+    """What is known, beside what a packet told: a loss at its hop bears a presumption out, one past it refutes it."""
+    passed = probing.trace.answered or _leaves(seen, probing) is not None
+    stopped = set() if probing.trace.answered else {finding.place for finding in told}
+    borne = [
+        replace(finding, presumed=False, summary="") if finding.presumed and finding.place in stopped else finding
+        for finding in known
+    ]
+    return [finding for finding in borne if not (finding.presumed and passed)]
+
+
+def _leaves(seen: Seen, probing: Probing) -> Sight | None:
+    """Where it left the host."""
+    exit_link = _exit(seen, probing)
+    return probing.trace.first("host", exit_link.name, outgoing=True) if exit_link else None
+
+
 def _nobody_need_answer(seen: Seen, probing: Probing) -> bool:
     """Datagrams may be taken in silence: one that left as it should, and the host's own that got no answer either."""
-    target, exit_link = probing.target, _exit(seen, probing)
-    if target.protocol != "udp" or target.port == DNS_PORT or exit_link is None:
+    target, sight = probing.target, _leaves(seen, probing)
+    if target.protocol != "udp" or target.port == DNS_PORT:
         return False
-    sight = probing.trace.first("host", exit_link.name, outgoing=True)
     back = any(one.back and one.place == "host" for one in probing.trace.sights)
     heard = probing.control is not None and probing.control.answered
     wanted = not seen.path.translates(target.address) or (sight is not None and sight.source != seen.path.address)

@@ -16,7 +16,10 @@ Data = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong. hop, fix, tier, summary: "" for the catalogue's; direction: out or return."""
+    """Something that is wrong. hop, fix, tier, summary: "" for the catalogue's; direction: out or return.
+
+    presumed: it may stop packets and may not, which one that is sent decides.
+    """
 
     code: str
     evidence: tuple[str, ...]
@@ -25,10 +28,16 @@ class Finding:
     fix: str = ""
     tier: str = ""
     summary: str = ""
+    presumed: bool = False
 
     @property
     def place(self) -> str:
         return self.hop or CODES[self.code].hop
+
+    @property
+    def degrades(self) -> bool:
+        """Whether packets may pass all the same."""
+        return self.presumed or CODES[self.code].degraded
 
 
 @dataclass(frozen=True)
@@ -78,13 +87,13 @@ _WORDS = {
 
 def _order(finding: Finding) -> tuple[bool, int, int]:
     """In packet order, what stops packets first; of one hop in the order of the catalogue."""
-    return CODES[finding.code].degraded, HOPS.index(finding.place), list(CODES).index(finding.code)
+    return finding.degrades, HOPS.index(finding.place), list(CODES).index(finding.code)
 
 
 def _status(first: Finding | None, probed: Probed) -> str:
     if first is None:
         return "ok" if probed.answered else "unknown"
-    return "degraded" if CODES[first.code].degraded or probed.answered else "broken"
+    return "degraded" if first.degrades or probed.answered else "broken"
 
 
 def _fix(path: Path, finding: Finding) -> str:
@@ -116,7 +125,7 @@ def _hops(findings: t.Sequence[Finding], probed: Probed, status: str) -> list[Da
     found: dict[str, list[str]] = {}
     for finding in findings:
         found.setdefault(finding.place, []).extend(finding.evidence)
-    broken = [HOPS.index(f.place) for f in findings if not CODES[f.code].degraded] if status == "broken" else []
+    broken = [HOPS.index(f.place) for f in findings if not f.degrades] if status == "broken" else []
     end = min(broken, default=len(HOPS))
     listed = []
     for number, hop in enumerate(HOPS):
