@@ -353,6 +353,15 @@ FAULTS: dict[str, Fault] = {
         f"tc -n c1 qdisc del dev eth0 root; {_ASKED}",
         hop="link",
     ),
+    "hop limit that is spent": Fault(
+        0,
+        "nft 'add table ip eg; add chain ip eg pre { type filter hook prerouting priority -150; };"
+        " add rule ip eg pre iifname br0 ip ttl set 1'",
+        "UNEXPLAINED_DROP",
+        "nft delete table ip eg",
+        ["ipv4"],
+        hop="host_forwarding",
+    ),
     "raw table that drops": Fault(
         0,
         "iptables-nft -t raw -A PREROUTING -i br0 -j DROP;"

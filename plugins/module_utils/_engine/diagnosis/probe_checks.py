@@ -164,10 +164,12 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
         return dropped
     if probing.entry:
         return _behind_the_rules(seen, probing, said)
-    refusals = [sight.error for sight in trace.sights if sight.error]
-    if refusals or seen.legacy:
-        why = f"the host answered with {refusals[0]}" if refusals else "iptables-legacy has rules here"
-        return Finding("FORWARD_DROPPED", (said, why))
+    errors = sorted((sight for sight in trace.sights if sight.error), key=lambda sight: not sight.rejects)
+    if errors:
+        code, hop = ("FORWARD_DROPPED", "") if errors[0].rejects else ("UNEXPLAINED_DROP", "host_forwarding")
+        return Finding(code, (said, f"the host answered with {errors[0].error}"), hop)
+    if seen.legacy:
+        return Finding("FORWARD_DROPPED", (said, "iptables-legacy has rules here"))
     if probing.neighbour_out in UNRESOLVED:
         return _no_next_hop(seen, probing, said)
     if probing.counted.get("IPReversePathFilter"):

@@ -23,6 +23,8 @@ from .taps import Packet, Packets, Tap, await_clock
 _ECHO = {4: 8, 6: 128}
 _REPLY = {4: 0, 6: 129}
 _ERRORS = {4: (3, 5, 11, 12), 6: (1, 2, 3, 4)}
+# Those by which filters reject, as (type, code).
+_REJECTIONS = {4: {(3, code) for code in (0, 1, 2, 3, 9, 10, 13)}, 6: {(1, code) for code in range(7)}}
 _ICMP = {4: socket.IPPROTO_ICMP, 6: socket.IPPROTO_ICMPV6}
 _HEADER = {4: 20, 6: 40}
 _MTU_DISCOVER = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}
@@ -55,6 +57,7 @@ class Target:
 class Sight:
     """The packet on one link. place: "inside" or "host"; back: an answer. source: where it says that it comes from.
 
+    error: of ICMP, that somebody sent about it; rejects: it is one of those by which filters reject.
     at: seconds since it was sent, by the kernel's clock.
     """
 
@@ -66,6 +69,7 @@ class Sight:
     error: str = ""
     destination: str = ""
     at: float = field(default=0.0, compare=False)
+    rejects: bool = False
 
 
 @dataclass
@@ -311,4 +315,5 @@ class Flow:
         kind, code = packet.data[size], packet.data[size + 1]
         error = f"ICMP type {kind}, code {code}"
         source, destination = ends
-        return Sight(place, packet.link, packet.outgoing, True, source, error, destination, packet.at - self.sent)
+        at, rejects = packet.at - self.sent, (kind, code) in _REJECTIONS[version]
+        return Sight(place, packet.link, packet.outgoing, True, source, error, destination, at, rejects)
