@@ -203,3 +203,35 @@ def test_neighbour_that_the_kernel_asked_for_and_forgot(node: Node) -> None:
         os.killpg(forgetting.pid, signal.SIGTERM)
         forgetting.wait()
     assert {(one["code"], one["findings"][0]["direction"]) for one in found.values()} == {("NEIGHBOUR_FILTERED", "out")}
+
+
+# Rules of somebody else's that spoil the translation, beside those of the network: (hook, type, rule, what is said).
+_SPOILED = {
+    "all that leaves": ("postrouting", "nat", "oifname uplink0 snat to 203.0.113.250", "SNAT_STALE_ADDRESS"),
+    "the network": ("postrouting", "nat", "ip saddr 10.22.33.0/24 snat to 203.0.113.250", "SNAT_STALE_ADDRESS"),
+    "what is not tracked": ("prerouting", "filter", "iifname br0 notrack", "NAT_MISSING"),
+}
+
+
+@pytest.mark.parametrize("title", _SPOILED)
+def test_translation_that_somebody_else_spoils(node: Node, title: str) -> None:
+    """The role does not change their rule, so nobody is sent to run it."""
+    hook, kind, rule, code = _SPOILED[title]
+    place = f"type {kind} hook {hook} priority {90 if kind == 'nat' else 'raw'};"
+    node.run(["nft", f"add table ip eg; add chain ip eg its {{ {place} }}; add rule ip eg its {rule}"])
+    found = told(node, "c1", [PODS])
+    assert found["ipv6"]["status"] == "ok"
+    verdict = found["ipv4"]
+    assert (verdict["status"], verdict["code"], verdict["tier"]) == ("broken", code, "advise"), verdict
+    assert ("notrack" if code == "NAT_MISSING" else "somebody else") in verdict["fix"]
+    assert any(("203.0.113.250" if kind == "nat" else "notrack") in said for said in verdict["evidence"]), verdict
+
+
+def test_own_translation_to_an_address_that_is_gone(node: Node) -> None:
+    """Of a range only a packet shows which address is given."""
+    networks = [{**PODS, "nat": {"mode": "snat", "to_source": ["203.0.113.250-203.0.113.251", "2001:db8:18::7777"]}}]
+    node.run(["ip", "addr", "add", "2001:db8:18::7777/128", "dev", "uplink0", "nodad"])
+    node.call(build_at_once, networks)
+    verdict = told(node, "c1", networks)["ipv4"]
+    assert (verdict["code"], verdict["tier"]) == ("SNAT_STALE_ADDRESS", "auto"), verdict
+    assert "to_source" in verdict["fix"]

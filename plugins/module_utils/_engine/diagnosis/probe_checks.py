@@ -221,11 +221,15 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
         return Finding("UPSTREAM_UNREACHABLE", ("it left the host's end, and nothing came back",))
     sight = probing.trace.first("host", uplink.name, outgoing=True)
     source = sight.source if sight else ""
-    inside = source == seen.path.address
+    inside = source == seen.path.address or (seen.inside is not None and source in seen.inside.own)
     said = f"it left by {uplink.name} from {source}, and nothing came back"
     told = _tracked(probing)
     if inside and seen.path.translates(probing.target.address):
-        return Finding("NAT_MISSING", (said, f"{source} is not an address of this host", *told))
+        missing = Finding("NAT_MISSING", (said, f"{source} is not an address of this host", *told))
+        return missing if probing.entry or not _has_rules(seen) else _untracked(missing)
+    if not inside and not _is_hosts(seen, source):
+        # The host's own packets may get it as well, so that its getting no answer proves nothing.
+        return _source_of_nobody(seen, source, (said, *told, f"no link of the host has {source}"))
     control = probing.control
     if not (control and control.answered):
         return Finding("UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets no answer either"))
@@ -233,11 +237,38 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
         # Nobody said whether it is meant to be translated.
         code = "NO_RETURN_ROUTE" if seen.path.asked or not ipaddress.ip_address(source).is_private else "NAT_MISSING"
         return Finding(code, (said, *told, "the host itself gets an answer"))
-    if not _is_hosts(seen, source):
-        return Finding("SNAT_STALE_ADDRESS", (said, *told, f"no link of the host has {source}"))
     return Finding(
         "UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets an answer, from the same address or another")
     )
+
+
+def _has_rules(seen: Seen) -> bool:
+    """Whether the network's rules are seen to be there."""
+    return any(isinstance(rules, NatRules) for rules in seen.nat.values())
+
+
+def _untracked(missing: Finding) -> Finding:
+    """The rules are there, and translate what is tracked alone."""
+    why = "conntrack has no entry: something leaves these packets out of connection tracking (notrack)"
+    fix = "have the rule that says notrack spare the network"
+    return replace(missing, evidence=(*missing.evidence, why), fix=fix, tier="advise")
+
+
+def _source_of_nobody(seen: Seen, source: str, evidence: tuple[str, ...]) -> Finding:
+    """By the network's own rule, or by one of somebody else's that running the role would not change."""
+    rules = [rules for rules in seen.nat.values() if isinstance(rules, NatRules)]
+    unknown = not seen.path.asked or (seen.nat_unseen and seen.path.nat == "snat")
+    if unknown or any(_may_give(one.to_source, source) for one in rules):
+        return Finding("SNAT_STALE_ADDRESS", evidence)
+    fix = f"a rule of somebody else's translates to {source} ahead of the network's: remove it, or except the network"
+    return Finding("SNAT_STALE_ADDRESS", evidence, fix=fix, tier="advise")
+
+
+def _may_give(to_source: t.Iterable[str], address: str) -> bool:
+    """to_source: addresses and ranges, as NatRules has them."""
+    wanted = ipaddress.ip_address(address)
+    ranges = [[ipaddress.ip_address(end) for end in item.split("-")] for item in to_source if item]
+    return any(ends[0].version == wanted.version and int(ends[0]) <= int(wanted) <= int(ends[-1]) for ends in ranges)
 
 
 def _tracked(probing: Probing) -> t.Iterator[str]:
