@@ -101,7 +101,7 @@ verdicts:
       description:
         - V(ok) where packets were there and back, V(broken) where they were not.
         - V(degraded) where they were, or may be, and something is wrong all the same.
-        - V(unknown) where nothing was sent and nothing seems wrong.
+        - V(unknown) where nothing seems wrong, and nothing was sent, or to somebody who may keep silent.
       type: str
     code:
       description: What is wrong first, such as V(FORWARDING_OFF), or none.

@@ -138,6 +138,29 @@ def test_filter_that_lets_some_packets_through(node: Node) -> None:
     assert "may" not in found["summary"]
 
 
+# Ways out that no default route of the main table shows.
+_OTHER_WAYS = {
+    "another table": "ip route add default via 198.18.0.1 table 100; ip rule add from 10.22.33.0/24 table 100",
+    "halves": "ip route add 0.0.0.0/1 via 198.18.0.1; ip route add 128.0.0.0/1 via 198.18.0.1",
+}
+
+
+@pytest.mark.parametrize("title", _OTHER_WAYS)
+@pytest.mark.parametrize("uplink", ["uplink0", "auto"])
+def test_way_without_a_default_route(node: Node, title: str, uplink: str) -> None:
+    networks = [{**PODS, "uplink": uplink}]
+    node.call(build_at_once, networks)
+    node.run(["sh", "-ec", f"{_OTHER_WAYS[title]}; ip route del default"])
+    found = told(node, "c1", networks, asked=[])["ipv4"]
+    assert (found["status"], found["findings"], found["targets"]) == ("unknown", [], []), found
+    assert "name targets" in found["summary"]
+    found = told(node, "c1", networks)["ipv4"]
+    assert (found["status"], found["findings"]) == ("ok", []), found
+    found = told(node, "c1", networks, asked=[_NOBODY])["ipv4"]
+    assert found["code"] == "UPSTREAM_UNREACHABLE", found
+    assert any("left by uplink0" in said for said in found["evidence"]), found
+
+
 def test_resolver_answers(node: Node) -> None:
     found = node.call(checked, [PODS], True, [f"udp://{TARGETS[0]}:53", f"udp://[{TARGETS[1]}]:53"])
     assert {(one["status"], one["code"]) for one in found} == {("ok", None)}, found

@@ -112,7 +112,7 @@ def test_healthy_paths_are_one_line(run: Run) -> None:
 
 def test_nothing_sent_is_unknown(run: Run) -> None:
     done = run("check", "--no-probe")
-    told = "UNKNOWN: 4 paths, as nothing was sent: c1 ipv4, c1 ipv6, c2 ipv4, c2 ipv6\n"
+    told = "UNKNOWN: 4 paths, as nobody was asked who has to answer: c1 ipv4, c1 ipv6, c2 ipv4, c2 ipv6\n"
     assert (done.returncode, done.stdout) == (DOUBTFUL, told)
 
 

@@ -51,7 +51,7 @@ def test_broken_first_and_healthy_in_one_line() -> None:
         "  web3/a ipv4",
         "  seen: loopback_down was seen",
         "  fix (auto): ip -n a link set lo up",
-        "UNKNOWN: 1 path on 1 host, as nothing was sent: web4",
+        "UNKNOWN: 1 path on 1 host, as nobody was asked who has to answer: web4",
         "NO ANSWER from 1 host: web5",
         "  Failed to connect",
         "OK: 2 paths on 2 hosts",

@@ -43,7 +43,7 @@ class Group:
     @property
     def summary(self) -> str:
         if not self.code:
-            return "nothing was sent"
+            return "nobody was asked who has to answer"
         entry = CODES.get(self.code)
         return entry.summary if entry else str(self.found[0]["summary"])
 

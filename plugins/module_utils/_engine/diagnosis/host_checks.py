@@ -81,7 +81,8 @@ def host_route(seen: Seen) -> Findings:
     if plainly is None or not path.routed or _uplinks_gone(seen):
         return
     if not seen.target.somebody:
-        if not seen.exits:
+        # A default route may be in another table, or in halves.
+        if not seen.exits and not plainly.leads:
             yield Finding("NO_HOST_ROUTE", ("the host has no default route",))
     elif not plainly.leads:
         if plainly.type != "local":

@@ -93,7 +93,7 @@ class Seen:
 
     holders: processes, as (PID, command), in a namespace without a name at which the pair ends.
     out: the lookup in the namespace; through: on the host for a packet of it; plainly: for one of the host's own, or
-    the same as through where that leads to an uplink which the network names;
+    the same as through where that leads to an uplink which the network names, or the host has no way of its own;
     back: for a reply to its address. interface: the namespace's link to the host, whatever it is called.
     settings: of the host; own_settings: of the namespace; persisted: what files say about the host's at the next boot.
     exits: links of the host that default routes lead to.
@@ -203,7 +203,7 @@ class Reader:
         near = ipaddress.ip_address(path.address).packed if path.cidr else b""
         plainly = route_lookup.lookup(home, there)
         through = route_lookup.lookup(home, there, near, ingress.index) if ingress and near else None
-        if through is not None and through.leads and host.name(through.device) in path.uplinks:
+        if through is not None and through.leads and (not plainly.leads or host.name(through.device) in path.uplinks):
             plainly = through
         return Seen(
             path,

@@ -68,7 +68,7 @@ def verdict(
         "code": first.code if first else None,
         "hop": first.place if first else None,
         "direction": first.direction if first else None,
-        "summary": f"{subject}: {_summary(first) if first else _WORDS[status]}",
+        "summary": f"{subject}: {_summary(first) if first else _sound(probed, targets)}",
         "evidence": list(first.evidence) if first else [],
         "fix": _fix(path, first) if first else None,
         "tier": _tier(first) if first else None,
@@ -79,10 +79,14 @@ def verdict(
     }
 
 
-_WORDS = {
-    "ok": "packets reach the target and come back",
-    "unknown": "nothing is wrong with what can be seen, and nothing was sent to find out",
-}
+def _sound(probed: Probed, targets: t.Sequence[str]) -> str:
+    """In words, where nothing is wrong."""
+    if probed.answered:
+        return "packets reach the target and come back"
+    why = "nothing was sent to find out" if targets else "there is nobody to ask: name targets"
+    if probed.answered is False:
+        why = "the target may be one that keeps silent: name targets that answer"
+    return f"nothing is wrong with what can be seen, and {why}"
 
 
 def _order(finding: Finding) -> tuple[bool, int, int]:

@@ -32,7 +32,7 @@ def show(verdicts: t.Sequence[Verdict], output: Output) -> None:
                 _show(verdict, output)
         rest = [f"{verdict['namespace']} {verdict['family']}" for verdict in found if not verdict["code"]]
         if rest:
-            why = ", as nothing was sent" if status == "unknown" else ""
+            why = ", as nobody was asked who has to answer" if status == "unknown" else ""
             paths = f"{len(rest)} path" + ("" if len(rest) == 1 else "s")
             output.line(f"{status.upper()}: {paths}{why}: {', '.join(rest)}", _STYLES[status])
     if not verdicts:
