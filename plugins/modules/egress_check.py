@@ -47,6 +47,7 @@ options:
       - A refused connection is an answer.
       - For a family without targets, it is the gateway of the host's best default route, unless that is link-local.
         Then nothing is sent, and a path that looks right is V(unknown).
+      - A gateway that answers no ping, not even the host's own, and is there as a neighbour, leaves it V(unknown), too.
     type: list
     elements: str
     default: []

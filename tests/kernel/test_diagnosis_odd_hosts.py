@@ -161,6 +161,29 @@ def test_way_without_a_default_route(node: Node, title: str, uplink: str) -> Non
     assert any("left by uplink0" in said for said in found["evidence"]), found
 
 
+_NO_ARP = """nft 'add table arp eg; add chain arp eg out { type filter hook output priority 0; };
+add rule arp eg out oifname uplink0 drop'; ip neigh flush dev uplink0"""
+
+
+def test_gateway_that_answers_no_ping(world: World, node: Node) -> None:
+    """Nobody said that it has to, and as a neighbour it answers."""
+    gateways = [world.internet.address, world.internet.address6]
+    kinds = [f"add rule inet eg in {kind} type echo-request drop" for kind in ("icmp", "icmpv6")]
+    chain = "add table inet eg; add chain inet eg in { type filter hook input priority 0; }"
+    world.internet.run(["nft", "; ".join([chain, *kinds])])
+    try:
+        found = told(node, "c1", [PODS], asked=[])
+        named = told(node, "c1", [PODS], asked=gateways)
+        node.run(["sh", "-ec", _NO_ARP])
+        gone = told(node, "c1", [PODS], asked=[])["ipv4"]
+    finally:
+        world.internet.run(["nft", "delete table inet eg"])
+    assert [(one["status"], one["findings"]) for one in found.values()] == [("unknown", [])] * 2, found
+    assert all("name targets that answer" in one["summary"] for one in found.values()), found
+    assert {(one["status"], one["code"]) for one in named.values()} == {("broken", "UPSTREAM_UNREACHABLE")}, named
+    assert (gone["status"], gone["code"]) == ("broken", "UPSTREAM_UNREACHABLE"), gone
+
+
 def test_resolver_answers(node: Node) -> None:
     found = node.call(checked, [PODS], True, [f"udp://{TARGETS[0]}:53", f"udp://[{TARGETS[1]}]:53"])
     assert {(one["status"], one["code"]) for one in found} == {("ok", None)}, found

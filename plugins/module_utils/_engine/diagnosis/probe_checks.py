@@ -81,14 +81,23 @@ def _leaves(seen: Seen, probing: Probing) -> Sight | None:
 
 
 def _nobody_need_answer(seen: Seen, probing: Probing) -> bool:
-    """Datagrams may be taken in silence: one that left as it should, and the host's own that got no answer either."""
+    """Whether it left as it should to one who may take it in silence, and the host's own got no answer either.
+
+    So may anybody with datagrams, and a gateway that nobody named and that answers as a neighbour.
+    """
     target, sight = probing.target, _leaves(seen, probing)
-    if target.protocol != "udp" or target.port == DNS_PORT:
+    datagram = target.protocol == "udp" and target.port != DNS_PORT
+    gateway = not target.named and probing.neighbour_out not in (*UNRESOLVED, "")
+    if sight is None or not (datagram or gateway):
         return False
+    untranslated = _is_inside(seen, sight.source) and not seen.path.translates(target.address)
     back = any(one.back and one.place == "host" for one in probing.trace.sights)
     heard = probing.control is not None and probing.control.answered
-    wanted = not seen.path.translates(target.address) or (sight is not None and sight.source != seen.path.address)
-    return sight is not None and wanted and not back and not heard
+    return (untranslated or _is_hosts(seen, sight.source)) and not back and not heard
+
+
+def _is_inside(seen: Seen, address: str) -> bool:
+    return address == seen.path.address or (seen.inside is not None and address in seen.inside.own)
 
 
 def _exit(seen: Seen, probing: Probing) -> LinkReply | None:
@@ -221,7 +230,7 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
         return Finding("UPSTREAM_UNREACHABLE", ("it left the host's end, and nothing came back",))
     sight = probing.trace.first("host", uplink.name, outgoing=True)
     source = sight.source if sight else ""
-    inside = source == seen.path.address or (seen.inside is not None and source in seen.inside.own)
+    inside = _is_inside(seen, source)
     said = f"it left by {uplink.name} from {source}, and nothing came back"
     told = _tracked(probing)
     if inside and seen.path.translates(probing.target.address):

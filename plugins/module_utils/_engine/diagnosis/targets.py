@@ -47,5 +47,5 @@ def default_target(namespaces: Namespaces, family: int, uplinks: frozenset[int] 
         if uplinks and uplinks.isdisjoint(route.devices):
             continue
         if route.fact.gateway and not route.fact.gateway.startswith("fe80:"):
-            return Target(route.fact.gateway)
-    return Target(_NOWHERE[family], somebody=False)
+            return Target(route.fact.gateway, named=False)
+    return Target(_NOWHERE[family], somebody=False, named=False)

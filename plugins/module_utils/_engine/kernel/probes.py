@@ -37,12 +37,16 @@ _PLACES = ("inside", "host", "peer")  # in which a packet passes them
 
 @dataclass(frozen=True)
 class Target:
-    """Where packets go. protocol: icmp, tcp or udp; port 0 with icmp. somebody: who may be expected to answer."""
+    """Where packets go. protocol: icmp, tcp or udp; port 0 with icmp. somebody: who may be expected to answer.
+
+    named: by a person; one that is asked for want of that may keep silent.
+    """
 
     address: str
     protocol: str = "icmp"
     port: int = 0
     somebody: bool = True
+    named: bool = True
 
     @property
     def family(self) -> int:
