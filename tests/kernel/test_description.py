@@ -243,6 +243,8 @@ ip -n a rule add from 10.22.33.2 table 77
 ip -n a route add 10.88.0.0/16 via 10.22.33.1; ip -n a route add 10.89.0.0/16 via 10.22.33.1 table 77
 ip -n a neighbour add 10.22.33.78 lladdr 02:00:00:00:00:78 dev eth0 nud permanent
 mkdir -p /etc/netns/a; ln -s /etc/hosts /etc/netns/a/resolv.conf
+ip -n b route add default via 10.22.33.99 metric 50; ip -n b route add default via fd00:22:33::99 metric 2000
+ip -n a route change default via 10.22.33.1 src 10.22.33.2 mtu 1300
 ip -n away route del default
 ip -n lost route replace default via 10.22.33.99
 ip netns add far; ip link add far0 type veth peer name eth0 netns far; ip link set far0 master br0
@@ -274,6 +276,9 @@ NOTES = [
     ("namespace a", "policy rule 32765: from 10.22.33.2/32 lookup 77"),
     ("namespace a", "route to 10.88.0.0/16 via 10.22.33.1"),
     ("namespace a", "route to 10.89.0.0/16 via 10.22.33.1 in table 77"),
+    ("namespace a", "default route via 10.22.33.1 src 10.22.33.2 mtu 1300"),
+    ("namespace b", "route to 0.0.0.0/0 via 10.22.33.99 metric 50"),
+    ("namespace b", "route to ::/0 via fd00:22:33::99 metric 2000"),
     ("namespace a", "static neighbour 10.22.33.78 at 02:00:00:00:00:78 on eth0"),
     ("namespace a", "/etc/netns/a/resolv.conf: it is a symbolic link"),
     ("namespace away", "no default route of IPv4"),

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 
 from ..errors import EgressError
 from ..host_view import host_view
 from ..inventory import label, read_sections
-from ..kernel import features, limits, peers, sysctls, vlans
+from ..kernel import features, limits, peers, routes, sysctls, vlans
 from ..kernel.link_messages import LinkReply
 from ..kernel.namespaces import Namespaces, names
 from ..kernel.snapshot import Snapshot
-from ..model import DEFAULT_DESTINATION, HOST, MAIN_TABLE, Limit, Link, Vlans
+from ..model import HOST, Limit, Link, Route, Vlans
 from ..spec import link_settings
 from . import odd, resolver, rules
 from .note import Notes
@@ -43,8 +44,7 @@ class _Look:
         replies = {place: list(self.snapshot.read(place).links.values()) for place in places}
         self.host = self.snapshot.read(HOST)
         self.ends = peers.other_ends(namespaces, replies)
-        self.sections = read_sections(namespaces, ("neighbours", "routes", "uplinks", "forwarding"), anonymous=False)
-        self.routes = _by_place(self.sections["routes"])
+        self.sections = read_sections(namespaces, ("neighbours", "uplinks", "forwarding"), anonymous=False)
         self.neighbours = _by_place(self.sections["neighbours"])
 
     def _names(self) -> list[str]:
@@ -156,26 +156,28 @@ class _Look:
     def _member(self, name: str, outer: LinkReply, inner: LinkReply) -> Member:
         held = self.snapshot.read(name).addresses.get(inner.index, ())
         odd.addresses(name, [item for item in held if not item.permanent and not item.link_local], self.notes)
-        odd.namespace(self.open, name, self.routes.get(name, []), self.neighbours.get(name, []), self.notes)
+        found = self._routes(name)
+        odd.namespace(self.open, name, found, self.neighbours.get(name, []), self.notes)
         return Member(
             name=name,
             inner=inner,
             outer=outer,
             addresses=tuple(item.cidr for item in held if item.permanent and not item.link_local),
-            gateways=self._gateways(name),
+            gateways={version: route.gateway or "" for version, route in odd.best_defaults(found).items()},
             rates=(self._limits(name, [inner]).get(inner.name), self._rates.get(outer.name)),
             dns=resolver.options(name, self.notes),
             settings=self._settings(name, inner.name),
             vlans=self._of_bridges.get(outer.name),
         )
 
-    def _gateways(self, name: str) -> dict[int, str]:
-        """ "" where the best default route leads to a link and not to a gateway."""
-        found: dict[int, str] = {}
-        for route in sorted(self.routes.get(name, []), key=lambda route: int(route["metric"])):
-            if route["table"] == MAIN_TABLE and route["dest"] in DEFAULT_DESTINATION.values():
-                found.setdefault(int(route["family"][-1]), route["gateway"] or "")
-        return found
+    def _routes(self, name: str) -> list[Route]:
+        """With their devices."""
+        links = self.snapshot.read(name).links
+        return [
+            dataclasses.replace(reply.fact, device=links[reply.device].name if reply.device in links else None)
+            for version in (4, 6)
+            for reply in routes.read(self.open.socket(name), version, netns=name)
+        ]
 
     def _settings(self, netns: str, link: str) -> dict[str, int]:
         """Those that are not what a new link gets."""

@@ -11,8 +11,8 @@ from ..kernel import policy_rules
 from ..kernel.addresses import AddressReply
 from ..kernel.namespaces import Namespaces
 from ..kernel.routes import RTPROT_KERNEL, RTPROT_RA
-from ..model import DEFAULT_DESTINATION, HOST, MAIN_TABLE
-from ..spec.values import interface, network
+from ..model import DEFAULT_DESTINATION, HOST, MAIN_TABLE, Route
+from ..spec.values import family, interface, network
 from .note import Notes
 from .rule import touches
 from .seen import Bridge
@@ -22,26 +22,40 @@ Listed = t.Sequence[t.Mapping[str, t.Any]]
 _LOCAL_TABLE = 255
 
 
-def namespace(namespaces: Namespaces, name: str, routes: Listed, neighbours: Listed, notes: Notes) -> None:
-    """Routes other than the default, rules that choose a table, and neighbours that somebody wrote down."""
+def namespace(namespaces: Namespaces, name: str, routes: t.Sequence[Route], neighbours: Listed, notes: Notes) -> None:
+    """Routes that a network does not make, rules that choose a table, and neighbours that somebody wrote down."""
     about = f"namespace {name}"
+    used = best_defaults(routes).values()
     for route in routes:
-        if route["protocol"] == RTPROT_RA:
-            notes.add(about, f"route to {route['dest']} learned from a router", "a network gives its namespaces routes")
-        elif not _of_itself(route):
-            way = f"via {route['gateway']}" if route["gateway"] else f"dev {route['device']}"
-            table = "" if route["table"] == MAIN_TABLE else f" in table {route['table']}"
+        if route.protocol == RTPROT_RA:
+            seen = f"route to {route.destination} learned from a router"
+            notes.add(about, seen, "a network gives its namespaces routes")
+        elif route in used:
+            more = f"{f' src {route.source}' if route.source else ''}{f' mtu {route.mtu}' if route.mtu else ''}"
+            if more:
+                notes.add(about, f"default route {_way(route)}{more}", "the default route of a network has neither")
+        elif route.protocol != RTPROT_KERNEL and route.table != _LOCAL_TABLE:
             reason = "a namespace of a network has its default route alone. The module ns_route adds others"
-            notes.add(about, f"route to {route['dest']} {way}{table}", reason)
+            notes.add(about, f"route to {route.destination} {_way(route)}", reason)
     for rule in policy_rules.read(namespaces.socket(name)):
         notes.add(about, f"policy rule {rule.text}", "networks have no policy rules: write it down yourself")
     _neighbours(about, neighbours, notes)
 
 
-def _of_itself(route: t.Mapping[str, t.Any]) -> bool:
-    """Whether the kernel made it, or it is the default route, which a network has too."""
-    default = route["dest"] in DEFAULT_DESTINATION.values() and route["table"] == MAIN_TABLE
-    return bool(default or route["protocol"] == RTPROT_KERNEL or route["table"] == _LOCAL_TABLE)
+def best_defaults(routes: t.Iterable[Route]) -> dict[int, Route]:
+    """The default route that packets take, by family."""
+    found: dict[int, Route] = {}
+    for route in sorted(routes, key=lambda route: route.metric):
+        if route.table == MAIN_TABLE and route.type == "unicast" and route.destination in DEFAULT_DESTINATION.values():
+            found.setdefault(family(route.destination), route)
+    return found
+
+
+def _way(route: Route) -> str:
+    way = f"via {route.gateway}" if route.gateway else f"dev {route.device}"
+    where = "" if route.table == MAIN_TABLE else f" in table {route.table}"
+    metric = f" metric {route.metric}" if route.destination in DEFAULT_DESTINATION.values() and route.metric else ""
+    return (way if route.type == "unicast" else str(route.type)) + metric + where
 
 
 def addresses(name: str, learned: t.Sequence[AddressReply], notes: Notes) -> None:
