@@ -69,6 +69,13 @@ RULES: list[tuple[str, Options, list[str]]] = [
         {"nat": {"mode": "snat", "to_source": ["198.18.5.1"], "exclude": ["10.8.0.0/16"]}},
         [],
     ),
+    (f"{CALLED}; {OWN} -m mark ! --mark 4/4 -j RETURN; {OWN} -j MASQUERADE", {"nat": "none"}, ["--mark 0x4/0x4"]),
+    (NAT + RULE + " 'meta mark & 4 != 4' return; " + RULE + " masquerade", {"nat": "none"}, ["meta mark"]),
+    (
+        f"{NAT} nft add chain inet own leave; {RULE} 'oifname vmap {{ uplink0 : jump leave }}'; {LEAVE} masquerade",
+        {"uplink": "uplink0"},
+        [],
+    ),
     (NAT + RULE + " ip saddr 10.22.33.0/24 meta mark 7 masquerade", {"nat": "none"}, ["meta mark"]),
     (
         f"{DNAT}.2:80; {DNAT.replace('tcp --dport 8080', 'udp --dport 30000:30100')}.2",

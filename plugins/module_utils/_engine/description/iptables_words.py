@@ -5,54 +5,51 @@
 
 from __future__ import annotations
 
+import functools
+import typing as t
+
 from ..kernel.iptables import Rule as Words
 from ..kernel.iptables import Table
 from ..spec.values import network
-from .rule import Rule
+from .calls import Reader, Step, of_base
+from .rule import REFUSED, Rule
 
 HOOKS = {"prerouting": "PREROUTING", "postrouting": "POSTROUTING"}
-_ACTIONS = {"MASQUERADE": "masquerade", "SNAT": "snat", "DNAT": "dnat", "ACCEPT": "pass", "RETURN": "pass"}
+_ACTIONS = {"MASQUERADE": "masquerade", "SNAT": "snat", "DNAT": "dnat", "REDIRECT": "redirect"}
+_ACTIONS.update(ACCEPT="pass", RETURN="pass")
+_CALLS = {"-j": "jump", "-g": "goto"}
+_VERBS = {"RETURN": "return"}
 _PROTOCOLS = {"6": "tcp", "17": "udp"}
-# Options without a meaning of their own, by the number of their words.
-_SILENT = {"-m": 1, "--comment": 1}
 _MODULES = ("tcp", "udp", "comment", "addrtype", "multiport")
-_DEEPEST = 8  # chains that call each other
 
 
-def rules(table: Table, family: int, program: str) -> dict[str, list[Rule]]:
+def rules(table: Table, family: int, program: str, flavour: str) -> dict[str, list[Rule]]:
     """By hook, in the order in which a packet meets them."""
-    start = {hook: Rule(f"{program} -t nat -A {chain}", family) for hook, chain in HOOKS.items()}
-    return {hook: _of_chain(table, chain, start[hook], program, 0) for hook, chain in HOOKS.items()}
+
+    def listed(chain: str) -> t.Iterator[tuple[str, Reader]]:
+        for words in table.of(chain):
+            text = f"{program} -t nat -A {chain} {' '.join(words)}"
+            yield text, functools.partial(_parsed, words, table)
+
+    return {hook: of_base(chain, listed, Rule("", family), (flavour,)) for hook, chain in HOOKS.items()}
 
 
-def _of_chain(table: Table, chain: str, given: Rule, program: str, depth: int) -> list[Rule]:
-    found = []
-    for words in table.of(chain):
-        rule, target = _parsed(words, given.within(text=f"{program} -t nat -A {chain} {' '.join(words)}"))
-        if target in table.policies and depth < _DEEPEST:
-            found += _of_chain(table, target, rule, program, depth + 1)
-        elif rule.action and not (target == "RETURN" and depth and rule.within(text=given.text, action="") == given):
-            found.append(rule)
-    return found
-
-
-def _parsed(words: Words, rule: Rule) -> tuple[Rule, str]:
-    """The rule, and what it calls."""
-    left, target = list(words), ""
+def _parsed(words: Words, table: Table, rule: Rule) -> Step:
+    left, verb, target = list(words), "", ""
     while left:
         refused = left[0] == "!"
         option = left.pop(1 if refused else 0)
         if refused:
             left.pop(0)
         value = left.pop(0) if left and not left[0].startswith("-") and left[0] != "!" else ""
-        if option in ("-j", "-g"):
-            target = value
+        if option in _CALLS:
+            verb, target = _VERBS.get(value, _CALLS[option]), value
             rule = rule.within(action=_ACTIONS.get(value, ""))
-        elif option in _SILENT and not (option == "-m" and value not in _MODULES):
-            continue
-        else:
+        elif option == "-m" and (value in _MODULES or (left and (left[0] == "!" or left[0].startswith("--")))):
+            continue  # its options say what it asks
+        elif option != "--comment":
             rule = _with(rule, option, value, refused)
-    return rule, target
+    return Step(rule, verb, target if target in table.policies else "")
 
 
 def _with(rule: Rule, option: str, value: str, refused: bool) -> Rule:
@@ -61,7 +58,7 @@ def _with(rule: Rule, option: str, value: str, refused: bool) -> Rule:
         known = _refusals(rule, option, value) if refused else _conditions(rule, option, value)
     except ValueError:
         known = None
-    return known or rule.but(f"{'! ' if refused else ''}{option} {value}".strip())
+    return known or rule.but(f"{REFUSED if refused else ''}{option} {value}".strip())
 
 
 def _refusals(rule: Rule, option: str, value: str) -> Rule | None:

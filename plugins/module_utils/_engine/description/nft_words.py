@@ -5,22 +5,25 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ..kernel import mss, nft
-from .rule import Rule
+from .calls import Reader, Step, of_base
+from .rule import REFUSED, Rule
 
 Json = dict[str, t.Any]
+Place = tuple[str, str]  # family and name of a table
 
 _FAMILIES = {"ip": 4, "ip6": 6, "inet": 0}
 _HOOKS = ("prerouting", "postrouting")
 _OF_IPTABLES = ("PREROUTING", "POSTROUTING")
 _OURS = (nft.TABLE, mss.TABLE)
-_ACTIONS = {"masquerade": "masquerade", "snat": "snat", "dnat": "dnat", "accept": "pass", "return": "pass"}
-_SILENT = ("counter", "log", "comment")
+_ACTIONS = {name: name for name in ("masquerade", "snat", "dnat", "redirect")}
+_ACTIONS.update({"accept": "pass", "return": "pass"})
+_SILENT = ("counter", "log", "comment", "continue")
 _PROTOCOLS = {6: "tcp", 17: "udp"}
 _INTERFACES = {"oifname": "out", "oif": "out", "iifname": "into", "iif": "into"}
-_DEEPEST = 8  # chains that call each other
 
 
 class Listing:
@@ -40,53 +43,70 @@ class Listing:
                 self.bases.append(body)
             elif kind == "rule":
                 self.rules.setdefault((family, table, body["chain"]), []).append(body)
-            elif kind == "set":
+            elif kind in ("set", "map"):
                 self.sets[family, table, body["name"]] = body.get("elem", [])
 
     def hooked(self) -> dict[str, list[Rule]]:
         """By hook, in the order in which a packet meets them."""
         found: dict[str, list[Rule]] = {hook: [] for hook in _HOOKS}
         for base in sorted(self.bases, key=lambda chain: int(chain.get("prio", 0))):
-            place = (base["family"], base["table"], base["name"])
-            found[base["hook"]] += self._of_chain(place, Rule("", _FAMILIES[base["family"]]), 0)
+            family, table, name = base["family"], base["table"], base["name"]
+            listed = functools.partial(self._listed, family, table)
+            found[base["hook"]] += of_base(name, listed, Rule("", _FAMILIES[family]), (family, table, name))
         return found
 
-    def _of_chain(self, place: tuple[str, str, str], given: Rule, depth: int) -> list[Rule]:
-        found = []
-        for body in self.rules.get(place, []):
-            where = f"rule {body.get('handle')} of the chain {place[2]} in the table {place[0]} {place[1]} of nft"
-            rule, target, kind = self._parsed(body, given.within(text=where), place)
-            if target and depth < _DEEPEST:
-                found += self._of_chain((place[0], place[1], target), rule, depth + 1)
-            elif rule.action and not (kind == "return" and depth and rule.within(text=given.text, action="") == given):
-                found.append(rule)
-        return found
+    def _listed(self, family: str, table: str, chain: str) -> t.Iterator[tuple[str, Reader]]:
+        for body in self.rules.get((family, table, chain), []):
+            text = f"rule {body.get('handle')} of the chain {chain} in the table {family} {table} of nft"
+            for expressions in self._variants(body.get("expr", []), (family, table)):
+                yield text, functools.partial(self._parsed, expressions, (family, table))
 
-    def _parsed(self, body: Json, rule: Rule, place: tuple[str, str, str]) -> tuple[Rule, str, str]:
-        """The rule, the chain that it calls, and the name of what it does."""
-        target = done = ""
-        for expression in body.get("expr", []):
+    def _variants(self, expressions: t.Sequence[t.Any], place: Place) -> t.Iterator[list[t.Any]]:
+        """The rules that a rule with a map of verdicts stands for: one for each element."""
+        for number, expression in enumerate(expressions):
+            kind, value = _statement(expression)
+            found = self._verdicts(value["data"], place) if kind == "vmap" else None
+            if found is not None:
+                for key, verdict in found:
+                    condition = {"match": {"op": "==", "left": value["key"], "right": key}}
+                    behind = expressions[number + 1 :] if _statement(verdict)[0] == "continue" else []
+                    yield from self._variants([*expressions[:number], condition, verdict, *behind], place)
+                return
+        yield list(expressions)
+
+    def _verdicts(self, data: t.Any, place: Place) -> list[tuple[t.Any, t.Any]] | None:
+        """By what is looked up. None for a map that is not listed."""
+        try:
+            return [(_value(key), verdict) for key, verdict in self._elements(data, place)]
+        except (LookupError, TypeError, ValueError):
+            return None
+
+    def _parsed(self, expressions: t.Sequence[t.Any], place: Place, rule: Rule) -> Step:
+        verb = target = ""
+        for expression in expressions:
             kind, value = _statement(expression)
             if kind == "match":
                 rule = self._match(rule, value, place)
             elif kind in _ACTIONS:
-                rule, done = _translating(rule, kind, value or {}), kind
+                rule, verb = _translating(rule, kind, value or {}), kind
             elif kind in ("jump", "goto"):
-                target = value["target"]
+                verb, target = kind, value["target"]
             elif kind == "xt" and value:
                 rule = _of_iptables(rule, str(value.get("name")))
+            elif kind == "vmap":
+                rule = rule.within(action="pass").but("a map of verdicts")
             elif kind not in _SILENT:
                 rule = rule.but(kind)
-        return rule, target, done
+        return Step(rule, verb, target)
 
-    def _match(self, rule: Rule, body: Json, place: tuple[str, str, str]) -> Rule:
+    def _match(self, rule: Rule, body: Json, place: Place) -> Rule:
         try:
             known = self._known(rule, body, place)
         except (LookupError, TypeError, ValueError, AttributeError):
             known = None
-        return known or rule.but(_named(body["left"]))
+        return known or rule.but((REFUSED if body["op"] == "!=" else "") + _named(body["left"]))
 
-    def _known(self, rule: Rule, body: Json, place: tuple[str, str, str]) -> Rule | None:
+    def _known(self, rule: Rule, body: Json, place: Place) -> Rule | None:
         """The rule with one more condition, None for one that has no place."""
         left, refused = body["left"], body["op"] == "!="
         if body["op"] not in ("==", "!=", "in"):
@@ -94,8 +114,9 @@ class Listing:
         elements = self._elements(body["right"], place)
         if "payload" in left:
             return _of_packet(rule, left["payload"], elements, refused)
-        if "fib" in left and left["fib"]["result"] == "type" and elements == ["local"] and not refused:
-            return rule.within(local=True)
+        if "fib" in left:
+            local = left["fib"]["result"] == "type" and "daddr" in left["fib"]["flags"] and elements == ["local"]
+            return rule.within(local=True) if local and not refused else None
         key = left["meta"]["key"]
         if key in _INTERFACES and not any(str(name).endswith("*") for name in elements):
             names = tuple(map(str, elements))
@@ -108,12 +129,17 @@ class Listing:
             return rule.within(protocol=_protocol(elements[0]))
         return None
 
-    def _elements(self, right: t.Any, place: tuple[str, str, str]) -> list[t.Any]:
+    def _elements(self, right: t.Any, place: Place) -> list[t.Any]:
         if isinstance(right, str) and right.startswith("@"):
-            found = self.sets[place[0], place[1], right[1:]]
+            found = self.sets[(*place, right[1:])]
         else:
             found = right["set"] if isinstance(right, dict) and "set" in right else [right]
-        return [item["elem"]["val"] if isinstance(item, dict) and "elem" in item else item for item in found]
+        return [_value(item) for item in found]
+
+
+def _value(element: t.Any) -> t.Any:
+    """Without what nft keeps beside it, such as a counter."""
+    return element["elem"]["val"] if isinstance(element, dict) and "elem" in element else element
 
 
 def _statement(expression: t.Any) -> tuple[str, t.Any]:
@@ -177,6 +203,8 @@ def _named(left: t.Any) -> str:
     """What a condition is about, in its own words."""
     if isinstance(left, dict) and len(left) == 1:
         ((kind, body),) = left.items()
+        if kind == "&" and isinstance(body, list):
+            return _named(body[0])
         key = body.get("key") or body.get("field") if isinstance(body, dict) else ""
         return f"{kind} {key}" if key else str(kind)
     return "an expression"

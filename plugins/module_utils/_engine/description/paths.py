@@ -56,7 +56,8 @@ def published(
     if isinstance(ours, PublishRules):
         found = publication.of_ours(ours)
     else:
-        found = publication.of_rules(seen.rules.get("prerouting", ()), subnets, seen.own, about, notes)
+        rules = seen.rules.get("prerouting", ())
+        found = publication.of_rules(rules, subnets, bridge.link.name, seen.own, about, notes)
     firsts = {
         member.name: {family(cidr): cidr.split("/")[0] for cidr in reversed(member.addresses)} for member in members
     }

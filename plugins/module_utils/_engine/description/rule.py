@@ -12,15 +12,19 @@ from dataclasses import dataclass
 from ..spec.values import span
 
 Networks = tuple[str, ...]
+Chain = tuple[str, ...]
+REFUSED = "! "  # ahead of a condition that is not to hold
 
 
 @dataclass(frozen=True)
 class Rule:
     """sources, destinations: None for any; networks as text. family: 4, 6, or 0 for both.
 
-    action: masquerade, snat, dnat, or pass for what leaves packets as they are. to: an address, or "first-last".
-    to_ports: (first, last) or None. ports: those of the destination. local: only to addresses of the host itself.
-    strange: conditions that have no place here. text: where the rule is, for a person.
+    action: masquerade, snat, dnat, redirect, or pass for what leaves packets as they are. to: an address, or
+    "first-last". to_ports: (first, last) or None. ports: those of the destination. local: only to addresses of the
+    host itself. strange: conditions that have no place here. text: where the rule is, for a person.
+    chain: the calls that lead to it. ends: of a pass the chain whose rules are not asked any more; its conditions are
+    those that not all rules of that chain have.
     """
 
     text: str
@@ -40,6 +44,8 @@ class Rule:
     local: bool = False
     random_fully: bool = False
     strange: tuple[str, ...] = ()
+    chain: Chain = ()
+    ends: Chain = ()
 
     def within(self, **more: t.Any) -> Rule:
         """With further conditions."""
@@ -48,6 +54,11 @@ class Rule:
     def but(self, condition: str) -> Rule:
         """With a condition that has no place."""
         return dataclasses.replace(self, strange=(*self.strange, condition))
+
+
+def ahead(chain: Chain, others: t.Iterable[Chain]) -> bool:
+    """Whether the chain is one of the others, or is called from one."""
+    return any(chain[: len(other)] == other for other in others)
 
 
 def inside(network: str, others: t.Iterable[str]) -> bool:

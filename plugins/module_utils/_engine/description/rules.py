@@ -32,7 +32,7 @@ def of_others(namespaces: Namespaces, notes: Notes) -> dict[str, list[Rule]]:
             if table.unreadable or not table.policies:
                 continue
             skipped += [(_FAMILIES[version], "nat")] if flavour == "iptables-nft" else []
-            _add(found, iptables_words.rules(_without_ours(table), version, _PROGRAMS[version]))
+            _add(found, iptables_words.rules(_without_ours(table), version, _PROGRAMS[version], flavour))
     _add(found, nft_words.Listing(_ruleset(namespaces, notes), skipped).hooked())
     return found
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..kernel.nft_nat import UNTRANSLATED
 from ..rules import NatRules
 from ..spec.values import family
 from .note import Notes
-from .rule import Rule, inside, touches
+from .rule import REFUSED, Chain, Rule, ahead, inside, touches
 
 _UNTRANSLATED = [network for networks in UNTRANSLATED.values() for network in networks]
 _NO_PLACE = "translation of a network has no such condition"
@@ -31,89 +31,178 @@ class Translation:
     random_fully: bool = False
 
 
+@dataclass(frozen=True)
+class _Limit:
+    """What is so of all rules behind a pass in the chain that it ends. note: where rules cannot say it."""
+
+    chain: Chain
+    conditions: t.Mapping[str, t.Any] = field(default_factory=dict)
+    note: str = ""
+
+
 @dataclass
 class _Walk:
-    """What the rules have said so far of one subnet."""
+    """What the rules have said so far of one subnet.
 
-    exclude: list[str]
-    ports: tuple[int, int] | None = None
+    ended: chains that no packet is in any more. ported: translations of one protocol. escaped: chains that packets
+    left ahead of the translation that was found.
+    """
+
+    subnet: str
+    bridge: str
+    limits: list[_Limit] = field(default_factory=list)
+    ended: list[Chain] = field(default_factory=list)
+    ported: list[tuple[str, Translation]] = field(default_factory=list)
+    escaped: list[Chain] = field(default_factory=list)
     found: Translation | None = None
-    done: bool = False
+
+    def reaches(self, rule: Rule) -> bool:
+        """Whether a packet is left for the rule."""
+        if ahead(rule.chain, self.ended):
+            return False
+        left = self.found is None or any(not ahead(rule.chain, [one]) for one in self.escaped)
+        return left or bool(self.found and self.found.out and not (rule.out and set(rule.out) <= set(self.found.out)))
+
+    def limits_of(self, rule: Rule) -> list[_Limit]:
+        """Those ahead of the rule; of what ends a chain, those that not all rules of that chain have."""
+        found = [one for one in self.limits if ahead(rule.chain, [one.chain])]
+        return [one for one in found if rule.action != "pass" or not ahead(rule.ends, [one.chain])]
 
 
 def of_subnet(
     subnet: str, subnets: t.Sequence[str], bridge: str, rules: t.Sequence[Rule], about: str, notes: Notes
 ) -> Translation:
     """What the rules do, in their order, with packets from a subnet that leave the host."""
-    walk = _Walk([])
-    for rule in rules:
-        if not walk.done and _concerns(rule, subnet, bridge, about, notes):
-            _follow(rule, subnets, walk, about, notes)
-    return walk.found or Translation()
+    walk = _Walk(subnet, bridge)
+    for met in rules:
+        limits = walk.limits_of(met)
+        rule = _limited(met, limits)
+        if not walk.reaches(rule) or not _concerns(rule, walk):
+            continue
+        if _ends(rule, walk) if rule.action == "pass" else _translates(rule, subnets, walk, about, notes):
+            for limit in limits:
+                if limit.note:
+                    notes.add(about, limit.note, _NO_PLACE)
+    found = walk.found or Translation()
+    for text, made in walk.ported:
+        if made != dataclasses.replace(found, out=made.out) or (made.out and not set(made.out) <= set(found.out)):
+            notes.add(about, text, _NO_PLACE)
+    return found
 
 
-def _concerns(rule: Rule, subnet: str, bridge: str, about: str, notes: Notes) -> bool:
-    """Whether the rule is about the whole subnet; a note where it is about some of it."""
-    if rule.family not in (0, family(subnet)) or not rule.action:
+def _limited(rule: Rule, limits: t.Iterable[_Limit]) -> Rule:
+    """The rule with the conditions of passes ahead of it."""
+    for limit in limits:
+        for name, value in limit.conditions.items():
+            there = getattr(rule, name)
+            if name in ("strange", "not_destinations"):
+                rule = rule.within(**{name: (*there, *value)})
+            elif name == "out" and there:
+                both = tuple(one for one in there if one in value)
+                rule = rule.within(**{name: both} if both else {"action": ""})
+            elif not there:
+                rule = rule.within(**{name: value})
+    return rule
+
+
+def _concerns(rule: Rule, walk: _Walk) -> bool:
+    """Whether the rule is about anything of the subnet that leaves the host."""
+    if rule.family not in (0, family(walk.subnet)) or rule.action not in ("masquerade", "snat", "pass") or rule.local:
         return False
-    sources = ["0.0.0.0/0", "::/0"] if rule.sources is None else list(rule.sources)
-    if not touches(subnet, sources) or inside(subnet, rule.not_sources):
+    if not touches(walk.subnet, _sources(rule)) or inside(walk.subnet, rule.not_sources) or rule.destinations == ():
         return False
     # What leaves by the bridge goes to another namespace.
-    elsewhere = (rule.out and set(rule.out) <= {bridge, "lo"}) or (rule.into and bridge not in rule.into)
-    if elsewhere:
-        return False
-    others = [name for name in rule.not_out if name not in (bridge, "lo")]
-    if rule.strange or others:
-        named = ", ".join([*rule.strange, *(f"not by {name}" for name in others)])
-        if rule.action != "pass":
-            notes.add(about, f"{rule.text}: {named}", _NO_PLACE)
-        return False
-    if not inside(subnet, sources) or touches(subnet, rule.not_sources):
-        notes.add(about, f"{rule.text}: for a part of {subnet}", "all of a network is translated, or nothing")
-        return False
-    return True
+    elsewhere = (rule.out and set(rule.out) <= {walk.bridge, "lo"}) or (rule.into and walk.bridge not in rule.into)
+    return not elsewhere
 
 
-def _follow(rule: Rule, subnets: t.Sequence[str], walk: _Walk, about: str, notes: Notes) -> None:
-    if rule.action == "pass":
-        if rule.protocol or rule.out:
-            notes.add(about, f"{rule.text}: packets that keep their source", _NO_PLACE)
-        elif rule.destinations is None:
-            walk.done = True
-        else:
-            walk.exclude += rule.destinations
-        return
+def _sources(rule: Rule) -> t.Sequence[str]:
+    return ["0.0.0.0/0", "::/0"] if rule.sources is None else rule.sources
+
+
+def _part(rule: Rule, walk: _Walk) -> str:
+    """ "" for a rule that is about the whole subnet."""
+    whole = inside(walk.subnet, _sources(rule)) and not touches(walk.subnet, rule.not_sources)
+    return "" if whole else f"for a part of {walk.subnet}"
+
+
+def _elsewhere(names: t.Iterable[str], walk: _Walk) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in (walk.bridge, "lo"))
+
+
+def _ends(rule: Rule, walk: _Walk) -> bool:
+    """Whether all packets leave the chain. Else a condition is one of the rules behind the pass, or it has a note."""
+    conditions = {
+        "not_destinations": rule.destinations,
+        "destinations": rule.not_destinations,
+        "out": _elsewhere(rule.not_out, walk),
+        "strange": rule.strange,
+        "protocol": rule.protocol,
+        "not_out": rule.out,
+    }
+    there = {name: value for name, value in conditions.items() if value}
+    part = _part(rule, walk)
+    if not there and not part:
+        walk.ended.append(rule.ends)
+        return True
+    refused = [one[len(REFUSED) :] for one in rule.strange if one.startswith(REFUSED)]
+    if rule.strange:
+        there["strange"] = tuple(refused)
+    said = len(there) == 1 and not part and not {"protocol", "not_out"} & set(there)
+    if said and len(rule.strange) < 2 and len(refused) == len(rule.strange):
+        walk.limits.append(_Limit(rule.ends, there))
+    else:
+        named = ", ".join(filter(None, [*rule.strange, part])) or "packets that keep their source"
+        walk.limits.append(_Limit(rule.ends, note=f"{rule.text}: {named}"))
+    return False
+
+
+def _translates(rule: Rule, subnets: t.Sequence[str], walk: _Walk, about: str, notes: Notes) -> bool:
+    """Whether the rule is described, or would have to be; a note where it translates some packets alone."""
+    named = ", ".join([*rule.strange, *(f"not by {name}" for name in _elsewhere(rule.not_out, walk))])
+    if named:
+        notes.add(about, f"{rule.text}: {named}", _NO_PLACE)
+        return False
+    if _part(rule, walk):
+        notes.add(about, f"{rule.text}: {_part(rule, walk)}", "all of a network is translated, or nothing")
+        return False
     if rule.destinations is not None or rule.ports:
         if not _within_network(rule, subnets):
             notes.add(about, f"{rule.text}: for some destinations alone", _NO_PLACE)
-        return
+        return False
+    made = _made(rule, subnets, walk)
     if rule.protocol:
         # With ports there is a rule for protocols that have them, and one for the others.
-        if rule.to_ports is None:
-            notes.add(about, f"{rule.text}: for {rule.protocol} alone", _NO_PLACE)
-        walk.ports = rule.to_ports or walk.ports
-        return
-    _found(rule, subnets, walk)
+        walk.ported.append((f"{rule.text}: for {rule.protocol} alone", made))
+    elif not _found(made, walk):
+        notes.add(about, f"{rule.text}: another translation, behind the first", "a network has one way")
+    walk.escaped += [limit.chain for limit in walk.limits if ahead(rule.chain, [limit.chain])]
+    return True
 
 
-def _found(rule: Rule, subnets: t.Sequence[str], walk: _Walk) -> None:
+def _made(rule: Rule, subnets: t.Sequence[str], walk: _Walk) -> Translation:
     own = [*subnets, *_UNTRANSLATED]
-    exclude = [network for network in (*walk.exclude, *rule.not_destinations) if not inside(network, own)]
-    made = Translation(
+    exclude = [network for network in rule.not_destinations if not inside(network, own)]
+    return Translation(
         mode=rule.action,
         to_source=rule.to,
         exclude=tuple(dict.fromkeys(exclude)),
         out=rule.out,
-        ports=rule.to_ports or walk.ports,
+        ports=rule.to_ports or next((made.ports for _text, made in walk.ported), None),
         random_fully=rule.random_fully,
     )
+
+
+def _found(made: Translation, walk: _Walk) -> bool:
+    """False for one that differs from what was found already."""
     before = walk.found
     if before is None:
         walk.found = made
     elif dataclasses.replace(made, out=before.out) == before:
-        walk.found = dataclasses.replace(before, out=(*before.out, *made.out))
-    walk.done = not made.out
+        walk.found = dataclasses.replace(before, out=(*before.out, *made.out) if before.out and made.out else ())
+    else:
+        return False
+    return True
 
 
 def _within_network(rule: Rule, subnets: t.Sequence[str]) -> bool:
