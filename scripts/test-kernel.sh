@@ -14,11 +14,10 @@ fetch() {
 }
 
 # Those in which pyroute2 does no more than in others: with the last version alone. Booted nodes of Debian 12 have the first.
-once=(
-    diagnosis diagnosis_combined diagnosis_healthy diagnosis_odd_hosts diagnosis_probes diagnosis_undescribed
-    base_chains collector confirmation drift drop_ins fault_sweep field_events foreign_state iptables iptables_of_others
-    journal kill_sweep lab_world lock module_examples mss nftables ownership predictions program program_apply
-    program_module program_watch publish repair security translation_choices
+once=(    base_chains changed_in_place collector confirmation diagnosis diagnosis_combined diagnosis_healthy
+    diagnosis_odd_hosts diagnosis_probes diagnosis_undescribed drift drop_ins fault_sweep field_events foreign_state
+    iptables iptables_of_others journal kill_sweep lab_world lock module_examples mss nftables ownership predictions
+    program program_apply program_module program_watch publish repair security translation_choices
 )
 
 run() {

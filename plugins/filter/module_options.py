@@ -28,7 +28,9 @@ options:
     elements: dict
     required: true
   info:
-    description: What M(netpath.egress.egress_info) returned on the host, with at least namespaces, links and uplinks.
+    description:
+      - What M(netpath.egress.egress_info) returned on the host, with at least namespaces, links and uplinks.
+      - With routes too, those that a network no longer needs are removed.
     type: dict
     required: true
   absent:
@@ -40,7 +42,7 @@ options:
 EXAMPLES = """
 - name: Look at the host
   netpath.egress.egress_info:
-    gather: [namespaces, links, uplinks]
+    gather: [namespaces, links, uplinks, routes]
   register: host
 
 - name: Show what would be asked of the module netns

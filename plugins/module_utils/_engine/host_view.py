@@ -57,6 +57,7 @@ def host_view(
         lent={
             link.name: {item["address"]: item["network"] for item in lent.get((HOST, link.name), [])} for link in links
         },
+        own_routes=_own_routes(snapshot),
     )
 
 
@@ -107,6 +108,16 @@ def _default_ways(snapshot: Snapshot, family: int) -> list[list[str]]:
         for reply in routes.defaults(snapshot.routes(HOST, family, MAIN_TABLE), family)
     ]
     return [way for way in ways if way]
+
+
+def _own_routes(snapshot: Snapshot) -> dict[str, list[str]]:
+    """{device: destinations} of those in the main table that have no gateway."""
+    there = snapshot.read(HOST).links
+    found: dict[str, list[str]] = {}
+    for reply in (reply for family in (4, 6) for reply in snapshot.routes(HOST, family, MAIN_TABLE)):
+        if reply.fact.protocol == ROUTE_PROTOCOL and not reply.fact.gateway and reply.device in there:
+            found.setdefault(there[reply.device].name, []).append(reply.fact.destination)
+    return found
 
 
 def _routes_of_others(snapshot: Snapshot) -> dict[str, str]:

@@ -281,7 +281,7 @@ class Want:
     exclusive_addresses: links, as (netns, name), whose addresses are the wanted ones and no others.
     exclusive_ports: bridges, as (netns, name), whose ports are the wanted ones and no others.
     released: (user, netns, start of keys) whose claims on settings end.
-    exclusive_claims: (user, netns) whose claims on settings of interfaces are the wanted ones and no others.
+    exclusive_claims: (user, netns) whose claims on forwarding and interfaces are the wanted ones and no others.
     choices: what was decided on the way here, to tell the user.
     only: namespaces, where a request is for some of a network's; the others must not lose anything by it.
     replaceable: names of namespaces that an empty file may have, which is no namespace; it gives way.

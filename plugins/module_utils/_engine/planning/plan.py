@@ -36,7 +36,7 @@ from ..spec.drop_ins import manager_of
 from . import conflicts, containers, management_path, rule_conflicts
 from .facts import Facts
 from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
-from .state import Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
+from .state import FORWARD4, FORWARD6, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
@@ -69,7 +69,7 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
     rule_conflicts.check(want, have)
     planner = _Planner(want, have)
     for fact in sorted(want.absent, key=_order, reverse=True):
-        if not planner.moves(fact):
+        if planner.waits(fact) is None:
             planner.remove(fact)
     for user, netns, start in sorted(want.released):
         planner.release(netns, planner.ledger.claims_of(user, netns, start))
@@ -154,23 +154,32 @@ class _Planner:
     def _later(self, order: _Order, action: t.Callable[[t.Any], None], fact: Fact) -> None:
         heapq.heappush(self.pending, (order, next(self.count), action, fact))
 
-    def moves(self, fact: Fact) -> bool:
-        """Whether rules go because the same network has its rules elsewhere: then these come first, without a gap."""
-        return isinstance(fact, Ruleset) and any(
+    def waits(self, fact: Fact) -> _Order | None:
+        """The turn of what goes among what comes; None for what goes ahead of all that."""
+        if isinstance(fact, Limit):
+            # Its link may first have to get the name or the place by which it is known here.
+            return _order(fact)
+        # The same network has its rules elsewhere: these come first, without a gap.
+        moves = isinstance(fact, Ruleset) and any(
             isinstance(other, Ruleset) and other.identity[:4] == fact.identity[:4] for other in self.want.facts
         )
+        return (5, "", 0, False) if moves else None
 
     def converge_all(self) -> None:
         """Do what is wanted, in order; what a step takes along and shall stay is put back in its turn."""
-        for stranger in self.strangers():
+        strangers = self.strangers()
+        for stranger in strangers:
             # Ahead of the wanted addresses, and after the change of links that these are on.
             order = _order(stranger) if isinstance(stranger, Address) else (-1, "", 0, False)
             self._later((*order[:3], False), self.remove_stranger, stranger)
+        for route in self.left_behind(strangers):
+            self._later(_order(route), self.remove_if_unreachable, route)
         for fact in self.want.facts:
             self._later(_order(fact), self.converge, fact)
         for fact in self.want.absent:
-            if self.moves(fact):
-                self._later((5, "", 0, False), self.remove, fact)
+            turn = self.waits(fact)
+            if turn is not None:
+                self._later(turn, self.remove, fact)
         while self.pending:
             _order_of_it, _number, action, fact = heapq.heappop(self.pending)
             action(fact)
@@ -251,9 +260,9 @@ class _Planner:
         self.ledger = self.ledger.forgotten(have.identity)
 
     def stale_claims(self, user: str, netns: str) -> list[Claim]:
-        """Those on settings of interfaces that the user no longer names."""
-        claims = self.ledger.claims_of(user, netns)
-        return [claim for claim in claims if claim.identity not in self.named and interface_of(claim.key)]
+        """Those on forwarding, and on settings of interfaces, that the user no longer names."""
+        stale = [claim for claim in self.ledger.claims_of(user, netns) if claim.identity not in self.named]
+        return [claim for claim in stale if claim.key in (FORWARD4, FORWARD6) or interface_of(claim.key)]
 
     def release(self, netns: str, claims: t.Sequence[Claim]) -> None:
         """End claims, and put back what nobody claims any more."""
@@ -282,6 +291,31 @@ class _Planner:
                 else (fact.netns, fact.master or "") in self.want.exclusive_ports
             )
         ]
+
+    def left_behind(self, strangers: t.Sequence[Address | Link]) -> list[Route]:
+        """Routes of ours that nobody asks for, by gateways on links that lose addresses of their family.
+
+        The kernel keeps an IPv6 route whose gateway nothing leads to any more: connections wait instead of failing.
+        """
+        losing = {(fact.netns, fact.link, ":" in fact.cidr) for fact in strangers if isinstance(fact, Address)}
+        return [
+            fact
+            for fact in self.facts.values()
+            if isinstance(fact, Route)
+            and fact.gateway
+            and fact.identity not in self.named
+            and owned(self.facts, fact)
+            and (fact.netns, fact.device or "", ":" in fact.destination) in losing
+        ]
+
+    def remove_if_unreachable(self, route: Route) -> None:
+        of_family = any(
+            isinstance(fact, Address) and fact.link == route.device and (":" in fact.cidr) == (":" in route.destination)
+            for fact in self.facts.inside(route.netns).values()
+        )
+        reachable = of_family and (route.onlink or is_on_link(self.facts, route))
+        if route.identity in self.facts and not reachable:
+            self.add(Step(route, None))
 
     def remove_stranger(self, fact: Address | Link) -> None:
         if fact.identity in self.facts:

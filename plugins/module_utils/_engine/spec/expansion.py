@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..errors import SpecError
+from ..model import HOST, MAIN_TABLE, ROUTE_PROTOCOL
 from . import publish, values
 from .allocation import allocate, gateway_for
 from .network import NamespaceSpec, Network, check_mtu, parse_networks
@@ -27,6 +28,7 @@ class HostView:
     namespaces: {name: network that made it, None for somebody else}.
     assigned: {namespace: addresses in it}.
     lent: {link that somebody else made: {address that was added to it: for which network}}.
+    own_routes: {link: destinations of routes of ours that lead to it without a gateway}.
     """
 
     uplinks: t.Mapping[int, t.Sequence[t.Sequence[str]]] = field(default_factory=dict)
@@ -39,10 +41,14 @@ class HostView:
     namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
     assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     lent: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
+    own_routes: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def from_info(cls, info: t.Mapping[str, t.Any]) -> HostView:
-        """From what the module egress_info returns, with at least namespaces, links and uplinks gathered."""
+        """From what the module egress_info returns, with at least namespaces, links and uplinks gathered.
+
+        Without routes, those stay to which a network no longer has a subnet.
+        """
         host_links = [link for link in info["links"] if link["netns"] == ""]
         assigned: dict[str, list[str]] = {}
         for link in info["links"]:
@@ -65,7 +71,17 @@ class HostView:
                 link["name"]: {item["address"]: item["network"] for item in link.get("added", [])}
                 for link in host_links
             },
+            own_routes=_own_routes(info.get("routes", [])),
         )
+
+
+def _own_routes(routes: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for route in routes:
+        ours = (route["netns"], route["table"], route["protocol"]) == (HOST, MAIN_TABLE, ROUTE_PROTOCOL)
+        if ours and route["device"] and not route["gateway"]:
+            found.setdefault(route["device"], []).append(route["dest"])
+    return found
 
 
 def module_options(
@@ -104,6 +120,8 @@ def expanded(
                 _remove_strays(network, host, options, claimed)
     for network in networks:
         _take_back(network, host, options["linux_bridge"], absent or network.absent)
+    if only is None:
+        options["ns_route"] += _stale_routes(networks, host, absent)
     return options
 
 
@@ -208,6 +226,19 @@ def _routes(network: Network) -> list[dict[str, t.Any]]:
     ]
 
 
+def _stale_routes(networks: t.Sequence[Network], host: HostView, absent: bool) -> list[dict[str, t.Any]]:
+    """Routes to subnets that are no longer those of a bridge, where all networks that use it are known."""
+    listed = {network.name for network in networks}
+    kept = [route for network in networks if not (absent or network.absent) for route in _routes(network)]
+    stale = []
+    for link, destinations in host.own_routes.items():
+        owner = host.owners.get(link)
+        users = {owner} if owner is not None else set(host.lent.get(link, {}).values())
+        routes = [{"dest": destination, "device": link} for destination in destinations]
+        stale += [{**route, "state": "absent"} for route in routes if users and users <= listed and route not in kept]
+    return stale
+
+
 def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool) -> dict[str, t.Any]:
     published = _published(network, addresses)
     if (network.nat["mode"] == "none" and not published) or network.firewall == "none":
@@ -296,7 +327,6 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
     if network.bridge in host.owners:
         addresses = list(dict.fromkeys(network.gateways))
         options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": addresses})
-        options["ns_route"] += [{**route, "state": "absent"} for route in _routes(network)]
     options["sysctl_forward"].append({"network": network.name, "state": "restored"})
     options["nat_masquerade"].append({"name": network.name, "state": "absent"})
     options["forward_accept"].append({"name": network.name, "state": "absent"})

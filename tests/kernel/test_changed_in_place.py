@@ -1,0 +1,87 @@
+"""A network that was changed is what it would be if it had been built like that, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from tests.kernel.building import build, build_at_once
+from tests.lab import privilege
+from tests.lab.node import Node
+from tests.lab.settling import settled
+from tests.lab.snapshot import difference
+from tests.lab.world import World
+from tests.unit.asking import Options
+
+_OBSTACLE = privilege.obstacle()
+pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
+
+V4, V6, OTHER_V6 = "10.22.33.0/24", "fd00:22:33::/64", "fd00:22:44::/64"
+BOTH: Options = {"name": "pods", "bridge": "br0", "subnets": [V4, V6], "namespaces": ["c1"]}
+V4_ALONE = {"name": "c1", "addresses": ["10.22.33.2/24"]}
+C1 = {"name": "c1", "addresses": ["10.22.33.2/24", "fd00:22:33::2/64"]}
+OTHER_C1 = {"name": "c1", "addresses": ["10.22.33.2/24", "fd00:22:44::2/64"]}
+LINK_LOCAL: Options = {**BOTH, "gateway": ["10.22.33.1", "fe80::1"], "namespaces": [C1]}
+LIMITED: Options = {**BOTH, "namespaces": [{"name": "c1", "bandwidth": "10mbit"}]}
+CHANGES: dict[str, tuple[Options, Options]] = {
+    "IPv6 is gone": (BOTH, {**BOTH, "subnets": [V4]}),
+    "IPv4 is gone": (BOTH, {**BOTH, "subnets": [V6]}),
+    "IPv6 by a link-local gateway is gone": (LINK_LOCAL, {**BOTH, "subnets": [V4], "namespaces": [V4_ALONE]}),
+    "IPv6 of one namespace is gone": (BOTH, {**BOTH, "namespaces": [V4_ALONE]}),
+    "another subnet by a link-local gateway": (
+        LINK_LOCAL,
+        {**LINK_LOCAL, "subnets": [V4, OTHER_V6], "namespaces": [OTHER_C1]},
+    ),
+    "a gateway of its own": (LINK_LOCAL, {**LINK_LOCAL, "gateway": "first"}),
+    "another name instead of a limit": (LIMITED, {**BOTH, "namespaces": [{"name": "c1", "interface": "net0"}]}),
+}
+_THEIRS = """
+ip link add br0 address 02:00:00:00:00:b0 type bridge; ip link set br0 up; ip address add 10.77.0.1/24 dev br0
+ip link add p0 type veth peer name p1; ip link set p1 up; ip link set p0 up master br0
+"""
+# Without what the kernel makes of link-local addresses, which are other ones each time.
+_PATH = """
+ip route; ip -6 route | grep -v ^fe80; ip -n c1 route; ip -n c1 -6 route | grep -v ^fe80
+sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding; cat /etc/sysctl.d/90-netpath-egress.conf
+"""
+
+
+def path_of(node: Node) -> str:
+    return node.run(["sh", "-c", _PATH]).stdout
+
+
+@pytest.fixture(scope="module")
+def world() -> t.Iterator[World]:
+    with World(nodes=0) as made:
+        yield made
+
+
+@pytest.fixture
+def node(world: World) -> t.Iterator[Node]:
+    with world.add_node() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("builder", "bridge"),
+    [(build_at_once, "true"), (build_at_once, _THEIRS), (build, "true")],
+    ids=["at once", "at once, bridge of others", "one by one"],
+)
+@pytest.mark.parametrize(("first", "then"), CHANGES.values(), ids=CHANGES)
+def test_what_was_changed_is_what_would_be_built(
+    node: Node, first: Options, then: Options, bridge: str, builder: t.Callable[..., list[str]]
+) -> None:
+    node.run(["sh", "-ec", bridge])
+    before = settled(node)
+    node.call(builder, [then])
+    wanted = path_of(node)
+    node.call(builder, [then], absent=True)
+    assert difference(before, settled(node)) == ""
+    node.call(builder, [first])
+    foreseen = node.call(builder, [then], check=True)
+    assert node.call(builder, [then]) == foreseen or builder is build
+    assert path_of(node) == wanted
+    assert node.call(builder, [then]) == []
+    node.call(builder, [{"name": "pods", "state": "absent"}])
+    assert difference(before, settled(node)) == ""
