@@ -201,6 +201,15 @@ def test_namespace_moves_to_another_network_in_two_runs() -> None:
     assert caught.value.advice == "take it out of pods in a run of its own first"
 
 
+def test_bridge_moves_to_another_network_in_two_runs() -> None:
+    networks = [network(bridge="br-new"), {"name": "apps", "bridge": "br-old", "subnets": ["10.1.0.0/24"]}]
+    with pytest.raises(SpecError) as caught:
+        module_options(networks, HostView(owners={"br-old": "pods"}))
+    assert caught.value.asked == "egress_networks[1].bridge"
+    assert caught.value.found == "link br-old is one of network pods"
+    assert caught.value.advice == "let pods have another one in a run of its own first"
+
+
 def test_text_of_templates_is_converted() -> None:
     texts = network(mtu="1400", isolated="yes", prefix="n", count="2", namespaces=[{"prefix": "m", "count": "1"}])
     kinds = network(mtu=1400, isolated=True, prefix="n", count=2, namespaces=[{"prefix": "m", "count": 1}])

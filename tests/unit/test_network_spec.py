@@ -35,6 +35,16 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         "egress_networks[1].bridge",
         f"bridge 'br0' is already that of {KEY}",
     ),
+    "bridge is the end of a pair": (
+        [network(bridge="np-a", namespaces=["a"])],
+        f"{KEY}.namespaces[0]",
+        f"interface on the host 'np-a' is already that of {KEY}",
+    ),
+    "VLANs that are not kept apart": (
+        [network(vlan_filtering=False, namespaces=[{"name": "a", "vlan": 5}])],
+        f"{KEY}.vlan_filtering",
+        f"false, and {KEY}.namespaces[0] has a VLAN. leave it out",
+    ),
     "no subnets": ([{"name": "pods"}], f"{KEY}.subnets", "missing. give at least one"),
     "subnet with host bits": ([network(subnets=["10.0.0.5/24"])], f"{KEY}.subnets[0]", "did you mean 10.0.0.0/24?"),
     "subnet is no network": ([network(subnets=["10.0.0.0/33"])], f"{KEY}.subnets[0]", "'10.0.0.0/33' is no network"),

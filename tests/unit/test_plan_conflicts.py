@@ -132,6 +132,12 @@ def test_refused(title: str) -> None:
     assert caught.value.advice
 
 
+def test_address_that_is_there_is_no_conflict_with_its_neighbours() -> None:
+    asked = want("linux_bridge", {**BR0, "addresses": [GATEWAY4.cidr]})
+    facts = [change(BRIDGE, alias=None), GATEWAY4, Address("", "br0", "10.0.0.254/24")]
+    assert make_plan(asked, found(*facts)).actions == []
+
+
 @pytest.mark.parametrize("title", MISSING)
 def test_what_is_missing_may_still_be_made_by_another_task(title: str) -> None:
     wanted, facts, _words = CONFLICTS[title]

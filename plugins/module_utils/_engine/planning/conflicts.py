@@ -250,7 +250,7 @@ class _Check:
             )
 
     def _address(self, fact: Address) -> None:
-        if (fact.netns, fact.link) in self.want.exclusive_addresses:
+        if (fact.netns, fact.link) in self.want.exclusive_addresses or fact.identity in self.have.facts:
             return
         network = ipaddress.ip_interface(fact.cidr).network
         for other in self.have.facts.values():
@@ -263,7 +263,7 @@ class _Check:
                 raise ConflictError(
                     f"give {fact.link}{place(fact.netns)} the address {fact.cidr}",
                     f"it has {other.cidr}, of an overlapping range",
-                    "Remove that address, or set exclusive_addresses to have it replaced",
+                    "Remove that address, or choose another one. A module with exclusive_addresses replaces it",
                 )
 
     def _setting(self, fact: Setting) -> None:

@@ -363,6 +363,13 @@ def _check_against_host(network: Network, host: HostView, listed: t.Collection[s
     ]
     for subnet in network.subnets:
         _refuse_overlap(network, subnet, used, host.routes)
+    owner = host.owners.get(network.bridge)
+    if owner in listed and owner != network.name:
+        raise SpecError(
+            f"{network.key}.bridge",
+            f"link {network.bridge} is one of network {owner}",
+            f"let {owner} have another one in a run of its own first",
+        )
     for namespace in network.namespaces:
         owner = host.namespaces.get(namespace.name)
         if owner in listed and owner != network.name:

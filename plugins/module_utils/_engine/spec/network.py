@@ -132,9 +132,9 @@ def parse_networks(data: t.Any, key: str = "egress_networks", absent: bool = Fal
 def check_together(networks: t.Sequence[Network]) -> None:
     """What one network may not share with another. Errors: SpecError naming the later of two."""
     _distinct((network.key, "name", network.name) for network in networks)
-    _distinct((network.key, "bridge", network.bridge) for network in networks)
     _distinct((ns.key, "name", ns.name) for network in networks for ns in network.namespaces)
-    _distinct((ns.key, "interface on the host", ns.host_end) for network in networks for ns in network.namespaces)
+    ends = ((ns.key, "interface on the host", ns.host_end) for network in networks for ns in network.namespaces)
+    _distinct([*((network.key, "bridge", network.bridge) for network in networks), *ends])
     _no_overlap([(f"{n.key}.subnets", subnet) for n in networks if not n.absent for subnet in n.subnets])
 
 
@@ -172,6 +172,7 @@ def parse_network(entry: t.Any, key: str, absent: bool = False) -> Network:
         key=key,
     )
     _check_members(network)
+    _check_vlans(network)
     _check_published(network)
     check_mtu(network, network.mtu, "")
     return network
@@ -367,6 +368,14 @@ def _check_members(network: Network) -> None:
             if cidr in owners:
                 raise SpecError(f"{namespace.key}.addresses", f"{cidr} is already {owners[cidr]}", "choose another one")
             owners[cidr] = f"the address of {namespace.key}"
+
+
+def _check_vlans(network: Network) -> None:
+    tagged = [namespace.key for namespace in network.namespaces if namespace.vlans]
+    tagged += [network.key] if "vlan" in network.vlans else []
+    if tagged and network.vlans.get("vlan_filtering") is False:
+        found = f"false, and {tagged[0]} has a VLAN"
+        raise SpecError(f"{network.key}.vlan_filtering", found, "leave it out, or leave out vlan and trunk")
 
 
 def _check_published(network: Network) -> None:
