@@ -92,7 +92,7 @@ def test_limits_are_predicted_made_changed_and_lifted(node: Node) -> None:
         now, then = (text.replace("1.5gbit", "1500mbit") for text in (asked, following))
         lines = [f"limit eth0 to {then} (was {now}) in namespace ns1", f"limit ve1 to {then} (was {now})"]
         shown = now
-    lines = [f"lift the limit of {shown} from ve1", f"lift the limit of {shown} from eth0 in namespace ns1"]
+    lines = [f"lift the limit of {shown} from eth0 in namespace ns1", f"lift the limit of {shown} from ve1"]
     assert done(node, "veth", {**PAIR, "bandwidth": "none"}) == lines
     assert done(node, "veth", {**PAIR, "bandwidth": "none"}) == []
     assert limits(node) == before == ["noqueue", "noqueue"]
