@@ -126,18 +126,18 @@ def match(left: t.Any, right: t.Any, op: str = "==") -> Options:
     return {"match": {"op": op, "left": left, "right": right}}
 
 
-def vmap(data: t.Any, key: t.Any = OUT) -> Options:
+def vmap(key: Options, data: t.Any) -> Options:
     return {"vmap": {"key": key, "data": data}}
 
 
 # (rules of the base chain, of the chain leave, options, words of notes)
 NFT: list[tuple[list[t.Any], list[t.Any], Options, list[str]]] = [
     ([[match(MARK, 16384, "!="), {"return": None}], *LEAVE], [], NONE, ["meta mark"]),
-    ([[vmap({"set": BY_UPLINK})]], LEAVE, {"uplink": "eth7"}, []),
-    ([[vmap("@ways")]], LEAVE, {"uplink": "eth7"}, []),
-    ([[vmap("@missing")], *LEAVE], [], {}, ["a map of verdicts"]),
-    ([[vmap({"set": [["eth7", {"continue": None}]]}), *LEAVE[0]]], [], {"uplink": "eth7"}, []),
-    ([[vmap({"set": [[7, {"return": None}]]}, MARK)], *LEAVE], [], {}, ["meta mark"]),
+    ([[vmap(OUT, {"set": BY_UPLINK})]], LEAVE, {"uplink": "eth7"}, []),
+    ([[vmap(OUT, "@ways")]], LEAVE, {"uplink": "eth7"}, []),
+    ([[vmap(OUT, "@missing")], *LEAVE], [], {}, ["a map of verdicts"]),
+    ([[vmap(OUT, {"set": [["eth7", {"continue": None}]]}), *LEAVE[0]]], [], {"uplink": "eth7"}, []),
+    ([[vmap(MARK, {"set": [[7, {"return": None}]]})], *LEAVE], [], {}, ["meta mark"]),
     ([[match(OUT, "eth7"), {"goto": {"target": "leave"}}], *LEAVE], LEAVE, {}, []),
     ([[{"goto": {"target": "leave"}}], *LEAVE], [], NONE, []),
 ]
