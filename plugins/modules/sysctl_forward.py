@@ -32,8 +32,8 @@ options:
   interfaces: &interfaces
     description:
       - Interfaces whose own forwarding switches are set too, and to which O(rp_filter) is limited.
-      - With O(network), the request is all that the network needs of forwarding. What it needed before, such as forwarding of
-        a family that is left out now or the settings of another interface, goes back once nobody needs it.
+      - With O(network), the request is all that the network needs of forwarding. What it needed before goes back once
+        nobody needs it, such as forwarding of a family that is left out now, or the settings of another interface.
     type: list
     elements: str
   accept_ra: &accept_ra

@@ -35,15 +35,15 @@ _TCP = ("tcp://198.51.100.80:7070", "tcp://[2001:db8:51::80]:7070")
 # Rules that were altered are told of for both families: they are read as a whole.
 _ALTERED = {"ipv6": "degraded"}
 # Failures that only such a program makes possible.
+_MOVED = "firewall-cmd --zone=public --change-interface=br0"
 _THEIRS = "firewall-cmd --permanent --policy=theirs"
 OWN: dict[str, dict[str, Fault]] = {
     "firewalld": {
         "policy of the network gone": Fault(
             29, "firewall-cmd --permanent --delete-policy=np-pods-fwd; firewall-cmd --reload", "FORWARD_DROPPED"
         ),
-        "bridge moved to another zone": Fault(
-            29, "firewall-cmd --zone=public --change-interface=br0", "FORWARD_DROPPED"
-        ),
+        # For good, or the next reload would forget what the repair has to follow.
+        "bridge moved to another zone": Fault(29, f"{_MOVED}; {_MOVED} --permanent", "FORWARD_DROPPED"),
         "policy of others that drops": Fault(
             29,
             "firewall-cmd --permanent --new-policy=theirs;"
