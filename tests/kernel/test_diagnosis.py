@@ -96,6 +96,16 @@ def test_drop_of_somebody_else_is_for_a_person(node: Node, title: str) -> None:
     assert {(one["tier"], one["fix"]) for one in verdict["findings"]} == {("advise", verdict["fix"])}
 
 
+def test_same_thing_told_of_all_targets_is_one_finding(node: Node) -> None:
+    """By what the filter says, and by what became of each packet."""
+    node.call(build_at_once, [PODS])
+    node.run(["nft", "add table ip fw; add chain ip fw f { type filter hook forward priority 0; policy drop; }"])
+    verdict = told(node, "c1", [PODS], asked=[TARGETS[0], f"tcp://{TARGETS[0]}:7070"])["ipv4"]
+    assert [(one["code"], one["evidence"]) for one in verdict["findings"]] == [("FORWARD_DROPPED", verdict["evidence"])]
+    for proof in ("the nftables chain ip fw f", f"icmp {TARGETS[0]} from c1: no", f"tcp {TARGETS[0]}:7070 from c1: no"):
+        assert [said for said in verdict["evidence"] if proof in said], verdict["evidence"]
+
+
 def _row(number: int | str, title: str, told_by: t.Mapping[str, t.Any]) -> tuple[str, ...]:
     return str(number), title, f"{told_by['code']} at {told_by['hop']}", "; ".join(told_by["evidence"])
 

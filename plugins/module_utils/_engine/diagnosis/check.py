@@ -99,7 +99,7 @@ def _judged(
             notes.update(probe_checks.notes(seen, probing))
             told = [] if _is_broken(known) else probe_checks.findings(seen, probing)
             told = [*probe_checks.weighed(known, told, seen, probing), *told]
-        found += [finding for finding in told if finding not in found]
+        found += told
     answered = all(answers) if answers else None
     asked = [str(seen.target) for seen in looks if seen.target.somebody]
     return verdict(path, found, Probed(answered, notes=notes), looks[0].links if looks else (), asked)

@@ -19,6 +19,7 @@ from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
 
 _FULL = 0.95  # of the table of connections
+_REFUSED = ("drop", "insert_failed")  # counters of /proc/net/stat/nf_conntrack
 _UNTRACEABLE = "this kernel cannot tell which chain drops it"
 
 
@@ -190,15 +191,26 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
 
 def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | None:
     """By a rule, or because the kernel had no room for its entry, or no port."""
-    count, maximum = int(seen.table.get("count", "0")), int(seen.table.get("max", "1"))
-    counters = [name for name in ("drop", "insert_failed") if name in probing.counted]
-    rose = ", ".join(f"{name} of conntrack rose by {probing.counted[name]}" for name in counters)
-    room = f"{count} connections of {maximum} are tracked"
-    if counters and count >= _FULL * maximum:
-        return Finding("CONNTRACK_FULL", (said, room, rose))
+    full = _table_full(seen, probing, said)
+    if full:
+        return full
     if probing.ruling:
         return dropped_by_others((said, str(probing.ruling)))
-    return Finding("PORTS_EXHAUSTED", (said, room, rose, *_pool(seen))) if counters else None
+    refused = _refused_flows(seen, probing)
+    return Finding("PORTS_EXHAUSTED", (said, *refused, *_pool(seen))) if refused else None
+
+
+def _table_full(seen: Seen, probing: Probing, said: str) -> Finding | None:
+    refused = _refused_flows(seen, probing)
+    full = int(seen.table.get("count", "0")) >= _FULL * int(seen.table.get("max", "1"))
+    return Finding("CONNTRACK_FULL", (said, *refused)) if refused and full else None
+
+
+def _refused_flows(seen: Seen, probing: Probing) -> tuple[str, ...]:
+    """What its counters say of connections that conntrack could not take."""
+    rose = [f"{name} of conntrack rose by {probing.counted[name]}" for name in _REFUSED if name in probing.counted]
+    tracked = f"{seen.table.get('count', '0')} connections of {seen.table.get('max', '1')} are tracked"
+    return (tracked, ", ".join(rose)) if rose else ()
 
 
 def _pool(seen: Seen) -> t.Iterator[str]:
@@ -367,7 +379,8 @@ def _beside(seen: Seen, probing: Probing) -> t.Iterator[Finding]:
     interface = seen.interface.name if seen.interface else ""
     # What never left, as for want of a neighbour, the firewall did not drop.
     if arrived is None and trace.first("inside", interface, outgoing=True):
-        yield Finding("BRIDGE_NF_DROPS", (switch, f"{other} on the same bridge does not get packets"))
+        said = f"{other} on the same bridge does not get packets"
+        yield _table_full(seen, probing, said) or Finding("BRIDGE_NF_DROPS", (switch, said))
     elif arrived is not None and arrived.source != seen.path.address:
         said = f"{other} on the same bridge gets packets from {arrived.source}"
         # No rule of ours does that.

@@ -144,10 +144,14 @@ class Prober:
     def _counters(self) -> dict[str, int]:
         return {**sysctls.counters(self.namespaces, HOST), **conntrack_entry.statistics(self.namespaces, HOST)}
 
+    def _counted(self, before: t.Mapping[str, int]) -> dict[str, int]:
+        after = self._counters()
+        return {name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)}
+
     def _why(self, seen: Seen, trace: Trace, before: t.Mapping[str, int]) -> Probing:
         """All that may say where it stopped."""
         path, target, open_ones = seen.path, seen.target, self.namespaces
-        after = self._counters()
+        counted = self._counted(before)
         source = trace.source or path.address
         probing = Probing(
             target,
@@ -157,7 +161,7 @@ class Prober:
             neighbours.state(open_ones, HOST, path.address) if path.cidr else "",
             self._next_hop(seen),
             strict=sysctls.read(open_ones, HOST, _strict_keys(trace)) if path.family == 4 else {},
-            counted={name: after[name] - before.get(name, 0) for name in after if after[name] != before.get(name, 0)},
+            counted=counted,
             entry=conntrack_entry.find(
                 open_ones, HOST, source, target.address, target.protocol, trace.number, target.port
             )
@@ -283,9 +287,11 @@ class Prober:
                     [neighbours.Place(one.path.namespace, one.interface.index, to) for one, to in ends if one.interface]
                 ):
                     found = self._send(seen, Target(address), peer=other.path.namespace)
-                    if found.first("peer") is None:
-                        found = self._send(seen, Target(address), _RESOLVING, peer=other.path.namespace)
-                return {"beside": found, "beside_address": address}
+                    if found.first("peer") is not None:
+                        return {"beside": found, "beside_address": address}
+                    before = self._counters()
+                    found = self._send(seen, Target(address), _RESOLVING, peer=other.path.namespace)
+                return {"beside": found, "beside_address": address, "counted": self._counted(before)}
         return {}
 
 

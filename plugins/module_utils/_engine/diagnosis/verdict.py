@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .catalogue import CODES, HOPS
 from .path import Path
@@ -56,7 +56,7 @@ def verdict(
     targets: t.Sequence[str] = (),
 ) -> Data:
     """As documented for the module egress_check. The first broken hop in packet order is the verdict."""
-    ordered = sorted(findings, key=_order)
+    ordered = sorted(_united(findings), key=_order)
     first = ordered[0] if ordered else None
     status = _status(first, probed)
     subject = f"{path.shown} ({path.label})"
@@ -77,6 +77,14 @@ def verdict(
         "links": list(links),
         "targets": list(targets),
     }
+
+
+def _united(findings: t.Sequence[Finding]) -> list[Finding]:
+    """What is the same but for what proves it is one finding, whichever target and whichever look told it."""
+    proofs: dict[Finding, dict[str, None]] = {}
+    for finding in findings:
+        proofs.setdefault(replace(finding, evidence=()), {}).update(dict.fromkeys(finding.evidence))
+    return [replace(finding, evidence=tuple(evidence)) for finding, evidence in proofs.items()]
 
 
 def _sound(probed: Probed, targets: t.Sequence[str]) -> str:
