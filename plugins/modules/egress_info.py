@@ -21,7 +21,7 @@ options:
     elements: str
     choices: &sections
       [requirements, namespaces, links, counters, bridges, fdb, neighbours, routes, forwarding, nat, conntrack,
-       bridge_netfilter, uplinks, orphans]
+       bridge_netfilter, uplinks, resolvers, orphans]
     default: *sections
 extends_documentation_fragment:
   - netpath.egress.egress
@@ -250,6 +250,11 @@ uplinks:
     - C(routes) lists all default routes, best first, each with its C(interfaces) and its C(metric).
   returned: when gathered
   type: dict
+resolvers:
+  description: Files C(/etc/netns/NAME/resolv.conf) that were written for networks, as C(netns) and C(network).
+  returned: when gathered
+  type: list
+  elements: dict
 orphans:
   description:
     - Leftovers, each with its C(kind), C(name) and the C(evidence) for it. Nothing is removed.
@@ -279,6 +284,7 @@ SECTIONS = [
     "conntrack",
     "bridge_netfilter",
     "uplinks",
+    "resolvers",
     "orphans",
 ]
 

@@ -47,7 +47,7 @@ options:
     type: dict
     suboptions:
       servers:
-        description: Addresses of one to three name servers.
+        description: Addresses of one to three name servers. An empty list removes the file if this collection wrote it.
         type: list
         elements: str
         required: true

@@ -23,6 +23,7 @@ V4_ALONE = {"name": "c1", "addresses": ["10.22.33.2/24"]}
 C1 = {"name": "c1", "addresses": ["10.22.33.2/24", "fd00:22:33::2/64"]}
 OTHER_C1 = {"name": "c1", "addresses": ["10.22.33.2/24", "fd00:22:44::2/64"]}
 LINK_LOCAL: Options = {**BOTH, "gateway": ["10.22.33.1", "fe80::1"], "namespaces": [C1]}
+RESOLVED: Options = {**BOTH, "namespaces": [{"name": "c1", "dns": {"servers": ["198.51.100.80"]}}]}
 LIMITED: Options = {**BOTH, "namespaces": [{"name": "c1", "bandwidth": "10mbit"}]}
 CHANGES: dict[str, tuple[Options, Options]] = {
     "IPv6 is gone": (BOTH, {**BOTH, "subnets": [V4]}),
@@ -34,6 +35,7 @@ CHANGES: dict[str, tuple[Options, Options]] = {
         {**LINK_LOCAL, "subnets": [V4, OTHER_V6], "namespaces": [OTHER_C1]},
     ),
     "a gateway of its own": (LINK_LOCAL, {**LINK_LOCAL, "gateway": "first"}),
+    "a resolver of its own is gone": (RESOLVED, BOTH),
     "another name instead of a limit": (LIMITED, {**BOTH, "namespaces": [{"name": "c1", "interface": "net0"}]}),
 }
 _THEIRS = """
@@ -44,6 +46,7 @@ ip link add p0 type veth peer name p1; ip link set p1 up; ip link set p0 up mast
 _PATH = """
 ip route; ip -6 route | grep -v ^fe80; ip -n c1 route; ip -n c1 -6 route | grep -v ^fe80
 sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding; cat /etc/sysctl.d/90-netpath-egress.conf
+ip netns exec c1 cat /etc/resolv.conf
 """
 
 
@@ -83,5 +86,39 @@ def test_what_was_changed_is_what_would_be_built(
     assert node.call(builder, [then]) == foreseen or builder is build
     assert path_of(node) == wanted
     assert node.call(builder, [then]) == []
+    node.call(builder, [{"name": "pods", "state": "absent"}])
+    assert difference(before, settled(node)) == ""
+
+
+@pytest.mark.parametrize("builder", [build_at_once, build], ids=["at once", "one by one"])
+def test_resolver_of_somebody_else_stays(node: Node, builder: t.Callable[..., list[str]]) -> None:
+    node.call(builder, [RESOLVED])
+    node.run(["sh", "-ec", "echo nameserver 203.0.113.1 >/etc/netns/c1/resolv.conf"])
+    node.call(builder, [BOTH])
+    assert node.run(["cat", "/etc/netns/c1/resolv.conf"]).stdout == "nameserver 203.0.113.1\n"
+
+
+@pytest.mark.parametrize("builder", [build_at_once, build], ids=["at once", "one by one"])
+@pytest.mark.parametrize(
+    "then", [{"name": "pods", "state": "absent"}, {**BOTH, "namespaces": []}], ids=["gone", "empty"]
+)
+def test_resolver_in_a_namespace_of_somebody_else_goes(
+    node: Node, then: Options, builder: t.Callable[..., list[str]]
+) -> None:
+    node.run(["ip", "netns", "add", "c1"])
+    before = settled(node)
+    node.call(builder, [RESOLVED])
+    node.call(builder, [then])
+    node.call(builder, [{"name": "pods", "state": "absent"}])
+    assert difference(before, settled(node)) == ""
+
+
+@pytest.mark.parametrize("builder", [build_at_once, build], ids=["at once", "one by one"])
+def test_resolver_of_a_namespace_that_somebody_took_away_goes(node: Node, builder: t.Callable[..., list[str]]) -> None:
+    before = settled(node)
+    node.call(builder, [RESOLVED])
+    node.run(["ip", "netns", "del", "c1"])
+    node.call(builder, [{**BOTH, "namespaces": []}])
+    assert node.call(builder, [{**BOTH, "namespaces": []}]) == []
     node.call(builder, [{"name": "pods", "state": "absent"}])
     assert difference(before, settled(node)) == ""

@@ -262,6 +262,11 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.namespaces[0].dns.servers[0]",
         "'one' is no IP address",
     ),
+    "no dns servers": (
+        [with_namespace(dns={"servers": []})],
+        f"{KEY}.namespaces[0].dns.servers",
+        "0 servers. the resolver reads 1 to 3",
+    ),
     "too many dns servers": (
         [with_namespace(dns={"servers": ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]})],
         f"{KEY}.namespaces[0].dns.servers",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 import typing as t
 
-from .inventory import added, label
+from .inventory import added, label, resolvers
 from .kernel import addresses, namespaces, peers, routes
 from .kernel.link_messages import LinkReply
 from .kernel.links import Links
@@ -58,6 +58,7 @@ def host_view(
             link.name: {item["address"]: item["network"] for item in lent.get((HOST, link.name), [])} for link in links
         },
         own_routes=_own_routes(snapshot),
+        resolvers=resolvers(),
     )
 
 

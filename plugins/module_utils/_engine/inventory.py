@@ -19,10 +19,11 @@ from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
 from .kernel.processes import namespaces_of_processes
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
-from .model import HOST, MARK, is_ours
+from .model import FILE_MARK, HOST, MARK, is_ours
 from .planning.ownership import lent_addresses
 from .planning.state import FORWARD4, FORWARD6
 from .rules import NAT_BACKENDS
+from .spec.resolv_conf import RESOLVERS, resolv_conf_path
 
 SECTIONS = (
     "namespaces",
@@ -37,6 +38,7 @@ SECTIONS = (
     "conntrack",
     "bridge_netfilter",
     "uplinks",
+    "resolvers",
     "orphans",
 )
 _FORWARDING = {"ipv4": FORWARD4, "ipv6": FORWARD6}
@@ -77,6 +79,16 @@ def added() -> dict[tuple[str, str], list[Data]]:
     with contextlib.suppress(EgressError):
         for netns, link, cidr, network in lent_addresses(read_ledger()):
             found.setdefault((netns, link), []).append({"address": cidr, "network": network})
+    return found
+
+
+def resolvers() -> dict[str, str]:
+    """{namespace: network for which its resolv.conf was written}, of files with our mark."""
+    found = {}
+    for name in os.listdir(RESOLVERS) if os.path.isdir(RESOLVERS) else []:
+        with contextlib.suppress(EgressError):
+            mark = (files.read(resolv_conf_path(name)) or "").partition("\n")[0]
+            found.update({name: mark[len(FILE_MARK) :]} if mark.startswith(FILE_MARK) else {})
     return found
 
 
@@ -271,6 +283,9 @@ class _Inventory:
                 best = {"interface": link.name, "gateway": fact.gateway or None, "mtu": link.mtu}
                 found[f"ipv{family}"] = {**best, "routes": every}
         return found
+
+    def _resolvers(self) -> list[Data]:
+        return [{"netns": name, "network": network} for name, network in sorted(resolvers().items())]
 
     def _orphans(self) -> list[Data]:
         """What nobody seems to need any more, with what says so. Nothing is judged by its name."""

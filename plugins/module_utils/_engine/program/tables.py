@@ -22,6 +22,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "routes": ("netns", "family", "dest", "type", "gateway", "device", "metric", "table", "protocol"),
     "forwarding": ("netns", "ipv4", "ipv6"),
     "nat": ("netns", "name", "backend", "intact", "mode", "sources", "exclude", "to_source", "out_interface"),
+    "resolvers": ("netns", "network"),
     "orphans": ("kind", "name", "evidence"),
 }
 _HOST = "(host)"

@@ -16,6 +16,7 @@ from .allocation import allocate, gateway_for
 from .network import NamespaceSpec, Network, check_mtu, parse_networks
 
 ModuleOptions = dict[str, list[dict[str, t.Any]]]
+_NO_RESOLVER: dict[str, t.Any] = {"servers": []}
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class HostView:
     assigned: {namespace: addresses in it}.
     lent: {link that somebody else made: {address that was added to it: for which network}}.
     own_routes: {link: destinations of routes of ours that lead to it without a gateway}.
+    resolvers: {namespace: network for which its resolv.conf was written}.
     """
 
     uplinks: t.Mapping[int, t.Sequence[t.Sequence[str]]] = field(default_factory=dict)
@@ -42,12 +44,13 @@ class HostView:
     assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     lent: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
     own_routes: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    resolvers: t.Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_info(cls, info: t.Mapping[str, t.Any]) -> HostView:
         """From what the module egress_info returns, with at least namespaces, links and uplinks gathered.
 
-        Without routes, those stay to which a network no longer has a subnet.
+        Without routes and resolvers, those stay that networks no longer need.
         """
         host_links = [link for link in info["links"] if link["netns"] == ""]
         assigned: dict[str, list[str]] = {}
@@ -72,6 +75,7 @@ class HostView:
                 for link in host_links
             },
             own_routes=_own_routes(info.get("routes", [])),
+            resolvers={item["netns"]: item["network"] for item in info.get("resolvers", [])},
         )
 
 
@@ -122,6 +126,7 @@ def expanded(
         _take_back(network, host, options["linux_bridge"], absent or network.absent)
     if only is None:
         options["ns_route"] += _stale_routes(networks, host, absent)
+        options["netns"] += _stale_resolvers(listed, host, {item["name"] for item in options["netns"]})
     return options
 
 
@@ -157,6 +162,8 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
     )
     for namespace in network.namespaces if only is None else [one for one in network.namespaces if one.name in only]:
         _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
+        if not namespace.dns and host.resolvers.get(namespace.name) == network.name:
+            options["netns"][-1]["dns"] = _NO_RESOLVER
         if host.namespaces.get(namespace.name, "") is None:
             # Somebody else's loopback is theirs.
             options["netns"][-1]["loopback"] = False
@@ -237,6 +244,16 @@ def _stale_routes(networks: t.Sequence[Network], host: HostView, absent: bool) -
         routes = [{"dest": destination, "device": link} for destination in destinations]
         stale += [{**route, "state": "absent"} for route in routes if users and users <= listed and route not in kept]
     return stale
+
+
+def _stale_resolvers(
+    listed: t.Collection[str], host: HostView, known: t.Collection[str]
+) -> t.Iterator[dict[str, t.Any]]:
+    """Files written for networks, of namespaces that networks lost and that others made or took away."""
+    for name, network in host.resolvers.items():
+        if network in listed and name not in known:
+            there = {"loopback": False, "dns": _NO_RESOLVER}
+            yield {"name": name, **(there if name in host.namespaces else {"state": "absent"})}
 
 
 def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool) -> dict[str, t.Any]:

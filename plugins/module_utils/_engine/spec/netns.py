@@ -42,9 +42,10 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     for sysctl, value in (options["sysctls"] or {}).items():
         place = f"{key}sysctls.{sysctl}"
         facts.append(Setting(name, values.sysctl_key(sysctl, place), values.sysctl_value(value, place)))
-    if options["dns"]:
-        facts.append(File(resolv_conf_path(name), resolv_conf(options["dns"], options["network"] or "", f"{key}dns")))
-    return Want(tuple(facts))
+    dns, resolver = options["dns"], File(resolv_conf_path(name))
+    if dns and dns["servers"]:
+        facts.append(File(resolver.path, resolv_conf(dns, options["network"] or "", f"{key}dns")))
+    return Want(tuple(facts), (resolver,) if dns and not dns["servers"] else ())
 
 
 def _attach(value: str | None, key: str) -> str | None:

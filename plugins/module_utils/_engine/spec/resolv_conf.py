@@ -21,8 +21,11 @@ DNS: Options = {
 }
 
 
+RESOLVERS = "/etc/netns"
+
+
 def resolv_conf_path(namespace: str) -> str:
-    return f"/etc/netns/{namespace}/resolv.conf"
+    return f"{RESOLVERS}/{namespace}/resolv.conf"
 
 
 def resolv_conf(dns: t.Mapping[str, t.Any], network: str, key: str) -> str:
