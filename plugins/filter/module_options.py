@@ -10,6 +10,7 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import expansion
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
 DOCUMENTATION = """
 name: module_options
@@ -68,7 +69,7 @@ _value:
 def module_options(networks: t.Any, info: t.Mapping[str, t.Any], absent: bool = False) -> expansion.ModuleOptions:
     """Networks to options of modules. Errors: AnsibleFilterError with the offending key."""
     try:
-        return expansion.module_options(_plain(networks), expansion.HostView.from_info(info), absent=absent)
+        return expansion.module_options(_plain(networks), HostView.from_info(info), absent=absent)
     except EgressError as error:
         raise AnsibleFilterError(str(error)) from error
 

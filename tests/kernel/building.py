@@ -17,7 +17,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.result import Result
 from ansible_collections.netpath.egress.plugins.module_utils._engine.run import run
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
 from tests.lab import probe
 from tests.lab.node import Node

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
 from tests.unit.asking import Options
 

@@ -12,7 +12,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.description
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.seen import Bridge, Member, Seen
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.link_messages import LinkReply
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Vlans
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
 Options = dict[str, t.Any]
 

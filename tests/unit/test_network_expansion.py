@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import (
-    HostView,
-    ModuleOptions,
-    module_options,
-)
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import ModuleOptions, module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import derived_name, parse_networks
 
 from tests.unit.asking import SPECS, Options, all_of

@@ -6,7 +6,8 @@ import typing as t
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
 from tests.unit.networks import HOST, KEY, network, second, with_namespace
 

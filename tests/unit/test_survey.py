@@ -7,7 +7,8 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.survey import survey
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
 PODS: dict[str, t.Any] = {"name": "pods", "subnets": ["10.22.33.0/24"], "namespaces": ["a", "b"]}
 WRONG: list[dict[str, t.Any]] = [

@@ -10,7 +10,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.attributes import attribute
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Link, Vlans
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import HostView, module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
 from tests.unit.asking import Options, found, want
 

@@ -14,7 +14,7 @@ from .kernel.link_messages import LinkReply
 from .kernel.links import Links
 from .kernel.snapshot import Snapshot
 from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
-from .spec.expansion import HostView
+from .spec.host import HostView
 
 _PATIENCE = 0.5  # seconds
 

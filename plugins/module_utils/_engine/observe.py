@@ -26,7 +26,7 @@ from .ledger import Ledger
 from .model import HOST, NETWORK_FILES, Want
 from .observation import Observation
 from .planning.state import Have
-from .spec.expansion import HostView
+from .spec.host import HostView
 
 
 class Observer:

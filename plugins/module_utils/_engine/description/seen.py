@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ..kernel.link_messages import LinkReply
 from ..model import Vlans
 from ..rules import Rules
-from ..spec.expansion import HostView
+from ..spec.host import HostView
 from .rule import Rule
 
 

@@ -11,7 +11,8 @@ import typing as t
 from ..errors import EgressError, SpecError
 from ..model import HOST, Ruleset, Want
 from ..spec import nat_masquerade, schema, values
-from ..spec.expansion import HostView, ModuleOptions, expanded
+from ..spec.expansion import ModuleOptions, expanded
+from ..spec.host import HostView
 from ..spec.network import Network, check_together, parse_network
 from . import rule_conflicts
 from .state import Have

@@ -18,7 +18,7 @@ from ..observe import Observer
 from ..result import Result
 from ..run import Permit, run
 from ..spec import path
-from ..spec.expansion import HostView
+from ..spec.host import HostView
 from . import networks
 from .networks import Stored
 from .output import Output

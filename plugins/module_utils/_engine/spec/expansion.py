@@ -7,85 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import typing as t
-from dataclasses import dataclass, field
 
 from ..errors import SpecError
-from ..model import HOST, MAIN_TABLE, ROUTE_PROTOCOL
 from . import publish, values
 from .allocation import allocate, gateway_for
+from .host import HostView
 from .network import NamespaceSpec, Network, check_mtu, parse_networks
 
 ModuleOptions = dict[str, list[dict[str, t.Any]]]
 _NO_RESOLVER: dict[str, t.Any] = {"servers": []}
-
-
-@dataclass(frozen=True)
-class HostView:
-    """What the expansion needs to know of a host.
-
-    uplinks: {4 or 6: for each default route, best first, the links that it leads to}. mtus: {link: MTU}.
-    addresses: {link: addresses}. owners: {link: network that made it, None for somebody else}. kinds: {link: kind}.
-    peers: {veth: (namespace, name) of its other end}. routes: {destination: device} of others in the main table.
-    namespaces: {name: network that made it, None for somebody else}.
-    assigned: {namespace: addresses in it}.
-    lent: {link that somebody else made: {address that was added to it: for which network}}.
-    own_routes: {link: destinations of routes of ours that lead to it without a gateway}.
-    resolvers: {namespace: network for which its resolv.conf was written}.
-    """
-
-    uplinks: t.Mapping[int, t.Sequence[t.Sequence[str]]] = field(default_factory=dict)
-    mtus: t.Mapping[str, int] = field(default_factory=dict)
-    addresses: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
-    owners: t.Mapping[str, str | None] = field(default_factory=dict)
-    kinds: t.Mapping[str, str | None] = field(default_factory=dict)
-    peers: t.Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    routes: t.Mapping[str, str] = field(default_factory=dict)
-    namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
-    assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
-    lent: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
-    own_routes: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
-    resolvers: t.Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def from_info(cls, info: t.Mapping[str, t.Any]) -> HostView:
-        """From what the module egress_info returns, with at least namespaces, links and uplinks gathered.
-
-        Without routes and resolvers, those stay that networks no longer need.
-        """
-        host_links = [link for link in info["links"] if link["netns"] == ""]
-        assigned: dict[str, list[str]] = {}
-        for link in info["links"]:
-            if link["netns"]:
-                assigned.setdefault(link["netns"], []).extend(link["addresses"])
-        return cls(
-            uplinks={
-                version: [route["interfaces"] for route in info["uplinks"][f"ipv{version}"]["routes"]]
-                for version in (4, 6)
-                if info["uplinks"].get(f"ipv{version}")
-            },
-            mtus={link["name"]: link["mtu"] for link in host_links},
-            addresses={link["name"]: link["addresses"] for link in host_links},
-            owners={link["name"]: link["network"] for link in host_links},
-            kinds={link["name"]: link["kind"] for link in host_links},
-            peers={link["name"]: (link["peer"]["netns"], link["peer"]["name"]) for link in host_links if link["peer"]},
-            namespaces={ns["name"]: ns["network"] for ns in info["namespaces"] if ns["name"]},
-            assigned=assigned,
-            lent={
-                link["name"]: {item["address"]: item["network"] for item in link.get("added", [])}
-                for link in host_links
-            },
-            own_routes=_own_routes(info.get("routes", [])),
-            resolvers={item["netns"]: item["network"] for item in info.get("resolvers", [])},
-        )
-
-
-def _own_routes(routes: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for route in routes:
-        ours = (route["netns"], route["table"], route["protocol"]) == (HOST, MAIN_TABLE, ROUTE_PROTOCOL)
-        if ours and route["device"] and not route["gateway"]:
-            found.setdefault(route["device"], []).append(route["dest"])
-    return found
 
 
 def module_options(

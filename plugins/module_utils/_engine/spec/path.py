@@ -21,6 +21,7 @@ from . import (
     sysctl_forward,
     veth,
 )
+from .host import HostView
 from .schema import STATE, Options
 from .union import union
 
@@ -52,7 +53,7 @@ class Host(
 ):
     """What the path needs to know of a host."""
 
-    def view(self, only: t.Collection[str] | None = None) -> expansion.HostView: ...
+    def view(self, only: t.Collection[str] | None = None) -> HostView: ...
 
     def network_files(self) -> t.Collection[str]: ...
 
