@@ -219,7 +219,9 @@ neighbours:
       description: The state, such as V(REACHABLE), V(STALE) or V(FAILED).
       type: str
 routes:
-  description: Routes of all namespaces and tables, without those to local and broadcast addresses.
+  description:
+    - Routes of all namespaces and tables, without those to local and broadcast addresses. C(network) is the one for
+      which a route was made.
   returned: when gathered
   type: list
   elements: dict

@@ -68,6 +68,12 @@ options:
         V(ipv4) where none of them tells.
     type: str
     choices: [ipv4, ipv6]
+  network: &network
+    description:
+      - Name of the network that this is made for, 1 to 32 of C(a-z), C(0-9) and C(-).
+      - A route has no room for a mark, so the name is written down on the host. The role takes the route away where the
+        network has no subnet like O(dest) any more.
+    type: str
   state: &state
     description:
       - V(present) brings the route to the wanted state. A default route of the host that somebody else made is not
@@ -92,6 +98,7 @@ options:
       mtu: *mtu
       onlink: *onlink
       family: *family
+      network: *network
       state: *state
 seealso:
   - module: netpath.egress.veth

@@ -138,6 +138,65 @@ def test_filter_that_lets_some_packets_through(node: Node) -> None:
     assert "may" not in found["summary"]
 
 
+_BY_PROTOCOL = "nft 'table ip one { chain a { type filter hook forward priority 1; ip protocol icmp drop; }; }'"
+_BY_PORT = "nft 'table ip two { chain b { type filter hook forward priority 1; tcp dport 7070 drop; }; }'"
+_ICMP, _TCP = TARGETS[0], f"tcp://{TARGETS[0]}:7070"
+# (what others do, targets, codes of c1's findings, what their evidence has, what it must not have)
+_SEVERAL: dict[str, tuple[str, list[str], list[str], list[str], list[str]]] = {
+    "nobody there, and a filter": (
+        _BY_PORT,
+        ["198.18.0.77", _TCP],
+        ["FORWARD_DROPPED", "UPSTREAM_UNREACHABLE"],
+        ["chain ip two b drops it: tcp dport 7070", "198.18.0.77 is"],
+        [],
+    ),
+    "nobody there upstream, and a filter": (
+        _BY_PORT,
+        [_NOBODY, _TCP],
+        ["FORWARD_DROPPED", "UPSTREAM_UNREACHABLE"],
+        ["chain ip two b drops it"],
+        ["no chain drops it"],
+    ),
+    "two filters": (f"{_BY_PROTOCOL}; {_BY_PORT}", [_ICMP, _TCP], ["FORWARD_DROPPED"], ["ip one a", "ip two b"], []),
+    "filter that may drop, and one that goes nowhere": (
+        _DROPPING.replace("RULE", "tcp dport 99 accept") + "; ip route add blackhole 203.0.113.7",
+        ["203.0.113.7", _ICMP],
+        ["FORWARD_DROPPED", "NO_HOST_ROUTE"],
+        ["inet eg fw"],
+        [],
+    ),
+    "filter that let one through, and one that goes nowhere": (
+        _DROPPING.replace("RULE", _ACCEPTS["sources"]) + "; ip route add blackhole 203.0.113.7",
+        ["203.0.113.7", _ICMP],
+        ["NO_HOST_ROUTE"],
+        [],
+        ["inet eg fw"],
+    ),
+}
+
+
+@pytest.mark.parametrize("title", _SEVERAL)
+def test_several_targets(node: Node, title: str) -> None:
+    script, asked, codes, has, has_not = _SEVERAL[title]
+    node.run(["sh", "-ec", script])
+    for targets in (asked, asked[::-1]):
+        found = told(node, "c1", [PODS], asked=targets)["ipv4"]["findings"]
+        evidence = "; ".join(said for one in found for said in one["evidence"])
+        assert sorted(one["code"] for one in found) == codes, found
+        assert [words for words in has if words not in evidence] == [], evidence
+        assert [words for words in has_not if words in evidence] == [], evidence
+
+
+def test_each_namespace_has_the_chain_that_drops_its_own(node: Node) -> None:
+    for table, address in (("one", "10.22.33.2"), ("two", "10.22.33.3")):
+        drop = f"ip saddr {address} drop"
+        node.run(["nft", f"table ip {table} {{ chain f {{ type filter hook forward priority 1; {drop}; }}; }}"])
+    found = node.call(checked, [PODS], True, [TARGETS[0]])
+    said = {one["namespace"]: "; ".join(one["evidence"]) for one in found if one["family"] == "ipv4"}
+    assert "ip one f" in said["c1"]
+    assert "ip two f" in said["c2"]
+
+
 # Ways out that no default route of the main table shows.
 _OTHER_WAYS = {
     "another table": "ip route add default via 198.18.0.1 table 100; ip rule add from 10.22.33.0/24 table 100",

@@ -195,7 +195,7 @@ def test_namespace_moves_to_another_network_in_two_runs() -> None:
         module_options(networks, host)
     assert caught.value.asked == "egress_networks[1].namespaces[0]"
     assert caught.value.found == "namespace a is one of network pods"
-    assert caught.value.advice == "take it out of pods in a run of its own first"
+    assert caught.value.advice == "take a out of pods in a run of its own first"
 
 
 def test_bridge_moves_to_another_network_in_two_runs() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 import typing as t
 
-from .inventory import added, label, resolvers
+from .inventory import added, label, resolvers, routed
 from .kernel import addresses, namespaces, peers, routes
 from .kernel.link_messages import LinkReply
 from .kernel.links import Links
@@ -57,7 +57,7 @@ def host_view(
         lent={
             link.name: {item["address"]: item["network"] for item in lent.get((HOST, link.name), [])} for link in links
         },
-        own_routes=_own_routes(snapshot),
+        routed={name[3]: network for name, network in routed().items() if name[1:3] == (HOST, str(MAIN_TABLE))},
         resolvers=resolvers(),
     )
 
@@ -109,16 +109,6 @@ def _default_ways(snapshot: Snapshot, family: int) -> list[list[str]]:
         for reply in routes.defaults(snapshot.routes(HOST, family, MAIN_TABLE), family)
     ]
     return [way for way in ways if way]
-
-
-def _own_routes(snapshot: Snapshot) -> dict[str, list[str]]:
-    """{device: destinations} of those in the main table that have no gateway."""
-    there = snapshot.read(HOST).links
-    found: dict[str, list[str]] = {}
-    for reply in (reply for family in (4, 6) for reply in snapshot.routes(HOST, family, MAIN_TABLE)):
-        if reply.fact.protocol == ROUTE_PROTOCOL and not reply.fact.gateway and reply.device in there:
-            found.setdefault(there[reply.device].name, []).append(reply.fact.destination)
-    return found
 
 
 def _routes_of_others(snapshot: Snapshot) -> dict[str, str]:

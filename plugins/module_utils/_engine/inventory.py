@@ -19,10 +19,11 @@ from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
 from .kernel.processes import namespaces_of_processes
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
-from .model import FILE_MARK, HOST, MARK, is_ours
-from .planning.ownership import lent_addresses
+from .model import FILE_MARK, HOST, MARK, Identity, is_ours
+from .planning.ownership import lent_addresses, routes_of_networks
 from .planning.state import FORWARD4, FORWARD6
 from .rules import NAT_BACKENDS
+from .spec import values
 from .spec.resolv_conf import RESOLVERS, resolv_conf_path
 
 SECTIONS = (
@@ -82,11 +83,21 @@ def added() -> dict[tuple[str, str], list[Data]]:
     return found
 
 
+def routed() -> dict[Identity, str]:
+    """{identity: network} of routes that were made for networks; none where nobody can tell."""
+    with contextlib.suppress(EgressError):
+        return routes_of_networks(read_ledger())
+    return {}
+
+
 def resolvers() -> dict[str, str]:
     """{namespace: network for which its resolv.conf was written}, of files with our mark."""
     found = {}
     for name in os.listdir(RESOLVERS) if os.path.isdir(RESOLVERS) else []:
+        if os.path.islink(f"{RESOLVERS}/{name}"):
+            continue  # what is there is another namespace's
         with contextlib.suppress(EgressError):
+            values.namespace_name(name, RESOLVERS)
             mark = (files.read(resolv_conf_path(name)) or "").partition("\n")[0]
             found.update({name: mark[len(FILE_MARK) :]} if mark.startswith(FILE_MARK) else {})
     return found
@@ -217,7 +228,7 @@ class _Inventory:
         ]
 
     def _routes(self) -> list[Data]:
-        listed = []
+        listed, made = [], routed()
         for place, replies in self.replies.items():
             names = self.names[place]
             for family in (4, 6):
@@ -234,6 +245,7 @@ class _Inventory:
                             "table": fact.table,
                             "type": fact.type,
                             "protocol": fact.protocol,
+                            "network": made.get(fact.identity),
                         }
                     )
         return listed

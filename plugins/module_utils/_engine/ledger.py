@@ -26,7 +26,7 @@ PATH = "/var/lib/netpath/ledger.json"
 class Ledger:
     """originals: what an identity was before us, None for what did not exist. Never changed in place.
 
-    An identity with another's words and one more is a note on that: the network that an address was added for.
+    An identity with another's words and one more is a note on that: the network that an address or route was added for.
     """
 
     originals: t.Mapping[Identity, Fact | None] = field(default_factory=dict)

@@ -154,7 +154,10 @@ class Vlans:
 
 @dataclass(frozen=True)
 class Route:
-    """A route. destination is a canonical CIDR (0.0.0.0/0 and ::/0 for the default)."""
+    """A route. destination is a canonical CIDR (0.0.0.0/0 and ::/0 for the default).
+
+    network: for which it is wanted, so that it goes with the network's subnet.
+    """
 
     netns: str
     destination: str
@@ -167,6 +170,7 @@ class Route:
     mtu: int | None = None
     onlink: bool | None = None
     protocol: int | None = None
+    network: str = field(default="", metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:

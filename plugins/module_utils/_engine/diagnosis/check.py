@@ -90,6 +90,7 @@ def _judged(
     found: list[Finding] = []
     notes: dict[str, tuple[str, ...]] = {}
     answers: list[bool] = []
+    passed = False
     for seen, known, probing in zip(looks, structure, probed):
         told = known
         if seen.unseen:
@@ -98,8 +99,12 @@ def _judged(
             answers.append(probing.trace.answered)
             notes.update(probe_checks.notes(seen, probing))
             told = [] if _is_broken(known) else probe_checks.findings(seen, probing)
-            told = [*probe_checks.weighed(known, told, seen, probing), *told]
+            told = [*probe_checks.weighed(known, told, probing), *told]
+            passed = passed or probe_checks.passes(seen, probing)
         found += told
+    # What a packet refuted, or another finding says for certain, is presumed no longer.
+    certain = {(finding.code, finding.place) for finding in found if not finding.presumed}
+    found = [one for one in found if not one.presumed or not (passed or (one.code, one.place) in certain)]
     answered = all(answers) if answers else None
     asked = [str(seen.target) for seen in looks if seen.target.somebody]
     return verdict(path, found, Probed(answered, notes=notes), looks[0].links if looks else (), asked)

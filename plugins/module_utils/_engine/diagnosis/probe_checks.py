@@ -64,15 +64,18 @@ def findings(seen: Seen, probing: Probing) -> list[Finding]:
     return [Finding("UNEXPLAINED_DROP", (asked,))]
 
 
-def weighed(known: t.Sequence[Finding], told: t.Sequence[Finding], seen: Seen, probing: Probing) -> list[Finding]:
-    """What is known, beside what a packet told: a loss at its hop bears a presumption out, one past it refutes it."""
-    passed = probing.trace.answered or _leaves(seen, probing) is not None
+def weighed(known: t.Sequence[Finding], told: t.Sequence[Finding], probing: Probing) -> list[Finding]:
+    """What is known, beside what a packet told: a loss at its hop bears a presumption out."""
     stopped = set() if probing.trace.answered else {finding.place for finding in told}
-    borne = [
+    return [
         replace(finding, presumed=False, summary="") if finding.presumed and finding.place in stopped else finding
         for finding in known
     ]
-    return [finding for finding in borne if not (finding.presumed and passed)]
+
+
+def passes(seen: Seen, probing: Probing) -> bool:
+    """Whether the host let it through."""
+    return probing.trace.answered or _leaves(seen, probing) is not None
 
 
 def _leaves(seen: Seen, probing: Probing) -> Sight | None:

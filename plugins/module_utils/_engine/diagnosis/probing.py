@@ -93,7 +93,7 @@ class Prober:
         self._tracing, self._controlling = threading.Lock(), threading.Lock()
         self._controls: dict[Target, Trace] = {}
         self._unanswered: collections.Counter[tuple[int, Target]] = collections.Counter()
-        self._rulings: dict[tuple[str, int, bool], Ruling | None] = {}
+        self._rulings: dict[tuple[str, Target, bool], list[Ruling | None]] = {}
         self._untraceable = False
         self._visits = neighbours.Visits(namespaces)
         self._tables = {family: neighbours.table(family) for family in {seen.path.family for seen in looks}}
@@ -200,19 +200,23 @@ class Prober:
         return neighbours.state(self.namespaces, HOST, plainly.gateway or seen.target.address)
 
     def _ruling(self, seen: Seen, back: bool) -> Ruling | None:
-        """Once for all paths of a link in one family: a trace costs the host more than a probe does."""
+        """A trace costs the host more than a probe does: where those of some paths of a link agree, so do others."""
         ingress = seen.ingress.name if seen.ingress else ""
-        key = (ingress, seen.path.family, back)
         with self._tracing:
-            if key not in self._rulings:
-                ends = [Match(seen.path.address, seen.target.address), *([Match(seen.target.address)] if back else [])]
-                try:
-                    ruling = nft_trace.drops(self.namespaces, ends, lambda: self._send(seen, seen.target))
-                except UntraceableError:
-                    ruling = None
-                    self._untraceable = True
-                self._rulings[key] = ruling
-            return self._rulings[key]
+            known = self._rulings.setdefault((ingress, seen.target, back), [])
+            if len(known) < _ENOUGH or len({*known[-_ENOUGH:]}) > 1:
+                known.append(self._traced(seen, back, _SHORT if known else PATIENCE))
+            return known[-1]
+
+    def _traced(self, seen: Seen, back: bool, patience: float) -> Ruling | None:
+        if self._untraceable:
+            return None
+        ends = [Match(seen.path.address, seen.target.address), *([Match(seen.target.address)] if back else [])]
+        try:
+            return nft_trace.drops(self.namespaces, ends, lambda: self._send(seen, seen.target, patience))
+        except UntraceableError:
+            self._untraceable = True
+            return None
 
     def _large(self, seen: Seen) -> Large | None:
         """None where a packet of full size gets through, or nothing of the kind can be sent."""

@@ -65,6 +65,9 @@ def _link_is_ours(facts: Facts, netns: str, name: str) -> bool:
 def written_down(ledger: Ledger, facts: Facts, step: Step, effects: t.Mapping[Identity, Fact | None]) -> Ledger:
     """The ledger with what the step and its side effects change that is not ours. facts are those before it."""
     before, after = step.before, step.after
+    if isinstance(after, Route) and after.network:
+        # Routes have no room for a mark.
+        ledger = ledger.recorded((*step.identity, after.network), None)
     if before is None:
         return _created(ledger, facts, step)
     if isinstance(before, Setting) and isinstance(after, Setting):
@@ -120,6 +123,11 @@ def lent_addresses(ledger: Ledger) -> list[tuple[str, str, str, str]]:
     """(namespace, link, address, network) of those that networks added to links of others."""
     notes = [identity for identity in ledger.originals if identity[0] == "address" and len(identity) == 5]
     return [(note[1], note[2], note[3], note[4]) for note in notes]
+
+
+def routes_of_networks(ledger: Ledger) -> dict[Identity, str]:
+    """{identity: network} of routes that were made for networks."""
+    return {note[:5]: note[5] for note in ledger.originals if note[0] == "route" and len(note) == 6}
 
 
 def _setting_changed(

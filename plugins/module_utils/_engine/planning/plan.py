@@ -222,11 +222,9 @@ class _Planner:
             self.ledger = self.ledger.forgotten(fact.identity)
         elif self.ledger.originals.get(fact.identity) is not None:
             self._restore(have, self.ledger.originals[fact.identity])
-        elif fact.identity in self.ledger.originals:
+        elif fact.identity in self.ledger.originals or owned(self.facts, have):
             self._delete(fact, have)
             self.ledger = self.ledger.forgotten(fact.identity)
-        elif owned(self.facts, have):
-            self._delete(fact, have)
         elif not isinstance(fact, (Address, Limit, File)) and not self._only_lent(fact):
             conflicts.refuse_to_remove(have, self.have.protected)
 

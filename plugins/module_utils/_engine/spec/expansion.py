@@ -49,7 +49,7 @@ def expanded(
             _remove(network, host, options)
         else:
             _check_against_host(network, host, listed)
-            _build(network, host, options, only)
+            _build(network, host, options, listed, only)
             if only is None:
                 _remove_strays(network, host, options, claimed)
     for network in networks:
@@ -69,7 +69,13 @@ def _check_only(networks: t.Sequence[Network], absent: bool, only: t.Collection[
             raise SpecError("only", f"{name!r} is no namespace of the networks", "list it in one of them")
 
 
-def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Collection[str] | None) -> None:
+def _build(
+    network: Network,
+    host: HostView,
+    options: ModuleOptions,
+    listed: t.Collection[str],
+    only: t.Collection[str] | None,
+) -> None:
     families = {values.family(subnet) for subnet in network.subnets}
     narrowest = narrowest_uplink(network, host, families)
     mtu = network.mtu or host.mtus.get(narrowest)
@@ -92,7 +98,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
     )
     for namespace in network.namespaces if only is None else [one for one in network.namespaces if one.name in only]:
         _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
-        if not namespace.dns and host.resolvers.get(namespace.name) == network.name:
+        if not namespace.dns and host.resolvers.get(namespace.name) in listed:
             options["netns"][-1]["dns"] = _NO_RESOLVER
         if host.namespaces.get(namespace.name, "") is None:
             # Somebody else's loopback is theirs.
@@ -157,23 +163,22 @@ def _routes(network: Network) -> list[dict[str, t.Any]]:
     """The host's routes to subnets that it has no address of, since their gateway is link-local."""
     pairs = zip(network.subnets, network.gateways)
     return [
-        {"dest": subnet, "device": network.bridge}
+        {"dest": subnet, "device": network.bridge, "network": network.name}
         for subnet, gateway in pairs
         if ipaddress.ip_interface(gateway).ip.is_link_local and values.family(subnet) == 6
     ]
 
 
 def _stale_routes(networks: t.Sequence[Network], host: HostView, absent: bool) -> list[dict[str, t.Any]]:
-    """Routes to subnets that are no longer those of a bridge, where all networks that use it are known."""
+    """Those that were made for subnets that networks no longer have."""
     listed = {network.name for network in networks}
-    kept = [route for network in networks if not (absent or network.absent) for route in _routes(network)]
-    stale = []
-    for link, destinations in host.own_routes.items():
-        owner = host.owners.get(link)
-        users = {owner} if owner is not None else set(host.lent.get(link, {}).values())
-        routes = [{"dest": destination, "device": link} for destination in destinations]
-        stale += [{**route, "state": "absent"} for route in routes if users and users <= listed and route not in kept]
-    return stale
+    present = [network for network in networks if not (absent or network.absent)]
+    kept = {route["dest"] for network in present for route in _routes(network)}
+    return [
+        {"dest": destination, "state": "absent"}
+        for destination, network in host.routed.items()
+        if network in listed and destination not in kept
+    ]
 
 
 def _stale_resolvers(
@@ -318,13 +323,18 @@ def _check_against_host(network: Network, host: HostView, listed: t.Collection[s
             f"let {owner} have another one in a run of its own first",
         )
     for namespace in network.namespaces:
-        owner = host.namespaces.get(namespace.name)
-        if owner in listed and owner != network.name:
-            raise SpecError(
-                namespace.key,
-                f"namespace {namespace.name} is one of network {owner}",
-                f"take it out of {owner} in a run of its own first",
-            )
+        # One that somebody else made is connected by a pair of the network's.
+        for kind, name, owners in (
+            ("namespace", namespace.name, host.namespaces),
+            ("link", namespace.host_end, host.owners),
+        ):
+            owner = owners.get(name)
+            if owner in listed and owner != network.name:
+                raise SpecError(
+                    namespace.key,
+                    f"{kind} {name} is one of network {owner}",
+                    f"take {namespace.name} out of {owner} in a run of its own first",
+                )
 
 
 def _refuse_overlap(

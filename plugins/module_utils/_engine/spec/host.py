@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ..model import HOST, MAIN_TABLE, ROUTE_PROTOCOL
+from ..model import HOST, MAIN_TABLE
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class HostView:
     namespaces: {name: network that made it, None for somebody else}.
     assigned: {namespace: addresses in it}.
     lent: {link that somebody else made: {address that was added to it: for which network}}.
-    own_routes: {link: destinations of routes of ours that lead to it without a gateway}.
+    routed: {destination: network for which the host has a route to it}.
     resolvers: {namespace: network for which its resolv.conf was written}.
     """
 
@@ -35,7 +35,7 @@ class HostView:
     namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
     assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     lent: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
-    own_routes: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    routed: t.Mapping[str, str] = field(default_factory=dict)
     resolvers: t.Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -66,15 +66,10 @@ class HostView:
                 link["name"]: {item["address"]: item["network"] for item in link.get("added", [])}
                 for link in host_links
             },
-            own_routes=_own_routes(info.get("routes", [])),
+            routed={
+                route["dest"]: route["network"]
+                for route in info.get("routes", [])
+                if (route["netns"], route["table"]) == (HOST, MAIN_TABLE) and route.get("network")
+            },
             resolvers={item["netns"]: item["network"] for item in info.get("resolvers", [])},
         )
-
-
-def _own_routes(routes: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for route in routes:
-        ours = (route["netns"], route["table"], route["protocol"]) == (HOST, MAIN_TABLE, ROUTE_PROTOCOL)
-        if ours and route["device"] and not route["gateway"]:
-            found.setdefault(route["device"], []).append(route["dest"])
-    return found

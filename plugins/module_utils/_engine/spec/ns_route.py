@@ -10,7 +10,7 @@ import typing as t
 from ..errors import SpecError
 from ..model import DEFAULT_DESTINATION, ROUTE_PROTOCOL, Route, Want
 from . import values
-from .schema import STATE, Options
+from .schema import NETWORK, STATE, Options
 
 TABLES = {"default": 253, "main": 254, "local": 255}
 # The kernel gives an IPv6 route without a metric this one (IP6_RT_PRIO_USER).
@@ -28,6 +28,7 @@ OPTIONS: Options = {
     "mtu": {"type": "int"},
     "onlink": {"type": "bool"},
     "family": {"type": "str", "choices": ["ipv4", "ipv6"]},
+    "network": NETWORK,
     "state": STATE,
 }
 
@@ -62,6 +63,7 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
                 mtu=None if options["mtu"] is None else values.mtu(options["mtu"], f"{key}mtu"),
                 onlink=options["onlink"],
                 protocol=ROUTE_PROTOCOL,
+                network=values.network_name(options["network"], f"{key}network") if options["network"] else "",
             ),
         )
     )
