@@ -19,7 +19,7 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
     "fdb": ("netns", "bridge", "port", "mac", "vlan", "kind"),
     "neighbours": ("netns", "link", "address", "mac", "state"),
     "bridges": ("netns", "name", "network", "ports", "stp", "vlan_filtering", "ageing_time"),
-    "routes": ("netns", "family", "dest", "type", "gateway", "device", "metric", "table", "protocol"),
+    "routes": ("netns", "family", "dest", "type", "gateway", "device", "metric", "table", "protocol", "network"),
     "forwarding": ("netns", "ipv4", "ipv6"),
     "nat": ("netns", "name", "backend", "intact", "mode", "sources", "exclude", "to_source", "out_interface"),
     "resolvers": ("netns", "network"),
