@@ -240,7 +240,6 @@ def test_routes_with_their_devices(node: Node) -> None:
     script(node, "ip route del blackhole 10.71.0.0/16 table 100 metric 7")
     ours = one(routes, netns="c1", dest="0.0.0.0/0")
     assert (ours["gateway"], ours["device"], ours["protocol"], ours["type"]) == ("10.22.33.1", "eth0", 250, "unicast")
-        "network": None,
     uplink = one(routes, netns="", dest="::/0", family="ipv6")
     assert (uplink["gateway"], uplink["device"]) == ("2001:db8:18::1", "uplink0")
     assert one(routes, netns="", table=100) == {
@@ -253,6 +252,7 @@ def test_routes_with_their_devices(node: Node) -> None:
         "table": 100,
         "type": "blackhole",
         "protocol": 3,
+        "network": None,
     }
 
 
