@@ -10,6 +10,12 @@ import typing as t
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import guardian, lock
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.executor import Executor
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.link_messages import RTM_NEWLINK
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netlink import (
+    NLM_F_CREATE,
+    Message,
+    NetlinkSocket,
+)
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 
 
@@ -32,6 +38,31 @@ def killed_at(number: int, action: t.Callable[[], object], after: bool = False, 
         with lock.locked(30):
             pass
     return killed
+
+
+def killed_after_making_links(number: int, action: t.Callable[[], object]) -> bool:
+    """Have a run killed after its send of that number of those that make links; False where it has no so many.
+
+    Nobody finishes it.
+    """
+    pid = os.fork()
+    if pid == 0:
+        victim, sends, send = os.getpid(), itertools.count(), NetlinkSocket._send
+
+        def send_and_die(self: NetlinkSocket, messages: t.Sequence[Message], ack: bool) -> int:
+            first = send(self, messages, ack)
+            makes = any(message.type == RTM_NEWLINK and message.flags & NLM_F_CREATE for message in messages)
+            if os.getpid() == victim and makes and next(sends) == number:
+                os.kill(victim, signal.SIGKILL)
+            return first
+
+        NetlinkSocket._send = send_and_die  # type: ignore[method-assign]
+        guardian.guarded = lambda *_all: contextlib.nullcontext()  # type: ignore[assignment]
+        try:
+            action()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
 def _die_at(number: int, after: bool) -> None:

@@ -133,7 +133,8 @@ def test_resolver_of_a_namespace_that_somebody_took_away_goes(node: Node, builde
 @pytest.mark.parametrize("pods", [EMPTY, GONE], ids=["empty", "gone"])
 def test_resolver_goes_when_the_namespace_is_another_networks(node: Node, pods: Options, builder: Builder) -> None:
     node.call(builder, [RESOLVED, WEB])
-    node.run(["ip", "netns", "del", "c1"])  # as after a start of the host
+    # As after a start of the host.
+    node.run(["sh", "-ec", "ip netns del c1; while [ -e /sys/class/net/np-c1 ]; do sleep 0.05; done"])
     node.call(builder, [pods, WEB_C1])
     assert node.call(builder, [pods, WEB_C1]) == []
     node.run(["test", "!", "-e", "/etc/netns/c1"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import random
 import resource
@@ -17,6 +19,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 
 from tests.kernel.building import Refusal, ask, build, build_at_once, refusal, unreachable_from
+from tests.kernel.killing import killed_after_making_links
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
@@ -322,8 +325,22 @@ def unmarked() -> list[str]:
         inside = ["ip", "-n", name, "-o", "link", "show", "lo"]
         shown = subprocess.run(inside, capture_output=True, text=True, check=False).stdout
         # A name without a namespace is what a kill between two system calls leaves.
-        found += [name] if shown and "netpath:many" not in shown else []
+        found += [name] if shown and "netpath:" not in shown else []
     return found
+
+
+@pytest.mark.parametrize("bridges", [1, 2, 3])
+def test_link_is_never_without_its_mark(node: Node, bridges: int) -> None:
+    """Whichever send of those that make links was the last one, and however many messages each link takes."""
+    others = [{"name": f"n{n}", "subnets": [f"10.4{n}.0.0/24"], "namespaces": [f"n{n}"]} for n in range(5, 4 + bridges)]
+    networks = [SOME, *others]
+    for number in itertools.count():
+        killed = node.call(killed_after_making_links, number, functools.partial(build_at_once, networks))
+        assert node.call(unmarked) == []
+        node.call(build_at_once, networks, absent=True)
+        if not killed:
+            break
+    assert number > 1
 
 
 def test_killed_run_is_finished_by_the_next(node: Node) -> None:

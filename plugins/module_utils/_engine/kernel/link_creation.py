@@ -13,12 +13,12 @@ from ..errors import ConflictError, EgressError
 from ..model import Link
 from . import link_messages as messages
 from .links import Links, chosen, stable_mac
-from .netlink import Answer, Message, kernel_error
+from .netlink import BATCH, Answer, Message, kernel_error
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
-TOGETHER = 12  # links in one send
+TOGETHER = BATCH // 5  # links in one send, each with all that it is told when it is made
 # A link without IPv6 has no addresses of that family, which is what was asked for.
 _FINE = (0, errno.EAFNOSUPPORT)
 
