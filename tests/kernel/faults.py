@@ -18,6 +18,8 @@ _HOLDER = (
 )
 # The pair goes some time after its namespace.
 GONE = "ip netns del c1; while ip link show np-c1 >/dev/null 2>&1; do :; done"
+# The next run may give back what the failure wrote in place of the file.
+_NO_RESOLVER = "rm /etc/netns/c1/resolv.conf"
 _RESOLVED = {"namespaces": [{"name": "c1", "dns": {"servers": ["198.51.100.80"]}}, "c2"]}
 
 
@@ -330,8 +332,16 @@ FAULTS: dict[str, Fault] = {
         families=["ipv4"],
         status="degraded",
         network=_RESOLVED,
+        after=_NO_RESOLVER,
     ),
-    "no resolver": Fault(44, ": >/etc/netns/c1/resolv.conf", "DNS_UNREACHABLE", status="degraded", network=_RESOLVED),
+    "no resolver": Fault(
+        44,
+        ": >/etc/netns/c1/resolv.conf",
+        "DNS_UNREACHABLE",
+        status="degraded",
+        network=_RESOLVED,
+        after=_NO_RESOLVER,
+    ),
     "queue of the uplink that takes nothing": Fault(
         0,
         f"{_KNOWN} tc qdisc add dev uplink0 root pfifo limit 0",
