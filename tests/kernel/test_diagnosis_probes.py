@@ -73,6 +73,8 @@ def _flow(number: int) -> Message:
 
 def fill() -> int:
     """Fill the table of connections of this namespace; how many it takes."""
+    # Those of earlier probes make room when they end.
+    forget()
     with open("/proc/sys/net/netfilter/nf_conntrack_max", encoding="ascii") as file:
         wanted = int(file.read())
     with contextlib.closing(NetlinkSocket(conntrack.NETLINK_NETFILTER)) as opened:
