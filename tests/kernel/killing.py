@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -24,16 +25,7 @@ def killed_at(number: int, action: t.Callable[[], object], after: bool = False, 
 
     alone: nobody finishes it. Else this returns once that is done.
     """
-    pid = os.fork()
-    if pid == 0:
-        _die_at(number, after)
-        if alone:
-            guardian.guarded = lambda *_all: contextlib.nullcontext()  # type: ignore[assignment]
-        try:
-            action()
-        finally:
-            os._exit(0)
-    killed = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    killed = _killed(functools.partial(_die_at, number, after), action, alone)
     if killed and not alone:
         with lock.locked(30):
             pass
@@ -45,24 +37,34 @@ def killed_after_making_links(number: int, action: t.Callable[[], object]) -> bo
 
     Nobody finishes it.
     """
+    return _killed(functools.partial(_die_after_making_links, number), action, alone=True)
+
+
+def _killed(prepare: t.Callable[[], None], action: t.Callable[[], object], alone: bool) -> bool:
+    """Whether the action's process was killed. prepare: has it die when it shall."""
     pid = os.fork()
     if pid == 0:
-        victim, sends, send = os.getpid(), itertools.count(), NetlinkSocket._send
-
-        def send_and_die(self: NetlinkSocket, messages: t.Sequence[Message], ack: bool) -> int:
-            first = send(self, messages, ack)
-            makes = any(message.type == RTM_NEWLINK and message.flags & NLM_F_CREATE for message in messages)
-            if os.getpid() == victim and makes and next(sends) == number:
-                os.kill(victim, signal.SIGKILL)
-            return first
-
-        NetlinkSocket._send = send_and_die  # type: ignore[method-assign]
-        guardian.guarded = lambda *_all: contextlib.nullcontext()  # type: ignore[assignment]
+        prepare()
+        if alone:
+            guardian.guarded = lambda *_all: contextlib.nullcontext()  # type: ignore[assignment]
         try:
             action()
         finally:
             os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def _die_after_making_links(number: int) -> None:
+    victim, sends, send = os.getpid(), itertools.count(), NetlinkSocket._send
+
+    def send_and_die(self: NetlinkSocket, messages: t.Sequence[Message], ack: bool) -> int:
+        first = send(self, messages, ack)
+        makes = any(message.type == RTM_NEWLINK and message.flags & NLM_F_CREATE for message in messages)
+        if os.getpid() == victim and makes and next(sends) == number:
+            os.kill(victim, signal.SIGKILL)
+        return first
+
+    NetlinkSocket._send = send_and_die  # type: ignore[method-assign]
 
 
 def _die_at(number: int, after: bool) -> None:

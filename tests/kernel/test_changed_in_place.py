@@ -7,6 +7,7 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 
+from tests.kernel import faults
 from tests.kernel.building import ask, build, build_at_once
 from tests.lab import privilege
 from tests.lab.node import Node
@@ -133,8 +134,7 @@ def test_resolver_of_a_namespace_that_somebody_took_away_goes(node: Node, builde
 @pytest.mark.parametrize("pods", [EMPTY, GONE], ids=["empty", "gone"])
 def test_resolver_goes_when_the_namespace_is_another_networks(node: Node, pods: Options, builder: Builder) -> None:
     node.call(builder, [RESOLVED, WEB])
-    # As after a start of the host.
-    node.run(["sh", "-ec", "ip netns del c1; while [ -e /sys/class/net/np-c1 ]; do sleep 0.05; done"])
+    node.run(["sh", "-ec", faults.GONE])  # as after a start of the host
     node.call(builder, [pods, WEB_C1])
     assert node.call(builder, [pods, WEB_C1]) == []
     node.run(["test", "!", "-e", "/etc/netns/c1"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 import types
 import typing as t
 
-from .inventory import added, label, resolvers, routed
+from .inventory import added, label, readable_ledger, resolvers
 from .kernel import addresses, namespaces, peers, routes
 from .kernel.link_messages import LinkReply
 from .kernel.links import Links
 from .kernel.snapshot import Snapshot
 from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
+from .planning.ownership import routes_of_networks
 from .spec.host import HostView
 
 _PATIENCE = 0.5  # seconds
@@ -37,7 +38,8 @@ def host_view(
     ends = {} if only is not None else _peers(opened, snapshot, [HOST, *names])
     places = {place: snapshot.read(place) for place in (HOST, *names)}
     links = places[HOST].links.values()
-    lent = added()
+    ledger = readable_ledger()
+    lent, routed = added(ledger), routes_of_networks(ledger)
     return HostView(
         uplinks={family: ways for family in (4, 6) if (ways := _default_ways(snapshot, family))},
         mtus={link.name: link.mtu for link in links},
@@ -57,7 +59,7 @@ def host_view(
         lent={
             link.name: {item["address"]: item["network"] for item in lent.get((HOST, link.name), [])} for link in links
         },
-        routed={name[3]: network for name, network in routed().items() if name[1:3] == (HOST, str(MAIN_TABLE))},
+        routed={name[3]: network for name, network in routed.items() if name[1:3] == (HOST, str(MAIN_TABLE))},
         resolvers=resolvers(),
     )
 

@@ -19,7 +19,7 @@ from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
 from .kernel.processes import namespaces_of_processes
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
-from .model import FILE_MARK, HOST, MARK, Identity, is_ours
+from .model import FILE_MARK, HOST, MARK, is_ours
 from .planning.ownership import lent_addresses, routes_of_networks
 from .planning.state import FORWARD4, FORWARD6
 from .rules import NAT_BACKENDS
@@ -74,20 +74,19 @@ def read_ledger() -> Ledger:
     return ledgers.EMPTY if text is None else ledgers.from_json(text)
 
 
-def added() -> dict[tuple[str, str], list[Data]]:
-    """Addresses that networks added to links of others, by namespace and link; none where nobody can tell."""
+def readable_ledger() -> Ledger:
+    """The one on disk; an empty one where nobody can tell."""
+    with contextlib.suppress(EgressError):
+        return read_ledger()
+    return ledgers.EMPTY
+
+
+def added(ledger: Ledger) -> dict[tuple[str, str], list[Data]]:
+    """Addresses that networks added to links of others, by namespace and link."""
     found: dict[tuple[str, str], list[Data]] = {}
-    with contextlib.suppress(EgressError):
-        for netns, link, cidr, network in lent_addresses(read_ledger()):
-            found.setdefault((netns, link), []).append({"address": cidr, "network": network})
+    for netns, link, cidr, network in lent_addresses(ledger):
+        found.setdefault((netns, link), []).append({"address": cidr, "network": network})
     return found
-
-
-def routed() -> dict[Identity, str]:
-    """{identity: network} of routes that were made for networks; none where nobody can tell."""
-    with contextlib.suppress(EgressError):
-        return routes_of_networks(read_ledger())
-    return {}
 
 
 def resolvers() -> dict[str, str]:
@@ -109,7 +108,8 @@ class _Inventory:
         self.snapshot = Snapshot(namespaces, counters)
         self.links_of = Links(namespaces, self.snapshot)
         self.known = self._known_namespaces(anonymous)
-        self.added = added()
+        self.ledger = readable_ledger()
+        self.added = added(self.ledger)
         self.replies = {place: list(self.snapshot.read(place).links.values()) for place in self.known}
         self.names = {place: {link.index: link.name for link in links} for place, links in self.replies.items()}
         self.ends = peers.other_ends(namespaces, self.replies)
@@ -228,7 +228,7 @@ class _Inventory:
         ]
 
     def _routes(self) -> list[Data]:
-        listed, made = [], routed()
+        listed, made = [], routes_of_networks(self.ledger)
         for place, replies in self.replies.items():
             names = self.names[place]
             for family in (4, 6):

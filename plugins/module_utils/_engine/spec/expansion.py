@@ -49,14 +49,17 @@ def expanded(
             _remove(network, host, options)
         else:
             _check_against_host(network, host, listed)
-            _build(network, host, options, listed, only)
+            _build(network, host, options, only)
             if only is None:
                 _remove_strays(network, host, options, claimed)
     for network in networks:
         _take_back(network, host, options["linux_bridge"], absent or network.absent)
+    written = {name for name, network in host.resolvers.items() if network in listed}
+    _remove_resolvers(written, host, options["netns"], only)
     if only is None:
-        options["ns_route"] += _stale_routes(networks, host, absent)
-        options["netns"] += _stale_resolvers(listed, host, {item["name"] for item in options["netns"]})
+        made = {destination for destination, network in host.routed.items() if network in listed}
+        kept = {route["dest"] for route in options["ns_route"]}
+        options["ns_route"] += [{"dest": destination, "state": "absent"} for destination in sorted(made - kept)]
     return options
 
 
@@ -69,13 +72,7 @@ def _check_only(networks: t.Sequence[Network], absent: bool, only: t.Collection[
             raise SpecError("only", f"{name!r} is no namespace of the networks", "list it in one of them")
 
 
-def _build(
-    network: Network,
-    host: HostView,
-    options: ModuleOptions,
-    listed: t.Collection[str],
-    only: t.Collection[str] | None,
-) -> None:
+def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Collection[str] | None) -> None:
     families = {values.family(subnet) for subnet in network.subnets}
     narrowest = narrowest_uplink(network, host, families)
     mtu = network.mtu or host.mtus.get(narrowest)
@@ -98,8 +95,6 @@ def _build(
     )
     for namespace in network.namespaces if only is None else [one for one in network.namespaces if one.name in only]:
         _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
-        if not namespace.dns and host.resolvers.get(namespace.name) in listed:
-            options["netns"][-1]["dns"] = _NO_RESOLVER
         if host.namespaces.get(namespace.name, "") is None:
             # Somebody else's loopback is theirs.
             options["netns"][-1]["loopback"] = False
@@ -169,26 +164,18 @@ def _routes(network: Network) -> list[dict[str, t.Any]]:
     ]
 
 
-def _stale_routes(networks: t.Sequence[Network], host: HostView, absent: bool) -> list[dict[str, t.Any]]:
-    """Those that were made for subnets that networks no longer have."""
-    listed = {network.name for network in networks}
-    present = [network for network in networks if not (absent or network.absent)]
-    kept = {route["dest"] for network in present for route in _routes(network)}
-    return [
-        {"dest": destination, "state": "absent"}
-        for destination, network in host.routed.items()
-        if network in listed and destination not in kept
-    ]
-
-
-def _stale_resolvers(
-    listed: t.Collection[str], host: HostView, known: t.Collection[str]
-) -> t.Iterator[dict[str, t.Any]]:
-    """Files written for networks, of namespaces that networks lost and that others made or took away."""
-    for name, network in host.resolvers.items():
-        if network in listed and name not in known:
+def _remove_resolvers(
+    written: t.Collection[str], host: HostView, namespaces: list[dict[str, t.Any]], only: t.Collection[str] | None
+) -> None:
+    """Files that were written for networks, of namespaces that shall have none, and that networks lost."""
+    known = {item["name"]: item for item in namespaces}
+    for name in sorted(written):
+        if name in known:
+            # One that goes takes its file along.
+            known[name].update({} if known[name].get("dns") or "state" in known[name] else {"dns": _NO_RESOLVER})
+        elif only is None:
             there = {"loopback": False, "dns": _NO_RESOLVER}
-            yield {"name": name, **(there if name in host.namespaces else {"state": "absent"})}
+            namespaces.append({"name": name, **(there if name in host.namespaces else {"state": "absent"})})
 
 
 def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool) -> dict[str, t.Any]:

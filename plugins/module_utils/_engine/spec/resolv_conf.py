@@ -19,8 +19,6 @@ DNS: Options = {
     "servers": {"type": "list", "elements": "str", "required": True},
     "search": {"type": "list", "elements": "str", "default": []},
 }
-
-
 RESOLVERS = "/etc/netns"
 
 
