@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh clone on Debian or Ubuntu needs nothing but make.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo program build docs lint test-unit test-kernel test-playbooks test-report test-booted test-molecule test-compat test bench bench-fleet demo changelog clean
+.PHONY: help setup setup-demo program build docs lint test-unit test-kernel test-playbooks test-browser test-system test-molecule test-compat test bench bench-fleet demo changelog clean
 
 PYROUTE2_VERSIONS ?= 0.7.2 0.9.7
 export PYROUTE2_VERSIONS
@@ -32,11 +32,11 @@ test-kernel: setup ## the tests on this machine's kernel, with the oldest and th
 test-playbooks: setup ## the playbooks end to end
 	@scripts/test-playbooks.sh
 
-test-report: setup ## the HTML report in a headless Chromium
-	@scripts/test-report.sh
+test-browser: setup ## the HTML report in a headless Chromium
+	@scripts/test-browser.sh
 
-test-booted: setup ## the lab of booted nodes; the first run makes root file systems and takes minutes
-	@scripts/test-booted.sh
+test-system: setup ## the lab of booted nodes; the first run makes root file systems and takes minutes
+	@scripts/test-system.sh
 
 test-molecule: setup ## the scenarios in molecule/ on booted nodes; SCENARIO=fleet for one of them
 	@scripts/test-molecule.sh $(SCENARIO)

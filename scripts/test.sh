@@ -45,7 +45,7 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-mapfile -t recipes < <(python -c 'from tests.booted.recipes import ALL; print(*ALL, sep="\n")')
+mapfile -t recipes < <(python -c 'from tests.support.recipes import ALL; print(*ALL, sep="\n")')
 # A process group for each, to end it with all that it started.
 set -m
 echo "== lint and the root file systems of booted nodes, in the background; logs in build/log"
@@ -56,7 +56,7 @@ lint=$!
 background+=("$lint")
 set +m
 
-for part in test-unit test-kernel test-playbooks test-compat test-report test-booted test-molecule; do
+for part in test-unit test-kernel test-playbooks test-compat test-browser test-system test-molecule; do
     echo "== $part"
     began=$SECONDS
     status=0

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.report import browser
+from tests.support import browser
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE, PICTURES = ROOT / "build/site", ROOT / "build/site-pictures"

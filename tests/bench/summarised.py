@@ -29,7 +29,7 @@ from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
 )
 
 from tests.bench.cost import FailedError
-from tests.unit import told
+from tests.support import verdicts
 
 NAMESPACES = 20  # in two families
 BROKEN = 100  # one path of so many
@@ -69,7 +69,7 @@ def registered(hosts: int) -> dict[str, Row]:
             for family in ("ipv4", "ipv6"):
                 bad = (host * NAMESPACES * 2 + len(verdicts)) % BROKEN == 0
                 codes = ("FORWARDING_OFF",) if bad else ()
-                verdicts.append(told.path(f"ns{number}", *codes, family=family, number=number))
+                verdicts.append(verdicts.path(f"ns{number}", *codes, family=family, number=number))
         made[f"host{host:04}"] = {"changed": False, "failed": False, "verdicts": verdicts}
     return made
 
@@ -77,7 +77,7 @@ def registered(hosts: int) -> dict[str, Row]:
 def report(results: t.Mapping[str, Row], folder: Path | None) -> Row:
     """Do as the action diagnosis_report does."""
     answers = {host: findings.answer(result) for host, result in results.items()}
-    made = document.report(answers, findings.findings(answers), {"query": "", "fail_on": "broken"}, None, told.NOW)
+    made = document.report(answers, findings.findings(answers), {"query": "", "fail_on": "broken"}, None, verdicts.NOW)
     if folder is not None:
         for name, content in (("junit.xml", junit.junit), ("report.html", page.page), ("report.json", files.as_json)):
             _folder.write(folder / name, content(made))

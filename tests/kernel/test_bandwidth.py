@@ -9,12 +9,12 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build_at_once, refusal
-from tests.kernel.run_module import Options, done, predicted, refused
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.world import World
+from tests.support.building import build_at_once, refusal
+from tests.support.run_module import Options, done, predicted, refused
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

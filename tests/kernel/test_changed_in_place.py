@@ -7,14 +7,14 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 
-from tests.kernel import faults
-from tests.kernel.building import ask, build, build_at_once
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support import fault_catalogue
+from tests.support.building import ask, build, build_at_once
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -134,7 +134,7 @@ def test_resolver_of_a_namespace_that_somebody_took_away_goes(node: Node, builde
 @pytest.mark.parametrize("pods", [EMPTY, GONE], ids=["empty", "gone"])
 def test_resolver_goes_when_the_namespace_is_another_networks(node: Node, pods: Options, builder: Builder) -> None:
     node.call(builder, [RESOLVED, WEB])
-    node.run(["sh", "-ec", faults.GONE])  # as after a start of the host
+    node.run(["sh", "-ec", fault_catalogue.GONE])  # as after a start of the host
     node.call(builder, [pods, WEB_C1])
     assert node.call(builder, [pods, WEB_C1]) == []
     node.run(["test", "!", "-e", "/etc/netns/c1"])

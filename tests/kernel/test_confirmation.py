@@ -15,15 +15,15 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.errors impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import confirmation, lock
 from ansible_collections.netpath.egress.plugins.module_utils._engine.run import run
 
-from tests.kernel import run_fresh
-from tests.kernel.building import build_at_once, refusal
-from tests.kernel.killing import killed_at
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.unit.asking import Options, all_of
+from tests.support import run_fresh
+from tests.support.building import build_at_once, refusal
+from tests.support.kill_injection import killed_at
+from tests.support.spec_questions import Options, all_of
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

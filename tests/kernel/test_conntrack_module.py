@@ -8,11 +8,11 @@ import typing as t
 import pytest
 import yaml
 
-from tests.kernel.run_module import Options, done, predicted, refused, run
 from tests.lab import privilege
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
+from tests.support.run_module import Options, done, predicted, refused, run
 
 _MISSING = next((f"the program {name} is missing" for name in ("nft", "conntrack") if not shutil.which(name)), None)
 _OBSTACLE = privilege.obstacle() or _MISSING

@@ -10,14 +10,14 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.description
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.allocation import allocate
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network, parse_networks
 
-from tests.kernel.building import build_at_once, refusal, seen_from
-from tests.kernel.generated import networks
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.building import build_at_once, refusal, seen_from
+from tests.support.generated_networks import networks
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

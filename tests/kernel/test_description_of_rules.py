@@ -10,7 +10,7 @@ from tests.kernel.test_description import BRIDGE, looked, member, script
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -11,12 +11,12 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis i
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 
-from tests.kernel.building import build_at_once, unreachable_from
-from tests.kernel.faults import BOTH, FAULTS
 from tests.lab import privilege, probe
 from tests.lab.node import Node
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.building import build_at_once, unreachable_from
+from tests.support.fault_catalogue import BOTH, FAULTS
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

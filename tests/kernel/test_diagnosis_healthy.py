@@ -9,12 +9,12 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import targets
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 
-from tests.kernel.building import build_at_once
 from tests.lab import privilege, probe
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World, wire
-from tests.unit.asking import Options
+from tests.support.building import build_at_once
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -9,12 +9,12 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build_at_once
 from tests.kernel.test_diagnosis import PODS, TARGETS, checked, told
 from tests.kernel.test_diagnosis_undescribed import ON_A_BRIDGE
 from tests.kernel.test_diagnosis_undescribed import checked as checked_as_it_is
 from tests.lab import privilege
 from tests.lab.world import Node, World, wire
+from tests.support.building import build_at_once
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

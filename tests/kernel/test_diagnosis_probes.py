@@ -18,12 +18,12 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.name
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netlink import Message, NetlinkSocket
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Flows
 
-from tests.kernel.building import build_at_once, unreachable_from
-from tests.kernel.faults import BOTH, FAULTS
 from tests.kernel.test_diagnosis import PODS, TARGETS, checked, told
 from tests.lab import privilege
 from tests.lab.settling import inside
 from tests.lab.world import Node, World, wire
+from tests.support.building import build_at_once, unreachable_from
+from tests.support.fault_catalogue import BOTH, FAULTS
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.kernel.building import build, build_at_once, families_of, unreachable_from
 from tests.lab import privilege
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
+from tests.support.building import build, build_at_once, families_of, unreachable_from
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

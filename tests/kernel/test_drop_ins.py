@@ -17,12 +17,12 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.drop_i
     drop_in,
 )
 
-from tests.kernel.building import build, build_at_once
-from tests.kernel.run_module import Options
 from tests.lab import privilege, snapshot
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.world import World
+from tests.support.building import build, build_at_once
+from tests.support.run_module import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

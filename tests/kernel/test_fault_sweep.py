@@ -8,12 +8,12 @@ import typing as t
 
 import pytest
 
-from tests.kernel.failing import failing
-from tests.kernel.states import EMPTY, OTHER_PODS, PODS, State, Way, put_theirs, state, without_notes
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import difference
 from tests.lab.world import World
+from tests.support.fault_injection import failing
+from tests.support.transitions import EMPTY, OTHER_PODS, PODS, State, Way, put_theirs, state, without_notes
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(900)]

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.kernel.building import build, build_at_once
-from tests.kernel.publishing import answered, serving, who
 from tests.lab import privilege, probe
 from tests.lab.settling import inside
 from tests.lab.world import Node, World, wire
-from tests.unit.asking import Options
+from tests.support.building import build, build_at_once
+from tests.support.echo_service import answered, serving, who
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle() or (
     None if shutil.which("iptables-nft-save", path="/usr/sbin:/sbin") else "the program iptables is missing"

@@ -10,13 +10,13 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build_at_once, refusal
-from tests.kernel.publishing import serving
-from tests.kernel.run_module import refused
 from tests.lab import privilege, probe
 from tests.lab.settling import inside
 from tests.lab.world import Node, World, wire
-from tests.unit.asking import Options
+from tests.support.building import build_at_once, refusal
+from tests.support.echo_service import serving
+from tests.support.run_module import refused
+from tests.support.spec_questions import Options
 
 _MISSING = next((name for name in ("nft", "conntrack", "iptables-nft-save") if not shutil.which(name)), None)
 _OBSTACLE = privilege.obstacle() or (f"the program {_MISSING} is missing" if _MISSING else None)

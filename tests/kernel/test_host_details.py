@@ -8,12 +8,12 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build, build_at_once, seen_from
-from tests.kernel.run_module import Options, done, predicted, refused, run_here
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.world import World
+from tests.support.building import build, build_at_once, seen_from
+from tests.support.run_module import Options, done, predicted, refused, run_here
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -13,13 +13,13 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.c
 from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import SECTIONS, inventory
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.link_messages import COUNTERS
 
-from tests.kernel.building import build_at_once
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.building import build_at_once
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

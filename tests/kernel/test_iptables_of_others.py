@@ -8,13 +8,13 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build_at_once, refusal, unreachable_from
-from tests.kernel.run_module import run
 from tests.lab import privilege
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
-from tests.unit.asking import Options
+from tests.support.building import build_at_once, refusal, unreachable_from
+from tests.support.run_module import run
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle() or (
     None if shutil.which("iptables-nft-save", path="/usr/sbin:/sbin") else "the program iptables is missing"

@@ -8,13 +8,13 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build, build_at_once, refusal, seen_from
-from tests.kernel.run_module import Options, done, run
 from tests.lab import privilege, probe, snapshot
 from tests.lab.advertisement import advertise
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.world import GATEWAY6, World
+from tests.support.building import build, build_at_once, refusal, seen_from
+from tests.support.run_module import Options, done, run
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -6,11 +6,11 @@ import typing as t
 
 import pytest
 
-from tests.kernel.killing import killed_at
-from tests.kernel.states import EMPTY, OTHER_PODS, PODS, ROUTES, State, Way, put_theirs
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
+from tests.support.kill_injection import killed_at
+from tests.support.transitions import EMPTY, OTHER_PODS, PODS, ROUTES, State, Way, put_theirs
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(900)]

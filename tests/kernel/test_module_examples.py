@@ -8,10 +8,10 @@ import typing as t
 import pytest
 import yaml
 
-from tests.kernel.run_module import Options, Request, done, predicted
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
+from tests.support.run_module import Options, Request, done, predicted
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.kernel.building import thread_in
-from tests.kernel.path import BRIDGE, FORWARDING, LINES, NAMESPACES, NAT, PAIRS, PATH, build, gone, remove
-from tests.kernel.run_module import Options, done, predicted, refused, run
 from tests.lab import privilege, snapshot
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.world import World
+from tests.support.building import thread_in
+from tests.support.path import BRIDGE, FORWARDING, LINES, NAMESPACES, NAT, PAIRS, PATH, build, gone, remove
+from tests.support.run_module import Options, done, predicted, refused, run
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

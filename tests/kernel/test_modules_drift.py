@@ -8,11 +8,11 @@ import typing as t
 
 import pytest
 
-from tests.kernel.path import LINES, PATH, build, remove
-from tests.kernel.run_module import done, run
 from tests.lab import privilege, snapshot
 from tests.lab.node import Node
 from tests.lab.world import World
+from tests.support.path import LINES, PATH, build, remove
+from tests.support.run_module import done, run
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

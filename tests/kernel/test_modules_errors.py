@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.path import BRIDGE, NAMESPACES, PAIRS, build, gone
-from tests.kernel.run_module import Options, Result, done, refused, run, run_here
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
+from tests.support import run_fresh
+from tests.support.path import BRIDGE, NAMESPACES, PAIRS, build, gone
+from tests.support.run_module import Options, Result, done, refused, run, run_here
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -197,7 +198,7 @@ def test_without_rights(node: Node) -> None:
     assert node.snapshot() == before
 
 
-FRESH = Path(__file__).resolve().parent / "run_fresh.py"
+FRESH = Path(run_fresh.__file__).resolve()
 
 
 def fresh(

@@ -13,12 +13,12 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.name
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST
 from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import ClampRules
 
-from tests.kernel.building import build, build_at_once, seen_from
-from tests.kernel.run_module import Options, done, predicted
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.world import GATEWAY, GATEWAY6, World
+from tests.support.building import build, build_at_once, seen_from
+from tests.support.run_module import Options, done, predicted
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

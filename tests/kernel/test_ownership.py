@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.kernel import foreign
-from tests.kernel.building import ask, build, build_at_once, refusal, unreachable_from
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import Snapshot, difference
 from tests.lab.syscalls import CLONE_NEWNS, setns
 from tests.lab.world import World
+from tests.support import foreign_state
+from tests.support.building import ask, build, build_at_once, refusal, unreachable_from
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -81,11 +81,11 @@ def chosen(node: Node, network: Options, choices: Options) -> Options:
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(
-    objects=foreign.OBJECTS,
-    rules=foreign.RULES,
-    later=foreign.LATER,
-    pods=foreign.CHOICES,
-    apps=st.none() | foreign.CHOICES,
+    objects=foreign_state.OBJECTS,
+    rules=foreign_state.RULES,
+    later=foreign_state.LATER,
+    pods=foreign_state.CHOICES,
+    apps=st.none() | foreign_state.CHOICES,
     one_by_one=st.booleans(),
 )
 def test_host_is_what_it_was(

@@ -16,13 +16,13 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.c
 from ansible_collections.netpath.egress.plugins.module_utils._engine.inventory import SECTIONS, inventory
 from ansible_collections.netpath.egress.plugins.module_utils._engine.program import VERSION, bundle
 
-from tests.kernel.building import build_at_once, unreachable_from
 from tests.lab import privilege, probe
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.building import build_at_once, unreachable_from
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

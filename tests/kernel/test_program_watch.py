@@ -15,13 +15,13 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.program imp
     watch_memory,
 )
 
-from tests.kernel.building import build_at_once, unreachable_from
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.building import build_at_once, unreachable_from
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

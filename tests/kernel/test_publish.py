@@ -14,13 +14,13 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.name
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Ruleset
 from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import Publication, PublishRules, Rules
 
-from tests.kernel.building import build, build_at_once, refusal, unreachable_from
-from tests.kernel.publishing import answered, serving, who
 from tests.lab import privilege
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
-from tests.unit.asking import Options
+from tests.support.building import build, build_at_once, refusal, unreachable_from
+from tests.support.echo_service import answered, serving, who
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle() or (
     None if shutil.which("iptables-legacy-save", path="/usr/sbin:/sbin") else "the program iptables is missing"

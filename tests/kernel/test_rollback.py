@@ -18,15 +18,15 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.name
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Link
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 
-from tests.kernel.building import Refusal, ask, build, build_at_once, refusal, unreachable_from
-from tests.kernel.killing import killed_after_making_links
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import Snapshot, difference
 from tests.lab.syscalls import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.building import Refusal, ask, build, build_at_once, refusal, unreachable_from
+from tests.support.kill_injection import killed_after_making_links
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -13,14 +13,14 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.errors impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import confirmation, files, lock
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import parse_networks
 
-from tests.kernel.building import build_at_once, refusal
-from tests.kernel.run_module import done, run
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.building import build_at_once, refusal
+from tests.support.run_module import done, run
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

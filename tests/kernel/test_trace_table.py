@@ -10,11 +10,11 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build_at_once, unreachable_from
-from tests.kernel.faults import FAULTS
 from tests.kernel.test_diagnosis import PODS, checked, told
 from tests.lab import privilege
 from tests.lab.world import Node, World
+from tests.support.building import build_at_once, unreachable_from
+from tests.support.fault_catalogue import FAULTS
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -6,13 +6,13 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build, build_at_once
-from tests.kernel.generated import networks
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
+from tests.support.building import build, build_at_once
+from tests.support.generated_networks import networks
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

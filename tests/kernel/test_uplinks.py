@@ -9,12 +9,12 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import targets
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 
-from tests.kernel.building import build, build_at_once, seen_from
 from tests.lab import privilege, probe
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import GATEWAY, PUBLIC, Node, World, wire
-from tests.unit.asking import Options
+from tests.support.building import build, build_at_once, seen_from
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle() or (
     None if shutil.which("iptables-nft-save", path="/usr/sbin:/sbin") else "the program iptables is missing"

@@ -7,11 +7,11 @@ import typing as t
 
 import pytest
 
-from tests.kernel.building import build_at_once
-from tests.kernel.run_module import Options, done, refused
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
+from tests.support.building import build_at_once
+from tests.support.run_module import Options, done, refused
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -11,11 +11,11 @@ from ansible.errors import AnsibleError
 from ansible.plugins.shell.sh import ShellModule
 from ansible_collections.netpath.egress.plugins.become.netns import DOCUMENTATION, BecomeModule
 
-from tests.kernel.building import build_at_once
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
-from tests.unit.asking import Options
+from tests.support.building import build_at_once
+from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests import documented
-from tests.kernel.building import seen_from
-from tests.kernel.publishing import serving, who
 from tests.lab import inventory, privilege, probe
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import GATEWAY, GATEWAY6, World, wire
+from tests.support import howto_parser
+from tests.support.building import seen_from
+from tests.support.echo_service import serving, who
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -71,7 +71,9 @@ def nothing_leaks(world: World, node: Node, _directory: Path) -> None:
     assert world.internet.seen()[earlier:] == []
     node.run(["ip", "link", "set", "wg0", "up"])
     # As wg-quick does each time that it comes up.
-    commands = [command for section, command in documented.read("vpn-or-proxy").commands if section != documented.UNDO]
+    commands = [
+        command for section, command in howto_parser.read("vpn-or-proxy").commands if section != howto_parser.UNDO
+    ]
     for command in commands:
         if command.startswith("ip r"):
             node.run(["sh", "-ec", command])
@@ -168,20 +170,20 @@ TRIALS: dict[str, Trial] = {
             "ansible node1.example.org -i inventory.yml -b -a"
             " 'grep path_status /var/lib/prometheus/node-exporter/netpath.prom'": "",
         },
-        elsewhere="tests/booted/test_persistence.py",
+        elsewhere="tests/system/test_persistence.py",
         check=metrics_name_the_code,
     ),
 }
 # What only booted nodes can show, and where they do.
-BOOTED = {"molecule": "tests/booted/test_how_to_molecule.py"}
+BOOTED = {"molecule": "tests/system/test_how_to_molecule.py"}
 
 
 def test_every_how_to_is_tried() -> None:
-    assert sorted([*TRIALS, *BOOTED]) == documented.NAMES
+    assert sorted([*TRIALS, *BOOTED]) == howto_parser.NAMES
     for place in [*BOOTED.values(), *(trial.elsewhere for trial in TRIALS.values())]:
-        assert (documented.ROOT / place).exists()
+        assert (howto_parser.ROOT / place).exists()
     for name, trial in TRIALS.items():
-        assert {*trial.instead} <= {command for _section, command in documented.read(name).commands}
+        assert {*trial.instead} <= {command for _section, command in howto_parser.read(name).commands}
         assert bool(trial.elsewhere) >= bool(trial.instead)
 
 
@@ -189,7 +191,7 @@ class Reader:
     """Somebody who does what a page says, with its hosts played by the nodes of a world."""
 
     def __init__(self, name: str, instead: t.Mapping[str, str], world: World, directory: Path) -> None:
-        self.page, self.instead = documented.read(name), instead
+        self.page, self.instead = howto_parser.read(name), instead
         self.world, self.directory = world, directory
         self.page.write(directory)
         lab = directory / "lab"
@@ -202,14 +204,14 @@ class Reader:
         self.environment = {
             **os.environ,
             **inventory.environment(known),
-            "ANSIBLE_CONFIG": str(config if config.exists() else documented.ROOT / "docs/examples/ansible.cfg"),
+            "ANSIBLE_CONFIG": str(config if config.exists() else howto_parser.ROOT / "docs/examples/ansible.cfg"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCAL_TEMP": str(directory / ".ansible"),
         }
 
     def follow(self, undo: bool) -> str:
         """Run the commands of the section Undo, or all others, and return what they wrote."""
-        chosen = [command for section, command in self.page.commands if (section == documented.UNDO) == undo]
+        chosen = [command for section, command in self.page.commands if (section == howto_parser.UNDO) == undo]
         told = []
         for command in chosen:
             status, output = self.do(command)
@@ -220,7 +222,7 @@ class Reader:
     def do(self, command: str) -> tuple[int, str]:
         """Run a command on the host or the controller: its status, and what it wrote."""
         chosen = self.instead.get(command, command)
-        argv = documented.words(chosen)
+        argv = howto_parser.words(chosen)
         if argv[:2] in (["ip", "route"], ["ip", "rule"], ["ip", "address"]):
             return (0, "".join(node.run(["sh", "-ec", chosen]).stdout for node in self.world.nodes))
         if argv[:1] not in (["ansible"], ["ansible-playbook"]):
@@ -284,7 +286,7 @@ def test_start(tmp_path: Path) -> None:
     with World(nodes=1) as world:
         (node,) = world.nodes
         before = settled(node)
-        reader = Reader(documented.START, {}, world, tmp_path)
+        reader = Reader(howto_parser.START, {}, world, tmp_path)
         done = [reader.do(command) for _section, command in reader.page.commands]
         # Only commands of Ansible are run; the diagnosis fails for what was broken.
         assert [status for status, _output in done] == [0, 0, 0, 0, 0, 0, 2, 0, 0, 0], done

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit import told
-from tests.unit.asking import ansible
+from tests.support import verdicts
+from tests.support.spec_questions import ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 RED = "\x1b[0;31mBROKEN FORWARDING_OFF"
@@ -22,7 +22,7 @@ def play(tmp_path: Path, options: dict[str, t.Any], **environment: str) -> subpr
     tasks = [
         {
             "name": "Tell",
-            "ansible.builtin.set_fact": {"checked": {"verdicts": [told.path("{{ 'c' ~ 1 }}", "FORWARDING_OFF")]}},
+            "ansible.builtin.set_fact": {"checked": {"verdicts": [verdicts.path("{{ 'c' ~ 1 }}", "FORWARDING_OFF")]}},
             "when": "inventory_hostname == 'web1'",
         },
         {

@@ -24,14 +24,14 @@ from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     summary,
 )
 
-from tests.unit import told
+from tests.support import verdicts
 
 OFF = "FORWARDING_OFF"
-HOSTS = told.answers(
-    web2=[told.path("a", OFF), told.path("b", OFF)],
-    web1=[told.path("a", OFF), told.path("b")],
-    web3=[told.path("a", "LOOPBACK_DOWN"), told.path("b")],
-    web4=[told.path("a", status="unknown")],
+HOSTS = verdicts.answers(
+    web2=[verdicts.path("a", OFF), verdicts.path("b", OFF)],
+    web1=[verdicts.path("a", OFF), verdicts.path("b")],
+    web3=[verdicts.path("a", "LOOPBACK_DOWN"), verdicts.path("b")],
+    web4=[verdicts.path("a", status="unknown")],
     web5="Failed to connect",
 )
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\x1b[31m\x00\ud800\u202e&\"'"
@@ -42,7 +42,7 @@ def lines(report: findings.Data) -> list[str]:
 
 
 def test_broken_first_and_healthy_in_one_line() -> None:
-    assert lines(told.report(HOSTS)) == [
+    assert lines(verdicts.report(HOSTS)) == [
         "BROKEN FORWARDING_OFF at host_forwarding: 3 paths on 2 hosts: the host does not forward IPv4",
         "  web1/a ipv4, web2/a ipv4, web2/b ipv4",
         "  seen: net.ipv4.ip_forward = 0",
@@ -59,23 +59,25 @@ def test_broken_first_and_healthy_in_one_line() -> None:
 
 
 def test_tones_are_the_statuses() -> None:
-    tones = [line.tone for line in summary.summary(told.report(HOSTS)) if line.tone]
+    tones = [line.tone for line in summary.summary(verdicts.report(HOSTS)) if line.tone]
     assert tones == ["broken", "degraded", "unknown", "broken", "ok"]
 
 
 def test_thousand_hosts_are_a_few_lines() -> None:
-    said = lines(told.report(told.answers(**{f"h{number:04}": [told.path("a", OFF)] for number in range(1000)})))
+    said = lines(
+        verdicts.report(verdicts.answers(**{f"h{number:04}": [verdicts.path("a", OFF)] for number in range(1000)}))
+    )
     assert len(said) == 4
     assert said[1].endswith("h0007/a ipv4 and 992 more")
 
 
 def test_nothing_was_asked_for() -> None:
-    (line,) = lines(told.report(told.answers(web1=[])))
+    (line,) = lines(verdicts.report(verdicts.answers(web1=[])))
     assert line.startswith("NOTHING WAS CHECKED: egress_networks lists no network of these hosts")
 
 
 def test_all_that_is_wrong_with_a_path_is_found() -> None:
-    found = findings.findings(told.answers(web1=[told.path("a", OFF, "NAT_MISSING", "LOOPBACK_DOWN")]))
+    found = findings.findings(verdicts.answers(web1=[verdicts.path("a", OFF, "NAT_MISSING", "LOOPBACK_DOWN")]))
     assert [(one["code"], one["status"]) for one in found] == [
         (OFF, "broken"),
         ("NAT_MISSING", "broken"),
@@ -113,10 +115,10 @@ def test_answer(result: t.Any, error: str | None) -> None:
 
 def test_verdict_of_another_release() -> None:
     """Keys that are missing and a code that is not known here are no obstacle."""
-    hosts = told.answers(
+    hosts = verdicts.answers(
         web1=[{"namespace": "a", "family": "ipv4", "status": "broken", "code": "NEW", "summary": "new"}, {}]
     )
-    report = told.report(hosts)
+    report = verdicts.report(hosts)
     assert lines(report)[0] == "BROKEN NEW: 1 path on 1 host: new"
     assert report["counts"]["unknown"] == 1
     ET.fromstring(junit.junit(report))
@@ -191,22 +193,32 @@ def test_query_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_history() -> None:
-    before = told.report(
-        told.answers(
-            web1=[told.path("a", OFF), told.path("b", OFF), told.path("c"), told.path("gone", OFF)],
-            web2=[told.path("a", "NAT_MISSING"), told.path("b", "NAT_MISSING")],
+    before = verdicts.report(
+        verdicts.answers(
+            web1=[
+                verdicts.path("a", OFF),
+                verdicts.path("b", OFF),
+                verdicts.path("c"),
+                verdicts.path("gone", OFF),
+            ],
+            web2=[verdicts.path("a", "NAT_MISSING"), verdicts.path("b", "NAT_MISSING")],
             web3="silent",
             web4=[],
         )
     )
-    after = told.answers(
-        web1=[told.path("a", OFF), told.path("b"), told.path("c", "NAT_MISSING"), told.path("new", OFF)],
-        web2=[told.path("a", "LOOPBACK_DOWN"), told.path("b", status="unknown")],
+    after = verdicts.answers(
+        web1=[
+            verdicts.path("a", OFF),
+            verdicts.path("b"),
+            verdicts.path("c", "NAT_MISSING"),
+            verdicts.path("new", OFF),
+        ],
+        web2=[verdicts.path("a", "LOOPBACK_DOWN"), verdicts.path("b", status="unknown")],
         web3=[],
         web4="silent",
     )
     compared = history.compare(before, after)
-    assert compared["previous"] == told.NOW
+    assert compared["previous"] == verdicts.NOW
     assert {kind: [summary.change(one) for one in compared[kind]] for kind in ("broke", "healed", "changed")} == {
         "broke": [
             "web1/c ipv4 (ok -> NAT_MISSING)",
@@ -216,13 +228,13 @@ def test_history() -> None:
         "healed": ["web1/b ipv4 (FORWARDING_OFF -> ok)", "web3 (NO_ANSWER -> ok)"],
         "changed": ["web2/a ipv4 (NAT_MISSING -> LOOPBACK_DOWN)"],
     }
-    said = lines(told.report(after, history=compared))
-    assert f"SINCE {told.NOW}: 3 broke, 2 healed, 1 changed" in said
-    assert "Healed: 2" in page.page(told.report(after, history=compared))
+    said = lines(verdicts.report(after, history=compared))
+    assert f"SINCE {verdicts.NOW}: 3 broke, 2 healed, 1 changed" in said
+    assert "Healed: 2" in page.page(verdicts.report(after, history=compared))
 
 
 def test_json_is_read_back(tmp_path: Path) -> None:
-    report = told.report(HOSTS, selects="[?code=='NO_ANSWER']", fail_on="degraded")
+    report = verdicts.report(HOSTS, selects="[?code=='NO_ANSWER']", fail_on="degraded")
     path = tmp_path / "report.json"
     _folder.write(path, files.as_json(report))
     assert files.read(path) == report
@@ -268,7 +280,7 @@ def test_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     [("broken", (7, 3, 1, 1)), ("degraded", (7, 4, 1, 1)), ("unknown", (7, 5, 1, 0)), ("never", (7, 3, 1, 1))],
 )
 def test_junit(fail_on: str, numbers: tuple[int, ...]) -> None:
-    root = ET.fromstring(junit.junit(told.report({**HOSTS, "web4": HOSTS["web4"]}, fail_on=fail_on)))
+    root = ET.fromstring(junit.junit(verdicts.report({**HOSTS, "web4": HOSTS["web4"]}, fail_on=fail_on)))
     assert tuple(int(root.get(name, "")) for name in ("tests", "failures", "errors", "skipped")) == (8, *numbers[1:])
     assert [suite.get("name") for suite in root] == ["web1", "web2", "web3", "web4", "web5"]
     failure = root.find("testsuite[@name='web1']/testcase[@name='pods/a/ipv4']/failure")
@@ -311,7 +323,7 @@ class _Elements(html.parser.HTMLParser):
 
 
 def test_page_is_one_file_that_is_well_formed() -> None:
-    read = _Elements(page.page(told.report(HOSTS)))
+    read = _Elements(page.page(verdicts.report(HOSTS)))
     assert read.open == []
     assert [name for name, attributes in read.started if {"src", "srcset", "style"} & set(attributes)] == []
     assert [link["href"] for link in read.of("a") if not str(link.get("href", "#")).startswith("#")] == []
@@ -323,7 +335,7 @@ def test_page_is_one_file_that_is_well_formed() -> None:
 
 
 def test_page_has_what_is_broken_as_drawing_and_as_text() -> None:
-    text = page.page(told.report(HOSTS))
+    text = page.page(verdicts.report(HOSTS))
     read = _Elements(text)
     said = "\n".join(read.texts)
     assert said.index("web1 · a (IPv4)") < said.index("web2 · a (IPv4)") < said.index("web3 · a (IPv4)")
@@ -336,15 +348,15 @@ def test_page_has_what_is_broken_as_drawing_and_as_text() -> None:
 
 
 def test_page_draws_a_hundred_and_has_data_of_all() -> None:
-    hosts = told.answers(**{f"h{number:03}": [told.path("c", OFF)] for number in range(page.DRAWN + 20)})
-    text = page.page(told.report(hosts))
+    hosts = verdicts.answers(**{f"h{number:03}": [verdicts.path("c", OFF)] for number in range(page.DRAWN + 20)})
+    text = page.page(verdicts.report(hosts))
     assert text.count("<article") == page.DRAWN + 1  # one is the template
     index = text.partition('id="index">')[2].partition("</script>")[0]
     assert len(json.loads(index)) == page.DRAWN + 20
 
 
 def test_page_escapes_all_values() -> None:
-    wrong = told.path(HOSTILE, OFF) | {"summary": HOSTILE, "network": HOSTILE, "targets": [HOSTILE]}
+    wrong = verdicts.path(HOSTILE, OFF) | {"summary": HOSTILE, "network": HOSTILE, "targets": [HOSTILE]}
     wrong["findings"][0] |= {"evidence": [HOSTILE], "fix": HOSTILE, "code": HOSTILE, "hop": HOSTILE, "tier": HOSTILE}
     wrong["hops"][0] |= {"evidence": [HOSTILE], "hop": HOSTILE}
     wrong["links"][0] |= dict.fromkeys(("name", "netns", "mtu", "rx_packets", "rx_dropped"), HOSTILE) | {
@@ -355,26 +367,26 @@ def test_page_escapes_all_values() -> None:
         "silent": findings.answer({"failed": True, "msg": HOSTILE}),
     }
     hosts = {findings.clean(host): told_by for host, told_by in hosts.items()}
-    compared = history.compare(told.report(told.answers(**{next(iter(hosts)): []})), hosts)
-    text = page.page(told.report(hosts, history=compared))
+    compared = history.compare(verdicts.report(verdicts.answers(**{next(iter(hosts)): []})), hosts)
+    text = page.page(verdicts.report(hosts, history=compared))
     read = _Elements(text)
     assert len(read.of("script")) == 4
     assert read.of("img") == []
     assert read.open == []
     assert "alert(1)" in "".join(read.texts)
     assert text.encode()  # no half of a surrogate pair
-    ET.fromstring(junit.junit(told.report(hosts)))
+    ET.fromstring(junit.junit(verdicts.report(hosts)))
 
 
 def test_many_namespaces_share_a_column() -> None:
-    many = told.answers(web1=[told.path(f"pod-{number}") for number in range(60)])
-    assert len(_Elements(page.page(told.report(many))).of("th")) < 40
-    few = page.page(told.report(told.answers(web1=[told.path("ns10"), told.path("ns9")])))
+    many = verdicts.answers(web1=[verdicts.path(f"pod-{number}") for number in range(60)])
+    assert len(_Elements(page.page(verdicts.report(many))).of("th")) < 40
+    few = page.page(verdicts.report(verdicts.answers(web1=[verdicts.path("ns10"), verdicts.path("ns9")])))
     assert few.index('<th scope="col">ns9</th>') < few.index('<th scope="col">ns10</th>')
 
 
 def test_hosts_that_are_worst_off_come_first() -> None:
-    text = page.page(told.report(HOSTS))
+    text = page.page(verdicts.report(HOSTS))
     matrix = text.partition('<tbody id="matrix">')[2].partition("</tbody>")[0]
     assert [part.partition("<")[0] for part in matrix.split('<th scope="row">')[1:]] == [
         "web2",

@@ -14,7 +14,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.drop_i
     manager_of,
 )
 
-from tests.unit.asking import Host, Options, found, want
+from tests.support.spec_questions import Host, Options, found, want
 
 FILES = {
     NETWORKD: File(

@@ -11,8 +11,7 @@ import pytest
 import yaml
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import parse_networks
 
-from tests import documented
-from tests.unit import asking
+from tests.support import howto_parser, spec_questions
 
 # Hosts of an inventory and what they ask for.
 _TOLD = re.compile(r"^(\S+) \| SUCCESS => (\{.*\})$", re.MULTILINE)
@@ -20,32 +19,32 @@ _TOLD = re.compile(r"^(\S+) \| SUCCESS => (\{.*\})$", re.MULTILINE)
 
 def ansible(folder: Path, program: str, *arguments: str) -> str:
     own = {"ANSIBLE_LOCAL_TEMP": str(folder / ".ansible"), "ANSIBLE_NOCOLOR": "1"}
-    argv, environment = asking.ansible(program, *arguments, **own)
+    argv, environment = spec_questions.ansible(program, *arguments, **own)
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("name", documented.NAMES)
+@pytest.mark.parametrize("name", howto_parser.NAMES)
 def test_form(name: str) -> None:
-    page = documented.read(name)
+    page = howto_parser.read(name)
     assert len(page.text.splitlines()) <= 80
     assert "\n\n**Goal:** " in page.text
     ordered = [
         heading for heading in page.headings if heading in ("Files", "Run it", "How you know that it worked", "Undo")
     ]
     assert ordered == ["Files", "Run it", "How you know that it worked", "Undo"]
-    assert page.headings[-1] == documented.UNDO
+    assert page.headings[-1] == howto_parser.UNDO
     assert page.unnamed == ()
     assert page.commands
-    index = (documented.ROOT / "docs/index.md").read_text(encoding="utf-8")
+    index = (howto_parser.ROOT / "docs/index.md").read_text(encoding="utf-8")
     assert f"(how-to/{name}.md)" in index
 
 
-@pytest.mark.parametrize("name", documented.NAMES)
+@pytest.mark.parametrize("name", howto_parser.NAMES)
 def test_files_are_read(name: str, tmp_path: Path) -> None:
     """Networks by the engine, with their templates filled in by Ansible; playbooks by Ansible."""
-    page = documented.read(name)
+    page = howto_parser.read(name)
     page.write(tmp_path)
     for file, content in page.files.items():
         if file.endswith(".yml"):
@@ -62,7 +61,7 @@ def test_files_are_read(name: str, tmp_path: Path) -> None:
 
 
 def test_blocks_of_each_host_are_its_own(tmp_path: Path) -> None:
-    documented.read("fleet").write(tmp_path)
+    howto_parser.read("fleet").write(tmp_path)
     told = ansible(tmp_path, "ansible", "all", "-o", "-i", "inventory.yml", "-m", "debug", "-a", "var=egress_networks")
     blocks = {host: json.loads(found)["egress_networks"][0]["subnets"] for host, found in _TOLD.findall(told)}
     assert blocks == {

@@ -13,7 +13,7 @@ import yaml
 from ansible_collections.netpath.egress.plugins.action.import_report import MARK
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.written import as_yaml
 
-from tests.unit.asking import ansible
+from tests.support.spec_questions import ansible
 
 NOTE = {"about": "namespace two", "seen": "it has 2 links", "reason": "one is enough"}
 PODS: dict[str, t.Any] = {

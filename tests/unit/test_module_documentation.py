@@ -15,7 +15,7 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
 
-from tests.unit.asking import SPECS, Options, all_of, ansible
+from tests.support.spec_questions import SPECS, Options, all_of, ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "netpath.egress"

@@ -8,8 +8,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expans
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import derived_name, parse_networks
 
-from tests.unit.asking import SPECS, Options, all_of
-from tests.unit.networks import HOST, network
+from tests.support.network_specs import HOST, network
+from tests.support.spec_questions import SPECS, Options, all_of
 
 # Connection tracking is of the host, not of its networks.
 OF_NETWORKS = set(SPECS) - {"conntrack"}

@@ -9,7 +9,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.errors impo
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import module_options
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
-from tests.unit.networks import HOST, KEY, network, second, with_namespace
+from tests.support.network_specs import HOST, KEY, network, second, with_namespace
 
 # {title: (networks, the key that is wrong, words of the error)}
 WRONG: dict[str, tuple[t.Any, str, str]] = {

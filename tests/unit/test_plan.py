@@ -23,7 +23,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.st
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import NatRules
 
-from tests.unit.asking import Options, all_of, found, want
+from tests.support.spec_questions import Options, all_of, found, want
 
 NS1 = Namespace("ns1", "netpath:pods", True)
 BRIDGE = Link("", "br0", "bridge", "netpath:pods", "fe:00:00:00:00:01", 1500, "", up=True, index=3)

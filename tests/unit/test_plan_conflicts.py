@@ -16,7 +16,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have
 
-from tests.unit.asking import Options, all_of, found, want
+from tests.support.spec_questions import Options, all_of, found, want
 from tests.unit.test_plan import (
     BR0,
     BRIDGE,

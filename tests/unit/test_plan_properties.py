@@ -34,7 +34,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.rules impor
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from tests.unit.asking import Options, all_of
+from tests.support.spec_questions import Options, all_of
 
 Requests = list[tuple[str, Options]]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.booted import recipes
+from tests.support import recipes
 
 _INVENTORY = Path(__file__).resolve().parents[2] / "molecule/shared/inventory/lab.yml"
 

@@ -11,7 +11,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.pl
 from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import NatRules, Publication, PublishRules
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.publish import joined
 
-from tests.unit.asking import found
+from tests.support.spec_questions import found
 
 WEB = Publication("tcp", 8080, 8080, "10.0.0.2", 80)
 WEB6 = Publication("tcp", 8080, 8080, "fd00::2", 80)

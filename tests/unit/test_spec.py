@@ -7,7 +7,7 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 
-from tests.unit.asking import Options, all_of, want
+from tests.support.spec_questions import Options, all_of, want
 
 PEER = {"name": "eth0", "netns": "ns1"}
 PAIR = {"name": "ve-ns1", "peer": PEER}

@@ -14,7 +14,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Want,
 )
 
-from tests.unit.asking import Options, all_of, want
+from tests.support.spec_questions import Options, all_of, want
 
 Case = tuple[str, Options, Want]
 FORWARD4, FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"

@@ -21,7 +21,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.rules impor
 )
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.conntrack import rounded
 
-from tests.unit.asking import Host, Options, want
+from tests.support.spec_questions import Host, Options, want
 
 Case = tuple[str, Options, Want]
 FORWARD4, FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"

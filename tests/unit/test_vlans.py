@@ -13,7 +13,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.pl
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import module_options
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
-from tests.unit.asking import Options, found, want
+from tests.support.spec_questions import Options, found, want
 
 PAIR: Options = {"name": "ve1", "master": "br0", "peer": {"name": "eth0"}}
 BRIDGE = Link("", "br0", kind="bridge", alias="netpath:", up=True, vlan_filtering=True)

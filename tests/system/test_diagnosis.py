@@ -12,11 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
 
-from tests.booted.diagnosing import PODS, PROGRAM, TARGETS, Outcome, Patient, Verdict
-from tests.booted.walls import FORGOTTEN, LEFT_OUT, WALLS, fault, rows
-from tests.kernel.faults import BOTH
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
+from tests.support.fault_catalogue import BOTH
+from tests.support.firewall_matrix import FORGOTTEN, LEFT_OUT, WALLS, fault, rows
+from tests.support.system_diagnosis import PODS, PROGRAM, TARGETS, Outcome, Patient, Verdict
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]

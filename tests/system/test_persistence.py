@@ -9,10 +9,10 @@ import typing as t
 
 import pytest
 
-from tests.booted.engine import PACKAGE, PLACE, Host
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
-from tests.unit.asking import Options
+from tests.support.spec_questions import Options
+from tests.support.system_engine import PACKAGE, PLACE, Host
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]

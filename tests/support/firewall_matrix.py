@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES, HOPS
 
-from tests.booted.recipes import FIREWALLS
-from tests.kernel.faults import FAULTS, Fault
+from tests.support.fault_catalogue import FAULTS, Fault
+from tests.support.recipes import FIREWALLS
 
 
 @dataclass(frozen=True)

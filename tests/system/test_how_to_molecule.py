@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import documented
 from tests.lab.booted import lab, requirements
+from tests.support import howto_parser
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -19,10 +19,10 @@ _LAB = "molecule-default"
 
 @pytest.mark.timeout(900)
 def test_scenario_of_another_repository(tmp_path: Path) -> None:
-    page = documented.read("molecule")
+    page = howto_parser.read("molecule")
     repository = tmp_path / "mine"
     page.write(repository)
-    (tmp_path / "egress").symlink_to(documented.ROOT)
+    (tmp_path / "egress").symlink_to(howto_parser.ROOT)
     clone, *rest = (command for _section, command in page.commands)
     assert clone.startswith("git clone ")
     assert clone.endswith(" ../egress")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import typing as t
 
-from tests.unit.asking import Options
+from tests.support.spec_questions import Options
 
 _ZONE, _POLICY = "firewall-cmd --permanent --zone=", "firewall-cmd --permanent --policy="
 _IN_FIREWALLD = [

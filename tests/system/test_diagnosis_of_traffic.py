@@ -9,13 +9,13 @@ import typing as t
 
 import pytest
 
-from tests.booted.diagnosing import PODS, TARGETS, Patient, Verdict
-from tests.booted.walls import WALLS
-from tests.kernel.faults import BOTH
 from tests.kernel.test_diagnosis_probes import fill, forget, record
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 from tests.lab.syscalls import CLONE_NEWNET, setns
+from tests.support.fault_catalogue import BOTH
+from tests.support.firewall_matrix import WALLS
+from tests.support.system_diagnosis import PODS, TARGETS, Patient, Verdict
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]

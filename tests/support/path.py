@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typing as t
 
-from tests.kernel.run_module import Options, Request, done
 from tests.lab.node import Node
+from tests.support.run_module import Options, Request, done
 
 NAMESPACES: Options = {
     "config": [

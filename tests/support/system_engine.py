@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.lab.booted.lab import Lab
 from tests.lab.booted.plan import ROOT
-from tests.unit.asking import Options
+from tests.support.spec_questions import Options
 
 _ENGINE = ROOT / "plugins/module_utils/_engine"
 PACKAGE = "ansible_collections.netpath.egress.plugins.module_utils._engine"

@@ -6,4 +6,4 @@ cd "$ROOT"
 scripts/rootfs.sh
 say "tests of booted nodes"
 # Two at a time: each file has labs of its own.
-exec scripts/pytest.sh tests/booted -n 2 --dist loadfile "$@"
+exec scripts/pytest.sh tests/system -n 2 --dist loadfile "$@"

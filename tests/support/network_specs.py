@@ -6,7 +6,7 @@ import typing as t
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 
-from tests.unit.asking import Options
+from tests.support.spec_questions import Options
 
 HOST = HostView(
     uplinks={4: [["eth0"]], 6: [["eth0"]]},

@@ -9,12 +9,12 @@ import typing as t
 
 import pytest
 
-from tests.booted import foreign
-from tests.booted.engine import Host, RefusalError
-from tests.booted.recipes import FIREWALLS
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
-from tests.unit.asking import Options
+from tests.support import system_foreign
+from tests.support.recipes import FIREWALLS
+from tests.support.spec_questions import Options
+from tests.support.system_engine import Host, RefusalError
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
@@ -309,9 +309,11 @@ def as_it_was(host: Host) -> t.Iterator[None]:
 
 
 @pytest.mark.usefixtures("as_it_was")
-@pytest.mark.parametrize(("choose", "seed"), [(foreign.in_firewalld, 3), (foreign.in_ufw, 0)], ids=["firewalld", "ufw"])
+@pytest.mark.parametrize(
+    ("choose", "seed"), [(system_foreign.in_firewalld, 3), (system_foreign.in_ufw, 0)], ids=["firewalld", "ufw"]
+)
 def test_whatever_others_have_in_a_firewall_stays(
-    host: Host, choose: t.Callable[[str], foreign.Example], seed: int
+    host: Host, choose: t.Callable[[str], system_foreign.Example], seed: int
 ) -> None:
     example = choose(f"{host.node} {seed}")
     host.sh("\n".join(example.theirs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import typing as t
 
-from tests.unit.asking import Options
+from tests.support.spec_questions import Options
 
 
 def networks(seed: int) -> list[Options]:

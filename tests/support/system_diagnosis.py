@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pyroute2
 
-from tests.booted.engine import PACKAGE, PLACE, Host, RefusalError
-from tests.kernel.faults import Fault
 from tests.lab import probe
 from tests.lab.booted.lab import Lab
 from tests.lab.booted.plan import ROOT
-from tests.unit.asking import Options
+from tests.support.fault_catalogue import Fault
+from tests.support.spec_questions import Options
+from tests.support.system_engine import PACKAGE, PLACE, Host, RefusalError
 
 PROGRAM = "/opt/netpath-egress"
 TARGETS = tuple(probe.TARGETS.values())

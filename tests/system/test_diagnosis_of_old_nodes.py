@@ -8,10 +8,10 @@ import typing as t
 
 import pytest
 
-from tests.booted.diagnosing import PODS, TARGETS, Patient
-from tests.kernel.faults import FAULTS
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
+from tests.support.fault_catalogue import FAULTS
+from tests.support.system_diagnosis import PODS, TARGETS, Patient
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The HTML report in a headless Chromium, in a network of its own that leads nowhere. Pictures stay in build/report.
+# The HTML report in a headless Chromium, in a network of its own that leads nowhere. Pictures stay in build/browser.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$ROOT"
@@ -12,4 +12,4 @@ if ! browser; then
     exit "$SKIPPED"
 fi
 say "the report in a browser"
-exec scripts/pytest.sh --private tests/report "$@"
+exec scripts/pytest.sh --private tests/browser "$@"

@@ -10,14 +10,13 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import history, page
 
-from tests.report import browser
-from tests.report.browser import Browser
-from tests.unit import told
+from tests.support import browser, verdicts
+from tests.support.browser import Browser
 
 _PROGRAM = browser.program()
 pytestmark = pytest.mark.skipif(_PROGRAM is None, reason=f"none of {', '.join(browser.PROGRAMS)} is installed")
 
-PICTURES = Path(__file__).resolve().parents[2] / "build" / "report"
+PICTURES = Path(__file__).resolve().parents[2] / "build" / "browser"
 HOSTILE = "</script><img src=x onerror=\"console.error('ran')\"><b>x</b>"
 SHOWN = "[...document.querySelectorAll('.card')].map((card) => card.querySelector('h3').textContent.trim().slice(2))"
 ROWS = (
@@ -27,16 +26,16 @@ ROWS = (
 
 def small() -> dict[str, t.Any]:
     """Four hosts: two with something broken, one that is silent, one where nothing was sent."""
-    return told.answers(
+    return verdicts.answers(
         web1=[
-            told.path("c1", "FORWARDING_OFF", "NAT_MISSING"),
-            told.path("c1", family="ipv6"),
-            told.path("c2", "LOOPBACK_DOWN", number=3),
-            told.path("c2", family="ipv6", number=3),
+            verdicts.path("c1", "FORWARDING_OFF", "NAT_MISSING"),
+            verdicts.path("c1", family="ipv6"),
+            verdicts.path("c2", "LOOPBACK_DOWN", number=3),
+            verdicts.path("c2", family="ipv6", number=3),
         ],
-        web2=[told.path("c1"), told.path("c2", "HOST_LINK_DOWN", family="ipv6", number=3)],
+        web2=[verdicts.path("c1"), verdicts.path("c2", "HOST_LINK_DOWN", family="ipv6", number=3)],
         web3="Failed to connect to the host via ssh: Connection timed out",
-        web4=[told.path("c1", status="unknown"), told.path("c2", number=3)],
+        web4=[verdicts.path("c1", status="unknown"), verdicts.path("c2", number=3)],
     )
 
 
@@ -50,9 +49,9 @@ def chromium(tmp_path: Path) -> t.Iterator[Browser]:
 
 
 def written(tmp_path: Path, hosts: t.Any, before: t.Any = None) -> Path:
-    compared = history.compare(told.report(before), hosts) if before else None
+    compared = history.compare(verdicts.report(before), hosts) if before else None
     path = tmp_path / "report.html"
-    path.write_text(page.page(told.report(hosts, history=compared)), encoding="utf-8")
+    path.write_text(page.page(verdicts.report(hosts, history=compared)), encoding="utf-8")
     return path
 
 
@@ -77,7 +76,10 @@ def test_there_is_no_network() -> None:
 
 
 def test_broken_hop_and_filter(chromium: Browser, tmp_path: Path) -> None:
-    before = told.answers(web1=[told.path("c1"), told.path("c2", "BRIDGE_DOWN")], web2=[told.path("c1", "NAT_MISSING")])
+    before = verdicts.answers(
+        web1=[verdicts.path("c1"), verdicts.path("c2", "BRIDGE_DOWN")],
+        web2=[verdicts.path("c1", "NAT_MISSING")],
+    )
     chromium.open(written(tmp_path, small(), before))
     chromium.until("document.getElementById('count').textContent !== ''")
     names = ["web1 · c1 (IPv4)", "web2 · c2 (IPv6)", "web1 · c2 (IPv4)", "web4 · c1 (IPv4)"]
@@ -147,16 +149,16 @@ CARDS = "[...document.querySelectorAll('.card')].map((card) => [card.id, card.ou
 
 def all_kinds() -> dict[str, t.Any]:
     """Paths that are not healthy, each in another way, and some that no host of ours tells."""
-    odd = told.path("odd", "NAT_MISSING")
+    odd = verdicts.path("odd", "NAT_MISSING")
     odd["hops"] += [{"hop": "elsewhere", "status": "new"}, {"hop": "nat", "status": "ok", "evidence": "seen"}, "no hop"]
     odd["links"] += [{**odd["links"][1], "name": "x" * 40, "up": None, "mtu": None, "rx_dropped": 3, "tx_errors": 4}]
     odd["links"][0] |= {"up": False, "addresses": ["10.22.33.2/24", "fd00:22:33::2/64", "fd00:22:33::\U0001f600"]}
     bare = {"namespace": "bare", "family": "ipv4", "status": "unknown", "hops": None}
     degraded = [code for code, entry in CODES.items() if entry.degraded]
-    return told.answers(
-        of_codes=[told.path(f"c{number}", code, number=number) for number, code in enumerate(CODES, 2)],
-        of_two=[told.path("two", "FORWARDING_OFF", code, family="ipv6") for code in degraded],
-        others=[told.path("unknown", status="unknown"), odd, bare],
+    return verdicts.answers(
+        of_codes=[verdicts.path(f"c{number}", code, number=number) for number, code in enumerate(CODES, 2)],
+        of_two=[verdicts.path("two", "FORWARDING_OFF", code, family="ipv6") for code in degraded],
+        others=[verdicts.path("unknown", status="unknown"), odd, bare],
     )
 
 
@@ -192,7 +194,7 @@ def parts_of(markup: str) -> list[tuple[str, list[str]]]:
 
 def test_without_a_script(chromium: Browser, tmp_path: Path) -> None:
     """The worst hundred are there all the same, with their drawings and texts."""
-    hosts = told.answers(**{f"h{number:03}": [told.path("c1", "NAT_MISSING")] for number in range(130)})
+    hosts = verdicts.answers(**{f"h{number:03}": [verdicts.path("c1", "NAT_MISSING")] for number in range(130)})
     chromium.call("Emulation.setScriptExecutionDisabled", value=True)
     chromium.open(written(tmp_path, hosts))
     root = chromium.call("DOM.getDocument", depth=0)["root"]["nodeId"]
@@ -203,7 +205,7 @@ def test_without_a_script(chromium: Browser, tmp_path: Path) -> None:
 
 
 def test_more_than_a_hundred(chromium: Browser, tmp_path: Path) -> None:
-    hosts = told.answers(**{f"h{number:03}": [told.path("c1", "NAT_MISSING")] for number in range(130)})
+    hosts = verdicts.answers(**{f"h{number:03}": [verdicts.path("c1", "NAT_MISSING")] for number in range(130)})
     chromium.open(written(tmp_path, hosts))
     chromium.until("!document.getElementById('more').hidden")
     chromium.evaluate("document.getElementById('more').click()")
@@ -219,10 +221,10 @@ def test_more_than_a_hundred(chromium: Browser, tmp_path: Path) -> None:
 
 
 def test_foreign_text_stays_text(chromium: Browser, tmp_path: Path) -> None:
-    wrong = told.path("c1", "NAT_MISSING") | {"summary": HOSTILE, "network": HOSTILE}
+    wrong = verdicts.path("c1", "NAT_MISSING") | {"summary": HOSTILE, "network": HOSTILE}
     wrong["findings"][0] |= {"evidence": [HOSTILE], "fix": HOSTILE}
     wrong["links"][0] |= {"name": HOSTILE, "addresses": [HOSTILE]}
-    hosts = told.answers(**{HOSTILE: [wrong, told.path(HOSTILE)]})
+    hosts = verdicts.answers(**{HOSTILE: [wrong, verdicts.path(HOSTILE)]})
     chromium.open(written(tmp_path, hosts))
     chromium.until("document.getElementById('count').textContent !== ''")
     chromium.evaluate("document.querySelector('#matrix a.ok').click()")
@@ -234,7 +236,7 @@ def test_foreign_text_stays_text(chromium: Browser, tmp_path: Path) -> None:
 
 def test_fleet(chromium: Browser, tmp_path: Path) -> None:
     """Many paths open at once, and one of the last is found."""
-    chromium.open(written(tmp_path, told.fleet(300, 10)))
+    chromium.open(written(tmp_path, verdicts.fleet(300, 10)))
     chromium.until("document.getElementById('count').textContent !== ''")
     assert len(chromium.evaluate(ROWS)) == 300
     type_in(chromium, "search", "node0299 ns10 ipv6")

@@ -14,7 +14,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.union 
 
 from tests.lab.node import Node
 from tests.lab.snapshot import Snapshot, difference
-from tests.unit.asking import Options, all_of
+from tests.support.spec_questions import Options, all_of
 
 
 def network(name: str, subnet: str, *numbers: int, addresses: int = 3, **rest: t.Any) -> Options:

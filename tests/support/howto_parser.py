@@ -10,7 +10,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DIRECTORY = ROOT / "docs" / "how-to"
 START = "../start"
 NAMES = sorted(path.stem for path in DIRECTORY.glob("*.md"))

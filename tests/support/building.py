@@ -23,7 +23,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host i
 from tests.lab import probe
 from tests.lab.node import Node
 from tests.lab.settling import inside
-from tests.unit.asking import Options, all_of
+from tests.support.spec_questions import Options, all_of
 
 # In which the role runs the modules.
 ORDER = ("netns", "linux_bridge", "veth", "ns_route", "nat_masquerade", "forward_accept", "sysctl_forward")

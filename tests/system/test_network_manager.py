@@ -8,11 +8,11 @@ import typing as t
 
 import pytest
 
-from tests.booted import recipes
-from tests.booted.engine import Host
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
-from tests.unit.asking import Options
+from tests.support import recipes
+from tests.support.spec_questions import Options
+from tests.support.system_engine import Host
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
