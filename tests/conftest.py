@@ -2,8 +2,15 @@
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from tests.support import expected_skips
 
 _EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=_EXAMPLES)
 settings.load_profile("repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    expected_skips.register(config)

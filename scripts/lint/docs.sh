@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 set -euo pipefail
-exec "$(dirname "$0")/../docs.sh"
+exec "$(dirname "$0")/../docs/build.sh"

@@ -4,10 +4,10 @@ set -euo pipefail
 . "$(dirname "$0")/../env.sh"
 cd "$ROOT"
 say "the built collection, as Ansible Galaxy sees it"
-venv=build/importer
-scripts/venv.sh importer
+venv=build/venv/importer
+scripts/setup/venv.sh importer
 
-scripts/build.sh build/imported
+scripts/release/build.sh build/imported
 archive=$(echo build/imported/dist/*.tar.gz)
 
 log=$ROOT/build/importer.log

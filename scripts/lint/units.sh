@@ -4,4 +4,4 @@ set -euo pipefail
 . "$(dirname "$0")/../env.sh"
 cd "$ROOT"
 say "ansible-test units"
-scripts/ansible-test.sh units --python "$(python -c 'import sys; print("{}.{}".format(*sys.version_info))')" "$@"
+scripts/test/ansible-test.sh units --python "$(python -c 'import sys; print("{}.{}".format(*sys.version_info))')" "$@"

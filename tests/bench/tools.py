@@ -16,7 +16,7 @@ FLOOR = RESULTS / "bin" / "floor"
 PROGRAM = RESULTS / "bin" / "netpath-egress"
 # Ansible as this checkout has it, and with the collections of others.
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
-PEERS = ROOT / "build" / "peers"
+PEERS = ROOT / "build" / "venv" / "bench"
 _SETTINGS = RESULTS / "ansible.cfg"
 
 

@@ -9,6 +9,8 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.scope import NIGHTLY
+
 _PLACE = Path(__file__).resolve().parents[2] / "build" / "compat"
 _PYROUTE2 = ("0.7.2", "0.9.7")
 
@@ -51,7 +53,7 @@ def _installed() -> dict[str, str]:
 
 def _chosen(found: t.Sequence[Environment]) -> list[Environment]:
     """All, or the first and the last."""
-    return [found[0], found[-1]] if os.environ.get("COMPAT_ENDS") else list(found)
+    return list(found) if NIGHTLY else [found[0], found[-1]]
 
 
 HOSTS = _chosen(

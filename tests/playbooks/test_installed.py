@@ -19,7 +19,9 @@ pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    done = subprocess.run([ROOT / "scripts/build.sh", tmp_path / "build"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [ROOT / "scripts/release/build.sh", tmp_path / "build"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     path = tmp_path / "build" / "installed"
     # Neither Ansible nor Python knows of the checkout then.

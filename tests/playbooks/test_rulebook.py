@@ -19,7 +19,7 @@ from tests.lab.node import Node
 from tests.lab.world import World
 from tests.playbooks.test_site import APPS, ROOT, Playbooks, answers
 
-PROGRAM = ROOT / "build/rulebook/bin/ansible-rulebook"
+PROGRAM = ROOT / "build/venv/rulebook/bin/ansible-rulebook"
 RULEBOOK = ROOT / "extensions/eda/rulebooks/remediate.yml"
 TOKEN = "open-sesame"
 DETACH = ["ip", "link", "set", "np-a1", "nomaster"]
@@ -47,7 +47,7 @@ _PATIENCE = 60.0  # seconds
 
 def obstacle() -> str | None:
     if not PROGRAM.exists():
-        return "ansible-rulebook is not installed; scripts/venv.sh rulebook does it"
+        return "ansible-rulebook is not installed; scripts/setup/venv.sh rulebook does it"
     if shutil.which("java") is None:
         return "there is no Java runtime, which ansible-rulebook needs"
     return privilege.obstacle()

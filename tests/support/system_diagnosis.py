@@ -80,7 +80,7 @@ class Patient:
 
     def install_program(self) -> None:
         """Copy the program to the node."""
-        subprocess.run(["scripts/build-program.sh"], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(["scripts/release/program.sh"], cwd=ROOT, check=True, capture_output=True)
         program = (ROOT / "build/netpath-egress").read_bytes()
         self.host.run(["sh", "-ec", f"cat >{PROGRAM}; chmod 755 {PROGRAM}"], program)
 

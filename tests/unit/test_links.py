@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.documentation.links import Page, main, wrong
+from scripts.docs.links import Page, main, wrong
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER = "# A page\n\n## Two `words`\n\n## Again\n\n## Again\n\n### NO_ADDRESS\n"

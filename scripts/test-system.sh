@@ -1,9 +1,0 @@
-#!/usr/bin/env bash
-# The lab of booted nodes. It makes its own private world, and needs real root for that.
-set -euo pipefail
-. "$(dirname "$0")/env.sh"
-cd "$ROOT"
-scripts/rootfs.sh
-say "tests of booted nodes"
-# Two at a time: each file has labs of its own.
-exec scripts/pytest.sh tests/system -n 2 --dist loadfile "$@"
