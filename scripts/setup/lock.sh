@@ -10,9 +10,9 @@ if [ "${1:-}" = --upgrade ]; then
     options+=(--upgrade)
     shift
 fi
-[ $# != 0 ] || set -- $(basename --suffix .in requirements/*.in)
 cd requirements
-for name in "$@"; do
+[ $# != 0 ] || set -- *.in
+for name in "${@%.in}"; do
     say "requirements/$name.txt"
     ../build/venv/lock/bin/uv pip compile "${options[@]}" "$name.in" --output-file "$name.txt"
 done

@@ -64,13 +64,13 @@ def registered(hosts: int) -> dict[str, Row]:
     """What is registered for hosts: one path of a hundred is broken, and all others are healthy."""
     made = {}
     for host in range(hosts):
-        verdicts: list[Row] = []
+        paths: list[Row] = []
         for number in range(2, NAMESPACES + 2):
             for family in ("ipv4", "ipv6"):
-                bad = (host * NAMESPACES * 2 + len(verdicts)) % BROKEN == 0
+                bad = (host * NAMESPACES * 2 + len(paths)) % BROKEN == 0
                 codes = ("FORWARDING_OFF",) if bad else ()
-                verdicts.append(verdicts.path(f"ns{number}", *codes, family=family, number=number))
-        made[f"host{host:04}"] = {"changed": False, "failed": False, "verdicts": verdicts}
+                paths.append(verdicts.path(f"ns{number}", *codes, family=family, number=number))
+        made[f"host{host:04}"] = {"changed": False, "failed": False, "verdicts": paths}
     return made
 
 

@@ -20,7 +20,7 @@ def _run(folder: Path, workers: str, ci: str) -> subprocess.CompletedProcess[str
     (folder / "conftest.py").write_text(
         "from tests.support import expected_skips\n\ndef pytest_configure(config): expected_skips.register(config)\n"
     )
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "pytest",
