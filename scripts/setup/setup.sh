@@ -11,8 +11,8 @@ say "checking programs, .venv and the collection path"
 
 # program:package
 programs=(ip:iproute2 nft:nftables ping:iputils-ping unshare:util-linux nsenter:util-linux flock:util-linux git:git)
-# Tests ask these programs what the kernel holds.
-[ "$kind" = demo ] || programs+=(conntrack:conntrack iptables:iptables)
+# Tests ask these programs what the kernel holds, and use a login shell that is not POSIX.
+[ "$kind" = demo ] || programs+=(conntrack:conntrack iptables:iptables tcsh:tcsh)
 if [ "$kind" = booted ]; then
     programs+=(debootstrap:debootstrap systemd-nspawn:systemd-container ssh:openssh-client)
     # Without this file debootstrap does not check what it downloads.

@@ -67,6 +67,14 @@ def test_network_and_files_are_those_of_the_namespace(node: Node) -> None:
     assert run(node, "exit 7").returncode == 7
 
 
+@pytest.mark.parametrize("shell", ["sh", "bash", "tcsh"])
+def test_login_shell_of_any_kind_reaches_the_namespace(node: Node, shell: str) -> None:
+    _, whole = command("ip -br address show eth0; exit 7")
+    done = node.run([shell, "-c", whole], check=False)
+    assert (done.returncode, done.stderr) == (7, "")
+    assert "10.22.33.2/24" in done.stdout
+
+
 def test_another_user_has_no_more_rights_than_that_user(node: Node) -> None:
     assert (
         run(node, "id -un; ip -br link show eth0 | cut -d ' ' -f 1", become_user="nobody").stdout.split()[0] == "nobody"
