@@ -121,18 +121,16 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import
 # 255 where there is no such namespace, which is what ssh says of a host that it does not reach. What is in braces is
 # for modules, whose result it is then. All of it is one line, because csh and tcsh as login shells end a quoted text
 # with its line.
-_ENTER = " ".join(
-    (
-        "ns=$1 user=$2; shift 2; PATH=$PATH:/usr/sbin:/sbin;",
-        '[ "$(stat -f -c %t "/run/netns/$ns" 2>/dev/null)" = 6e736673 ] ||',
-        '{ said="this host has no network namespace $ns"; echo "$said" >&2;',
-        """printf '{"failed": true, "msg": "%s"}\\n' "$said"; exit 1; };""",
-        '[ "$user" = root ] || set -- runuser -u "$user" -- "$@";',
-        'set -- ip netns exec "$ns" "$@";',
-        '[ "$(id -u)" = 0 ] || set -- SUDO "$@";',
-        'exec "$@"',
-    )
-)
+_ENTER = """\
+ns=$1 user=$2; shift 2; PATH=$PATH:/usr/sbin:/sbin;
+[ "$(stat -f -c %t "/run/netns/$ns" 2>/dev/null)" = 6e736673 ] ||
+{ said="this host has no network namespace $ns"; echo "$said" >&2;
+printf '{"failed": true, "msg": "%s"}\\n' "$said"; exit 1; };
+[ "$user" = root ] || set -- runuser -u "$user" -- "$@";
+set -- ip netns exec "$ns" "$@";
+[ "$(id -u)" = 0 ] || set -- SUDO "$@";
+exec "$@"
+""".replace("\n", " ")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 
 

@@ -68,6 +68,14 @@ from ansible.vars.plugins import get_vars_from_inventory_sources
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network, parse_networks
 
+try:
+    from ansible.template import trust_as_template
+except ImportError:  # ansible-core 2.18 trusts what an inventory says
+
+    def trust_as_template(value: str) -> str:
+        return value
+
+
 GROUP = "netpath_namespaces"
 _METHOD = "netpath.egress.netns"
 
@@ -147,8 +155,17 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
                 "netpath_host": name,
                 "netpath_network": network.name,
             }
-            for key, value in {**variables, **own}.items():
+            for key, value in {**self._inherited(name, variables), **own}.items():
                 self.inventory.set_variable(host, key, value)
+
+    def _inherited(self, name: str, variables: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """The variables of the host, with templates left to that host, as inventory_hostname is another one here."""
+        return {
+            key: trust_as_template(f"{{{{ hostvars[{name!r}][{key!r}] }}}}")
+            if self.templar.is_template(value)
+            else value
+            for key, value in variables.items()
+        }
 
     def _is_taken(self, title: str, name: str) -> bool:
         """Whether another host has that name, which must not be led to this one. Errors: AnsibleParserError."""

@@ -146,3 +146,36 @@ def test_two_namespaces_of_one_name(tmp_path: Path) -> None:
     found, errors = listed(tmp_path, variables="{}", hosts=hosts)
     assert found is None
     assert "the inventory has a host a.b.c already" in " ".join(errors.split())
+
+
+SCOPED = (
+    VARIABLES
+    + """
+ansible_become_password: "{{ lookup('ansible.builtin.vars', 'password_' ~ inventory_hostname_short) }}"
+ansible_ssh_private_key_file: "/keys/{{ inventory_hostname }}.pem"
+nested: {name: ["{{ inventory_hostname }}"]}
+password_node1: one
+password_node2: two
+password_node3: three
+"""
+)
+
+
+def test_templates_of_a_host_keep_their_meaning_in_its_namespaces(tmp_path: Path) -> None:
+    listed(tmp_path, variables=SCOPED)
+    shown = "{{ [ansible_become_password, ansible_ssh_private_key_file, nested] | to_json }}"
+    done = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible"),
+            *("-i", "hosts.yml", "-i", "namespaces.yml", "ns1.node2.example.org"),
+            *("-c", "local", "-m", "ansible.builtin.debug", "-a", f"msg='seen={shown}'"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "ANSIBLE_BECOME": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    answer = json.loads(done.stdout[done.stdout.index("{") :])["msg"]
+    key = "/keys/node2.example.org.pem"
+    assert json.loads(answer.removeprefix("seen=")) == ["two", key, {"name": ["node2.example.org"]}]
