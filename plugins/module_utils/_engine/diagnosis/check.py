@@ -37,7 +37,7 @@ def check(
 
     networks: what is meant to be. names of namespaces, pids in them, and everything: as the kernel has it.
     """
-    features.require_privilege()
+    features.require_privilege(probing=probe)
     with Namespaces() as namespaces:
         reader = Reader(namespaces)
         wanted = parse_networks(networks, "networks")

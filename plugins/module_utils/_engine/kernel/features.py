@@ -17,7 +17,8 @@ from .links import Links
 from .namespaces import Namespaces, in_new_namespace
 
 BRIDGE_NETFILTER = "net/bridge/bridge-nf-"
-_CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
+_ADMINISTRATE = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}
+_PROBE = {13: "CAP_NET_RAW"}
 _BRIDGE_FEATURES = {
     "vlan_filtering": "bridge VLAN filtering (CONFIG_BRIDGE_VLAN_FILTERING)",
     "nf_call_iptables": "filtering of bridged packets (CONFIG_BRIDGE_NETFILTER)",
@@ -26,20 +27,20 @@ _BRIDGE_FEATURES = {
 }
 
 
-def require_privilege() -> None:
-    """Errors: UnsupportedError without the rights to administrate networks and to enter namespaces."""
+def require_privilege(probing: bool = False) -> None:
+    """Errors: UnsupportedError without the rights to administrate networks and to enter namespaces.
+
+    probing: packets are sent and captured too, which takes CAP_NET_RAW (capabilities(7)).
+    """
     with open("/proc/self/status", encoding="utf-8") as file:
         capabilities = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
-    missing = [
-        name
-        for bit, name in ((_CAP_NET_ADMIN, "CAP_NET_ADMIN"), (_CAP_SYS_ADMIN, "CAP_SYS_ADMIN"))
-        if not capabilities >> bit & 1
-    ]
+    needed = {**_ADMINISTRATE, **(_PROBE if probing else {})}
+    missing = [name for bit, name in needed.items() if not capabilities >> bit & 1]
     if missing:
         raise UnsupportedError(
-            "look at and change networks",
+            "send and capture packets" if missing == list(_PROBE.values()) else "look at and change networks",
             f"user {os.geteuid()} lacks {' and '.join(missing)}",
-            "Run it as root: become: true",
+            "Run it as root with all capabilities: become: true",
         )
 
 

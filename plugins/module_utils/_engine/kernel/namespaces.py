@@ -172,12 +172,20 @@ class Namespaces:
     def __enter__(self) -> Namespaces:
         return self
 
+    @staticmethod
+    def _explained(error: OSError) -> KernelError:
+        """An error of the system that no step has named, such as no file descriptor left."""
+        scarce = error.errno in (errno.EMFILE, errno.ENFILE)
+        advice = "Raise the limit of open files: two for each namespace (ulimit -n)" if scarce else "See errno(3)"
+        return KernelError("look at and change the network of this host", str(error), error.errno or 0, advice)
+
     def make_room(self) -> None:
         """Close what a way back can do without: it may be that no more files can be opened."""
         while self._spare:
             os.close(self._spare.pop())
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Errors: KernelError in place of an OSError of the block."""
         self.make_room()
         for open_socket in self._sockets.values():
             open_socket.close()
@@ -186,6 +194,8 @@ class Namespaces:
         for handle in (*self._handles.values(), *self._removed.values()):
             os.close(handle)
         await_departure([i for name, indexes in self._departing.items() if not inhabited.get(name) for i in indexes])
+        if isinstance(error, OSError):
+            raise self._explained(error) from error
 
     def exists(self, netns: str) -> bool:
         return netns in self._handles or is_namespace(path_of(netns))

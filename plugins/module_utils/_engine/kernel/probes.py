@@ -112,28 +112,31 @@ def send(
 
     size: in bytes with the IP header, then not to be fragmented (icmp alone). peer: a namespace to watch in as well.
     watch: is called with each sight as it happens.
+
+    Errors: OSError where a socket cannot be opened, which says nothing of the network. What the network answers to the
+    packet, such as EHOSTUNREACH, is trace.error.
     """
     trace = Trace(watch=watch)
-    taps: dict[str, Tap] = {}
-    try:
-        with namespaces.entered(HOST):
-            taps["host"] = Tap(target.address)
+    with contextlib.ExitStack() as opened:
+        taps = {"host": opened.enter_context(contextlib.closing(_tap(namespaces, HOST, target)))}
         if peer:
-            with namespaces.entered(peer):
-                taps["peer"] = Tap(target.address)
+            taps["peer"] = opened.enter_context(contextlib.closing(_tap(namespaces, peer, target)))
+        if netns != HOST:
+            taps["inside"] = opened.enter_context(contextlib.closing(_tap(namespaces, netns, target)))
         with namespaces.entered(netns):
-            if netns != HOST:
-                taps["inside"] = Tap(target.address)
             if watch:
                 await_clock()
-            with contextlib.closing(_opened(target, size)) as sender:
+            sender = opened.enter_context(contextlib.closing(_opened(target, size)))
+            try:
                 _exchange(sender, target, taps, trace, patience, size)
-    except OSError as error:
-        trace.error = os.strerror(error.errno or 0)
-    finally:
-        for tap in taps.values():
-            tap.close()
+            except OSError as error:
+                trace.error = os.strerror(error.errno or 0)
     return trace
+
+
+def _tap(namespaces: Namespaces, netns: str, target: Target) -> Tap:
+    with namespaces.entered(netns):
+        return Tap(target.address)
 
 
 def _opened(target: Target, size: int) -> socket.socket:

@@ -37,7 +37,7 @@ def place(netns: str | None, pid: int | None) -> str:
 
 def trace(netns: str, target: Target, patience: float, output: Output, as_json: bool) -> int:
     """Send one packet and tell of each sight of it; returns the exit code. Errors: UnsupportedError without rights."""
-    features.require_privilege()
+    features.require_privilege(probing=True)
     teller = _Teller(netns, output)
     with Namespaces() as opened:
         if not as_json:
