@@ -8,10 +8,10 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES, HOPS
 
-from tests.kernel.test_diagnosis import PODS, told
 from tests.lab import privilege
 from tests.lab.world import World
 from tests.support.building import build_at_once
+from tests.support.diagnosing import PODS, told
 from tests.support.fault_catalogue import BOTH, FAULTS, Fault
 
 _OBSTACLE = privilege.obstacle()

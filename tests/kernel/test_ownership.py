@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import subprocess
 import typing as t
@@ -19,20 +18,13 @@ from tests.lab.syscalls import CLONE_NEWNS, setns
 from tests.lab.world import World
 from tests.support import foreign_state
 from tests.support.building import ask, build, build_at_once, refusal, unreachable_from
+from tests.support.quick_nodes import APPS, PODS, PODS4, new_node
+from tests.support.shell import script
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
 Options = dict[str, t.Any]
-PODS: Options = {
-    "name": "pods",
-    "bridge": "br0",
-    "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
-    "namespaces": ["c1", {"name": "c2", "dns": {"servers": ["198.51.100.80"], "search": ["lab"]}}],
-}
-# Without IPv6 nothing waits for duplicate address detection.
-PODS4: Options = {**PODS, "subnets": ["10.22.33.0/24"]}
-APPS: Options = {"name": "apps", "subnets": ["10.44.0.0/24"], "namespaces": ["a1"], "nat": {"mode": "masquerade"}}
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +33,10 @@ def world() -> t.Iterator[World]:
         yield made
 
 
-@contextlib.contextmanager
-def new_node(world: World) -> t.Iterator[Node]:
-    with world.add_node() as node:
-        node.run(["sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0"])
-        yield node
-
-
 @pytest.fixture
 def node(world: World) -> t.Iterator[Node]:
     with new_node(world) as made:
         yield made
-
-
-def script(node: Node, *lines: str) -> None:
-    node.run(["sh", "-ec", "\n".join(lines)])
 
 
 def chosen(node: Node, network: Options, choices: Options) -> Options:

@@ -11,13 +11,13 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine import audi
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
 from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.decision import BY_NAME
 
-from tests.kernel.test_diagnosis import PODS, TARGETS
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support.building import build_at_once, unreachable_from
+from tests.support.diagnosing import PODS, TARGETS
 from tests.support.fault_catalogue import FAULTS, GONE, Fault
 from tests.support.run_module import Options, Result, run
 

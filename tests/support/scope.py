@@ -1,4 +1,4 @@
-"""How much of a table of cases a run takes: `NIGHTLY=1` for all combinations, otherwise a share that covers each row once."""
+"""How much of a table of cases a run takes: all combinations with `NIGHTLY=1`, otherwise a share with each row once."""
 
 from __future__ import annotations
 
