@@ -19,6 +19,7 @@ from tests.support.building import build, build_at_once, unreachable_from
 from tests.support.built_network import Bench
 from tests.support.diagnosing import PODS
 from tests.support.drift_catalogue import DRIFT, FORGET, NAMES, script_of
+from tests.support.scope import smoke_rows
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -30,7 +31,10 @@ def bench() -> t.Iterator[Bench]:
         yield Bench(world)
 
 
-@pytest.mark.parametrize("title", [title for title, drift in DRIFT.items() if drift.script])
+_ROWS = smoke_rows([title for title, drift in DRIFT.items() if drift.script], "rule added by hand", "spanning tree on")
+
+
+@pytest.mark.parametrize("title", _ROWS)
 def test_drift_is_repaired(bench: Bench, title: str) -> None:
     drift = DRIFT[title]
     with bench.fresh() if drift.spoils else bench.use() as built:
@@ -66,6 +70,7 @@ def test_faults_that_come_together_are_put_right(bench: Bench, titles: list[str]
         assert built.wrong('"ifname": "np-c') == []
 
 
+@pytest.mark.smoke
 def test_teardown_after_drift_gives_the_host_back(bench: Bench) -> None:
     with bench.fresh() as built:
         for title in ("default route by somebody else", "forwarding off on the bridge alone", "link back on the host"):

@@ -89,6 +89,7 @@ def test_networks_change_over_time(playbooks: Playbooks, node: Node) -> None:
     assert difference(before, node.snapshot()) == ""
 
 
+@pytest.mark.smoke
 def test_roles_in_a_playbook_of_somebody_elses(playbooks: Playbooks, node: Node) -> None:
     before = node.snapshot()
     playbook = playbooks.directory / "own.yml"
