@@ -19,6 +19,7 @@ from tests.lab.world import World
 from tests.support import foreign_state
 from tests.support.building import ask, build, build_at_once, refusal, unreachable_from
 from tests.support.quick_nodes import APPS, PODS, PODS4, new_node
+from tests.support.scope import NIGHTLY
 from tests.support.shell import script
 
 _OBSTACLE = privilege.obstacle()
@@ -56,7 +57,7 @@ def chosen(node: Node, network: Options, choices: Options) -> Options:
 
 
 @settings(
-    max_examples=8,
+    max_examples=8 if NIGHTLY else 4,
     suppress_health_check=list(HealthCheck),
     # A smaller example would take minutes to find.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -122,6 +123,7 @@ def without_empty_tables(snapshot: Snapshot) -> Snapshot:
     return {title: text for title, text in snapshot.items() if title not in empty}
 
 
+@pytest.mark.smoke
 def test_bridge_of_somebody_else_is_used_and_left_as_it_was(node: Node) -> None:
     script(
         node,
@@ -212,6 +214,7 @@ def test_network_under_a_new_name(node: Node, way: t.Callable[..., list[str]]) -
     assert difference(before, settled(node)) == ""
 
 
+@pytest.mark.smoke
 def test_namespace_that_left_the_list_is_removed(node: Node) -> None:
     node.call(build, [{**PODS4, "namespaces": ["c1"]}])
     right = settled(node)
