@@ -37,14 +37,16 @@ def _flow(number: int) -> Message:
     return Message(_NEW, _CREATE, body)
 
 
-def fill() -> int:
-    """Fill the table of connections of this namespace; how many it takes."""
-    # Those of earlier probes make room when they end.
-    forget()
+def fill(part: int = 0, parts: int = 1) -> int:
+    """Fill the table of connections of this namespace, or the part of that number; how many it takes in all."""
+    if part == 0:
+        # Those of earlier probes make room when they end.
+        forget()
     with open("/proc/sys/net/netfilter/nf_conntrack_max", encoding="ascii") as file:
         wanted = int(file.read())
     with contextlib.closing(NetlinkSocket(conntrack.NETLINK_NETFILTER)) as opened:
-        for start in range(0, wanted + 4 * _BATCH, _BATCH):
+        starts = range(0, wanted + 4 * _BATCH, _BATCH)
+        for start in starts[part * len(starts) // parts : (part + 1) * len(starts) // parts]:
             if start >= wanted:
                 # The bridge's reports of multicast groups, which the kernel would give up for a new connection.
                 subprocess.run(["conntrack", "-D", "-d", "224.0.0.22"], capture_output=True, check=False)
