@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The tests on a real kernel, with each of PYROUTE2_VERSIONS, at the same time: they wait more than they compute.
+# The tests on a real kernel, with each of PYROUTE2_VERSIONS, at the same time.
+# The last version runs all of them. NIGHTLY=1 takes all places of the sweeps and all hosts.
 set -euo pipefail
 . "$(dirname "$0")/../env.sh"
 cd "$ROOT"
@@ -13,19 +14,21 @@ fetch() {
     touch "$target/.complete"
 }
 
-# Those in which pyroute2 does no more than in others: with the last version alone. Booted nodes of Debian 12 have the first.
-once=(    base_chains changed_in_place collector confirmation diagnosis diagnosis_combined diagnosis_healthy
-    diagnosis_odd_hosts diagnosis_probes diagnosis_undescribed drift drop_ins fault_sweep field_events foreign_state
-    iptables iptables_of_others journal kill_sweep lab_world lock module_examples mss nftables ownership predictions
-    program program_apply program_module program_watch publish repair security translation_choices
-)
+# pyroute2 gives the layout of messages of netlink and nothing else. With older versions run the tests that send and read
+# each kind of message: links, addresses, routes, neighbours, forwarding tables, disciplines, VLANs and connections.
+messages=(bandwidth conntrack inventory modules pyroute2_version uplinks vlans)
 
 run() {
-    local workers=4 left_out=()
-    [ "$1" = "${versions[-1]}" ] || workers=1 left_out=("${once[@]/#/--ignore=tests/kernel/test_}")
-    # Each file has worlds of its own. They begin in the order of tests/kernel/conftest.py.
-    PYROUTE2_VERSION=$1 scripts/test/pytest.sh --private tests/kernel -n "$workers" --dist loadfile --no-loadscope-reorder \
-        -o "cache_dir=build/.pytest_cache-$1" ${left_out[@]+"${left_out[@]/%/.py}"} "${@:2}" 2>&1 |
+    local workers=4 tests=(tests/kernel)
+    if [ "$1" != "${versions[-1]}" ]; then
+        workers=1
+        tests=("${messages[@]/#/tests/kernel/test_}")
+        tests=("${tests[@]/%/.py}")
+    fi
+    # They begin in the order of tests/kernel/conftest.py. A worker that is done takes tests from another, also of the
+    # same file: each worker has worlds of its own.
+    PYROUTE2_VERSION=$1 scripts/test/pytest.sh --private "${tests[@]}" -n "$workers" --dist worksteal \
+        -o "cache_dir=build/.pytest_cache-$1" "${@:2}" 2>&1 |
         sed -u "s/^/$1: /"
 }
 

@@ -10,5 +10,6 @@ if [ "$1" = --private ]; then
     shift
 fi
 mkdir -p build/log/junit
-junit=build/log/junit/$(basename "$1")${PYROUTE2_VERSION:+-$PYROUTE2_VERSION}.xml
+folder=${1#tests/}
+junit=build/log/junit/${folder%%/*}${PYROUTE2_VERSION:+-$PYROUTE2_VERSION}.xml
 exec ${wrap[@]+"${wrap[@]}"} python -m pytest --durations=15 --durations-min=5 --junitxml "$junit" "$@"

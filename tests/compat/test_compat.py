@@ -13,7 +13,7 @@ from tests.compat.environments import CONTROLLERS, HOSTS, Environment
 from tests.lab import privilege
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.playbooks.test_site import Playbooks, answers
+from tests.support.playbook_runs import Playbooks, answers
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -11,7 +11,7 @@ from tests.lab.tables import pytest_terminal_summary
 
 __all__ = ["pytest_terminal_summary"]
 
-_LONGEST = ("test_kill_sweep", "test_fault_sweep", "test_diagnosis_healthy", "test_repair")
+_LONGEST = ("test_kill_sweep", "test_fault_sweep", "test_diagnosis_healthy", "test_faults")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

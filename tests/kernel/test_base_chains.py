@@ -7,13 +7,14 @@ import typing as t
 
 import pytest
 
-from tests.kernel.test_ownership import new_node, script
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support.building import build, build_at_once, refusal
+from tests.support.quick_nodes import new_node
+from tests.support.shell import script
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle() or (

@@ -46,7 +46,7 @@ def asked(node: Node, module: str, options: Options, controller: str = FAR) -> t
     return json.loads(done.stdout)[0]
 
 
-def await_end(patience: float = 20.0) -> None:
+def await_end(patience: float = 90.0) -> None:
     with lock.locked(patience):
         pass
 
@@ -59,6 +59,7 @@ def filtering(node: Node) -> str:
     return node.run(["cat", "/proc/sys/net/ipv4/conf/uplink0/rp_filter"]).stdout.strip()
 
 
+@pytest.mark.smoke
 def test_confirmed_change_stays(node: Node) -> None:
     result = asked(node, "sysctl_forward", {**FILTER, "confirm_within": 60})
     assert result["unconfirmed"]["hazards"] == ["set net.ipv4.conf.uplink0.rp_filter to 1 (was 0)"]

@@ -6,7 +6,6 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.description.description import description
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.allocation import allocate
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network, parse_networks
 
@@ -17,6 +16,8 @@ from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support.building import build_at_once, refusal, seen_from
 from tests.support.generated_networks import networks
+from tests.support.hand_made_network import BRIDGE, SIX, looked, member
+from tests.support.shell import script
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
@@ -77,10 +78,6 @@ def _visible(network: Network) -> dict[str, t.Any]:
     return {**shown, **more}
 
 
-def looked(node: Node) -> dict[str, t.Any]:
-    return node.call(description)
-
-
 @pytest.mark.parametrize("seed", [0, 3, 5, 9, 10, 13, 14])
 def test_what_the_collection_built_is_described_as_it_was_asked_for(node: Node, seed: int) -> None:
     asked = networks(seed)
@@ -91,35 +88,6 @@ def test_what_the_collection_built_is_described_as_it_was_asked_for(node: Node, 
     assert comparable(found["egress_networks"]) == comparable(asked)
     assert found["notes"] == []
     assert node.call(build_at_once, found["egress_networks"]) == []
-
-
-BRIDGE = """
-ip link add br0 type bridge
-ip address add 10.22.33.1/24 dev br0
-ip address add fd00:22:33::1/64 dev br0 nodad
-ip link set br0 up
-sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-"""
-SIX = "ip6tables -t nat -A POSTROUTING -s fd00:22:33::/64 -o uplink0 -j MASQUERADE"
-
-
-def member(name: str, number: int, interface: str = "eth0", mtu: int = 1500) -> str:
-    """What makes a namespace behind the bridge."""
-    return f"""
-ip netns add {name}
-ip -n {name} link set lo up
-ip link add veth-{name} mtu {mtu} type veth peer name {interface} mtu {mtu} netns {name}
-ip link set veth-{name} master br0 up
-ip -n {name} address add 10.22.33.{number}/24 dev {interface}
-ip -n {name} address add fd00:22:33::{number}/64 dev {interface} nodad
-ip -n {name} link set {interface} up
-ip -n {name} route add default via 10.22.33.1
-ip -n {name} route add default via fd00:22:33::1
-"""
-
-
-def script(node: Node, text: str) -> None:
-    node.run(["sh", "-ec", text])
 
 
 def described(node: Node) -> Options:

@@ -6,10 +6,11 @@ import typing as t
 
 import pytest
 
-from tests.kernel.test_description import BRIDGE, looked, member, script
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
+from tests.support.hand_made_network import BRIDGE, looked, member
+from tests.support.shell import script
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()

@@ -1,4 +1,4 @@
-"""The catalogue of failures: each one is injected on a built path, recognised with its hop, put right, and healthy."""
+"""What the diagnosis reports of paths and their targets. Each fault of the catalogue is in test_faults.py."""
 
 from __future__ import annotations
 
@@ -7,27 +7,17 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import targets
-from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
-from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 
-from tests.lab import privilege, probe
+from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
-from tests.support.building import build_at_once, unreachable_from
-from tests.support.fault_catalogue import BOTH, FAULTS
+from tests.support.building import build_at_once
+from tests.support.diagnosing import PODS, TARGETS, checked, record, told
+from tests.support.fault_catalogue import FAULTS
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
-
-PODS: Options = {
-    "name": "pods",
-    "bridge": "br0",
-    "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
-    "namespaces": ["c1", "c2"],
-}
-TARGETS = tuple(probe.TARGETS.values())
 
 
 @pytest.fixture(scope="module")
@@ -40,49 +30,6 @@ def world() -> t.Iterator[World]:
 def node(world: World) -> t.Iterator[Node]:
     with world.add_node() as made:
         yield made
-
-
-def checked(networks: list[Options], probe: bool = True, asked: t.Sequence[str] = TARGETS) -> list[t.Any]:
-    return check(networks, targets.parsed(asked), probe)
-
-
-def told(
-    node: Node, namespace: str, networks: list[Options], probe: bool = True, asked: t.Sequence[str] = TARGETS
-) -> dict[str, t.Any]:
-    found = node.call(checked, networks, probe, asked)
-    return {one["family"]: one for one in found if one["namespace"] == namespace}
-
-
-@pytest.mark.parametrize("title", FAULTS)
-def test_fault_is_named(node: Node, title: str, record_property: t.Callable[[str, object], None]) -> None:
-    fault = FAULTS[title]
-    networks = [{**PODS, **fault.network}]
-    node.run(["sh", "-ec", fault.before])
-    node.call(build_at_once, networks)
-    assert "nat" in networks[0] or unreachable_from(node, "c1", "c2") == []
-    healthy = node.call(checked, networks, True, fault.targets)
-    assert [(one["status"], one["findings"]) for one in healthy] == [("ok", [])] * 4, healthy
-    if fault.wrong:
-        node.call(build_at_once, [{**PODS, **fault.wrong}])
-    node.run(["sh", "-ec", fault.inject])
-    try:
-        found = told(node, "c1", networks, asked=fault.targets)
-    finally:
-        node.run(["sh", "-ec", fault.fix or "true"])
-        node.call(build_at_once, networks)
-    assert "nat" in networks[0] or unreachable_from(node, "c1", "c2") == []
-    for family in BOTH:
-        verdict = found[family]
-        if family in fault.families:
-            assert (verdict["code"], verdict["status"]) == (fault.code, fault.status), verdict
-            assert verdict["hop"] == (fault.hop or CODES[fault.code].hop)
-            assert verdict["evidence"]
-        else:
-            assert (verdict["status"], verdict["findings"]) == ("ok", []), verdict
-    healed = told(node, "c1", networks, asked=fault.targets)
-    assert {family: one["status"] for family, one in healed.items()} == dict.fromkeys(BOTH, "ok"), healed
-    node.run(["sh", "-ec", fault.after])
-    record_property("row of the catalogue", _row(fault.row or "beyond", title, found[fault.families[0]]))
 
 
 @pytest.mark.parametrize("title", ["forward drops", "rule that drops ahead of ours", "answers dropped"])
@@ -106,10 +53,6 @@ def test_same_thing_told_of_all_targets_is_one_finding(node: Node) -> None:
         assert [said for said in verdict["evidence"] if proof in said], verdict["evidence"]
 
 
-def _row(number: int | str, title: str, told_by: t.Mapping[str, t.Any]) -> tuple[str, ...]:
-    return str(number), title, f"{told_by['code']} at {told_by['hop']}", "; ".join(told_by["evidence"])
-
-
 def test_routed_network_that_the_world_does_not_know(
     node: Node, record_property: t.Callable[[str, object], None]
 ) -> None:
@@ -117,14 +60,14 @@ def test_routed_network_that_the_world_does_not_know(
     node.call(build_at_once, networks)
     found = told(node, "c1", networks)
     assert {(one["code"], one["status"]) for one in found.values()} == {("NO_RETURN_ROUTE", "broken")}, found
-    record_property("row of the catalogue", _row(38, "routed, and no route upstream", found["ipv4"]))
+    record(found["ipv4"], 38, "routed, and no route upstream", record_property)
 
 
 def test_nobody_upstream(node: Node, record_property: t.Callable[[str, object], None]) -> None:
     node.call(build_at_once, [PODS])
     found = node.call(checked, [PODS], True, ["198.51.100.99", "tcp://[2001:db8:51::99]:80"])
     assert {(one["code"], one["hop"]) for one in found} == {("UPSTREAM_UNREACHABLE", "upstream")}, found
-    record_property("row of the catalogue", _row(40, "nobody upstream", found[0]))
+    record(found[0], 40, "nobody upstream", record_property)
 
 
 @pytest.mark.parametrize("port", [7070, 9])
@@ -166,6 +109,7 @@ def test_consequences_are_no_findings(node: Node) -> None:
     assert {tuple(listed["code"] for listed in one["findings"]) for one in found.values()} == {("LINK_DOWN",)}, found
 
 
+@pytest.mark.smoke
 def test_missing_default_route_is_said_in_both_families(node: Node) -> None:
     node.call(build_at_once, [PODS])
     node.run(["sh", "-ec", "ip -n c1 route del default; ip -n c1 -6 route del default"])

@@ -8,10 +8,11 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES, HOPS
 
-from tests.kernel.test_diagnosis import PODS, told
 from tests.lab import privilege
 from tests.lab.world import World
 from tests.support.building import build_at_once
+from tests.support.built_network import Bench
+from tests.support.diagnosing import PODS, told
 from tests.support.fault_catalogue import BOTH, FAULTS, Fault
 
 _OBSTACLE = privilege.obstacle()
@@ -54,18 +55,18 @@ def _pairs() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def world() -> t.Iterator[World]:
-    with World(nodes=0) as made:
-        yield made
+def bench() -> t.Iterator[Bench]:
+    with World(nodes=0) as world:
+        yield Bench(world)
 
 
 @pytest.mark.parametrize(("first", "second"), _pairs())
-def test_first_in_packet_order_is_the_verdict(world: World, first: str, second: str) -> None:
+def test_first_in_packet_order_is_the_verdict(bench: Bench, first: str, second: str) -> None:
     faults = [FAULTS[first], FAULTS[second]]
-    with world.add_node() as node:
-        node.call(build_at_once, [PODS])
+    with bench.use() as built:
+        node = built.node
         for fault in faults:
-            node.run(["sh", "-ec", fault.inject])
+            built.inject(fault.inject)
         found = told(node, "c1", [PODS])
         for fault in faults:
             node.run(["sh", "-c", fault.fix or "true"])
@@ -82,10 +83,10 @@ def test_first_in_packet_order_is_the_verdict(world: World, first: str, second: 
 @pytest.mark.parametrize(
     "fault", ["ip link set np-c2 down", "ip link set np-c2 nomaster", "ip -n c2 link set eth0 down"]
 )
-def test_neighbour_that_is_broken_says_nothing_of_the_filters(world: World, fault: str) -> None:
+def test_neighbour_that_is_broken_says_nothing_of_the_filters(bench: Bench, fault: str) -> None:
     """Where the host's rules see bridged packets, they are not to blame for a neighbour without a link."""
-    with world.add_node() as node:
-        node.call(build_at_once, [PODS])
+    with bench.use() as built:
+        node = built.node
         node.run(["sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1", "net.bridge.bridge-nf-call-ip6tables=1"])
         node.run(["sh", "-ec", fault])
         found = told(node, "c1", [PODS])

@@ -14,12 +14,13 @@ from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World, wire
 from tests.support.building import build_at_once
+from tests.support.scope import NIGHTLY
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
-_HOSTS, _NETWORKS = 10, 10
+_HOSTS, _NETWORKS = 10 if NIGHTLY else 5, 10
 TARGETS = list(probe.TARGETS.values())
 # What Docker leaves in FORWARD and in POSTROUTING, with a bridge of its own.
 _DOCKER = """

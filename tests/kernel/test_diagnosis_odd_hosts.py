@@ -9,12 +9,11 @@ import typing as t
 
 import pytest
 
-from tests.kernel.test_diagnosis import PODS, TARGETS, checked, told
-from tests.kernel.test_diagnosis_undescribed import ON_A_BRIDGE
-from tests.kernel.test_diagnosis_undescribed import checked as checked_as_it_is
 from tests.lab import privilege
 from tests.lab.world import Node, World, wire
 from tests.support.building import build_at_once
+from tests.support.container_paths import ON_A_BRIDGE
+from tests.support.diagnosing import PODS, TARGETS, checked, checked_undescribed, told
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -311,5 +310,5 @@ def test_address_that_nobody_named_is_no_evidence(world: World, node: Node) -> N
 def test_namespace_with_two_links(world: World) -> None:
     with world.add_node() as node:
         node.run(["sh", "-ec", ON_A_BRIDGE + SECOND_NETWORK])
-        (found,) = node.call(checked_as_it_is, ["pod"])
+        (found,) = node.call(checked_undescribed, ["pod"])
     assert (found["status"], found["findings"]) == ("ok", []), found

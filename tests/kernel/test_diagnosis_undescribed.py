@@ -5,26 +5,17 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import targets
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
 
-from tests.lab import privilege, probe
+from tests.lab import privilege
 from tests.lab.world import Node, World
+from tests.support.container_paths import ON_A_BRIDGE
+from tests.support.diagnosing import checked_undescribed
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
-TARGETS = list(probe.TARGETS.values())
-# As the CNI plugin bridge leaves it: a bridge with the gateway, a pair, and rules for each address.
-ON_A_BRIDGE = """
-sysctl -qw net.ipv4.ip_forward=1
-ip link add cni0 type bridge; ip addr add 10.88.0.1/16 dev cni0; ip link set cni0 up
-ip netns add pod; ip link add veth1 type veth peer name eth0 netns pod
-ip link set veth1 master cni0 up; ip -n pod link set lo up; ip -n pod link set eth0 up
-ip -n pod addr add 10.88.0.2/16 dev eth0; ip -n pod route add default via 10.88.0.1
-iptables-nft -t nat -A POSTROUTING -s 10.88.0.2 ! -d 224.0.0.0/4 -j MASQUERADE
-"""
 # As Calico has it: no bridge, a route to each address, and a gateway that nobody has.
 ROUTED = """
 sysctl -qw net.ipv4.ip_forward=1
@@ -77,14 +68,10 @@ def node(world: World) -> t.Iterator[Node]:
         yield made
 
 
-def checked(names: t.Sequence[str]) -> list[t.Any]:
-    return check([], targets.parsed(TARGETS), names=names)
-
-
 @pytest.mark.parametrize("made", [ON_A_BRIDGE, ROUTED], ids=["bridge", "routed"])
 def test_healthy(node: Node, made: str) -> None:
     node.run(["sh", "-ec", made])
-    found = node.call(checked, ["pod"])
+    found = node.call(checked_undescribed, ["pod"])
     assert [(one["namespace"], one["family"], one["status"], one["findings"]) for one in found] == [
         ("pod", "ipv4", "ok", [])
     ]
@@ -95,21 +82,21 @@ def test_broken(node: Node, title: str) -> None:
     made, inject, code, hop = BROKEN[title]
     node.run(["sh", "-ec", made])
     node.run(["sh", "-ec", inject])
-    (found,) = node.call(checked, ["pod"])
+    (found,) = node.call(checked_undescribed, ["pod"])
     assert (found["status"], found["code"], found["hop"]) == ("broken", code, hop), found
     assert found["evidence"]
 
 
 def test_same_subnet_on_two_ends(node: Node) -> None:
     node.run(["sh", "-ec", UNBRIDGED])
-    found = {one["namespace"]: one for one in node.call(checked, ["pod2", "pod3"])}
+    found = {one["namespace"]: one for one in node.call(checked_undescribed, ["pod2", "pod3"])}
     assert {one["code"] for one in found.values()} == {"DUPLICATE_SUBNET_ROUTE"}, found
     assert sorted(one["status"] for one in found.values()) == ["broken", "degraded"], found
 
 
 def test_namespace_without_a_link(node: Node) -> None:
     node.run(["ip", "netns", "add", "empty"])
-    (found,) = node.call(checked, ["empty"])
+    (found,) = node.call(checked_undescribed, ["empty"])
     assert (found["status"], found["code"]) == ("broken", "LINK_MISSING"), found
 
 
@@ -135,5 +122,5 @@ def test_bad_input(node: Node, arguments: dict[str, t.Any], words: str) -> None:
 
 
 def test_name_that_is_not_there(node: Node) -> None:
-    (found,) = node.call(checked, ["nobody"])
+    (found,) = node.call(checked_undescribed, ["nobody"])
     assert (found["status"], found["code"]) == ("broken", "NAMESPACE_MISSING"), found

@@ -6,13 +6,14 @@ import typing as t
 
 import pytest
 
-from tests.kernel.test_ownership import PODS4, new_node, script
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support.building import ask, build, build_at_once, refusal, unreachable_from
+from tests.support.quick_nodes import PODS4, new_node
+from tests.support.shell import script
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()

@@ -92,6 +92,7 @@ def _mounts_of(name: str) -> str:
         return "gone"
 
 
+@pytest.mark.smoke
 def test_it_changes_nothing(node: Node) -> None:
     before = settled(node)
     assert tuple(node.call(inventory)) == SECTIONS

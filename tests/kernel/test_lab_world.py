@@ -17,6 +17,7 @@ import pytest
 
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import CommandFailed
+from tests.lab.syscalls import CLONE_NEWNET, setns
 from tests.lab.world import LabError, Node, World
 
 _OBSTACLE = privilege.obstacle()
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = "198.51.100.80"
+_SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 PUBLIC6 = "2001:db8:51::80"
 PRIVATE = "10.22.33.2"
 PRIVATE6 = "fd00:22:33::2"
@@ -272,7 +274,7 @@ with World(nodes=1) as world:
         assert creator.stdout is not None
         pids = [int(pid) for pid in creator.stdout.readline().split()]
         assert len(pids) == 5
-        namespace = os.stat(f"/proc/{pids[2]}/ns/net").st_ino
+        namespace = _cookie(f"/proc/{pids[2]}/ns/net")
         creator.send_signal(ending)
         try:
             creator.wait(timeout=10)
@@ -280,6 +282,7 @@ with World(nodes=1) as world:
             creator.kill()
             raise
         assert [pid for pid in pids if not _ended(pid)] == []
+    assert namespace
     assert namespace not in _namespaces_in_use()
 
 
@@ -297,8 +300,20 @@ def _ended(pid: int, patience: float = 20.0) -> bool:
 
 
 def _namespaces_in_use() -> set[int]:
-    inodes = set()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            inodes.add((process / "ns" / "net").stat().st_ino)
-    return inodes
+    return {_cookie(f"{process}/ns/net") for process in Path("/proc").glob("[0-9]*")}
+
+
+def _cookie(path: str) -> int:
+    """A number that no other network namespace ever has, unlike an inode; 0 where it is gone or may not be asked."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with contextlib.ExitStack() as left, contextlib.suppress(OSError):
+            there = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            left.callback(os.close, there)
+            setns(there, CLONE_NEWNET)
+            left.callback(setns, home, CLONE_NEWNET)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+                return int.from_bytes(asked.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+        return 0
+    finally:
+        os.close(home)

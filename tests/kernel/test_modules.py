@@ -35,6 +35,7 @@ def node(world: World) -> t.Iterator[Node]:
         yield made
 
 
+@pytest.mark.smoke
 def test_path_is_predicted_built_kept_and_removed(world: World, node: Node) -> None:
     before = settled(node)
     assert {module: predicted(node, module, options) for module, options in PATH} == LINES
@@ -64,6 +65,7 @@ def test_path_is_predicted_built_kept_and_removed(world: World, node: Node) -> N
     assert snapshot.difference(before, settled(node)) == ""
 
 
+@pytest.mark.smoke
 def test_one_object_is_given_at_the_top_level_or_in_config(node: Node) -> None:
     for module, options in PATH:
         items = options.get("config", [options])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import sys
 import typing as t
 from pathlib import Path
 
@@ -14,9 +12,9 @@ import pytest
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.world import World
-from tests.support import run_fresh
 from tests.support.path import BRIDGE, NAMESPACES, PAIRS, build, gone
 from tests.support.run_module import Options, Result, done, refused, run, run_here
+from tests.support.run_module_fresh import fresh
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -196,22 +194,6 @@ def test_without_rights(node: Node) -> None:
     assert f"user {os.geteuid()} lacks CAP_NET_ADMIN and CAP_SYS_ADMIN" in result["msg"]
     assert "become: true" in result["advice"]
     assert node.snapshot() == before
-
-
-FRESH = Path(run_fresh.__file__).resolve()
-
-
-def fresh(
-    node: Node, module: str, options: Options, *ahead: Path, without: t.Sequence[str] = ()
-) -> tuple[Result, bool]:
-    """Run a module in an interpreter of its own. Returns its result, and whether it imported pyroute2.
-
-    without: a command that takes something from it.
-    """
-    path = [*map(str, ahead), *sys.path]
-    argv = [*without, sys.executable, str(FRESH), *map(json.dumps, (path, module, options))]
-    result, imported = json.loads(node.run(argv).stdout)
-    return result, imported
 
 
 def test_library_missing(node: Node, tmp_path: Path) -> None:

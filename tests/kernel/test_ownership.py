@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import subprocess
 import typing as t
@@ -19,20 +18,14 @@ from tests.lab.syscalls import CLONE_NEWNS, setns
 from tests.lab.world import World
 from tests.support import foreign_state
 from tests.support.building import ask, build, build_at_once, refusal, unreachable_from
+from tests.support.quick_nodes import APPS, PODS, PODS4, new_node
+from tests.support.scope import NIGHTLY
+from tests.support.shell import script
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
 Options = dict[str, t.Any]
-PODS: Options = {
-    "name": "pods",
-    "bridge": "br0",
-    "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
-    "namespaces": ["c1", {"name": "c2", "dns": {"servers": ["198.51.100.80"], "search": ["lab"]}}],
-}
-# Without IPv6 nothing waits for duplicate address detection.
-PODS4: Options = {**PODS, "subnets": ["10.22.33.0/24"]}
-APPS: Options = {"name": "apps", "subnets": ["10.44.0.0/24"], "namespaces": ["a1"], "nat": {"mode": "masquerade"}}
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +34,10 @@ def world() -> t.Iterator[World]:
         yield made
 
 
-@contextlib.contextmanager
-def new_node(world: World) -> t.Iterator[Node]:
-    with world.add_node() as node:
-        node.run(["sysctl", "-qw", "net.ipv6.conf.default.accept_dad=0"])
-        yield node
-
-
 @pytest.fixture
 def node(world: World) -> t.Iterator[Node]:
     with new_node(world) as made:
         yield made
-
-
-def script(node: Node, *lines: str) -> None:
-    node.run(["sh", "-ec", "\n".join(lines)])
 
 
 def chosen(node: Node, network: Options, choices: Options) -> Options:
@@ -75,7 +57,7 @@ def chosen(node: Node, network: Options, choices: Options) -> Options:
 
 
 @settings(
-    max_examples=8,
+    max_examples=8 if NIGHTLY else 4,
     suppress_health_check=list(HealthCheck),
     # A smaller example would take minutes to find.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -141,6 +123,7 @@ def without_empty_tables(snapshot: Snapshot) -> Snapshot:
     return {title: text for title, text in snapshot.items() if title not in empty}
 
 
+@pytest.mark.smoke
 def test_bridge_of_somebody_else_is_used_and_left_as_it_was(node: Node) -> None:
     script(
         node,
@@ -231,6 +214,7 @@ def test_network_under_a_new_name(node: Node, way: t.Callable[..., list[str]]) -
     assert difference(before, settled(node)) == ""
 
 
+@pytest.mark.smoke
 def test_namespace_that_left_the_list_is_removed(node: Node) -> None:
     node.call(build, [{**PODS4, "namespaces": ["c1"]}])
     right = settled(node)

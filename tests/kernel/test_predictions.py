@@ -13,6 +13,7 @@ from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support.building import build, build_at_once
+from tests.support.scope import NIGHTLY
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
@@ -82,7 +83,7 @@ NETWORKS = st.one_of(st.tuples(network(1)), st.tuples(network(1), network(2)))
 
 
 @settings(
-    max_examples=8,
+    max_examples=8 if NIGHTLY else 4,
     suppress_health_check=list(HealthCheck),
     # A smaller example would take minutes to find.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],

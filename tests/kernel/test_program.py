@@ -104,6 +104,7 @@ def test_version_and_help(run: Run) -> None:
         assert done.stdout.startswith("usage: netpath-egress")
 
 
+@pytest.mark.smoke
 def test_healthy_paths_are_one_line(run: Run) -> None:
     done = run("check", *BOTH)
     assert (done.returncode, done.stdout) == (OK, "OK: 4 paths: c1 ipv4, c1 ipv6, c2 ipv4, c2 ipv6\n"), done

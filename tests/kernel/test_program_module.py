@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.program import bundle
 
-from tests.kernel.test_modules_errors import fresh
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support.run_module import Options, done, predicted, refused, run
+from tests.support.run_module_fresh import fresh
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

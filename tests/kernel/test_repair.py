@@ -8,33 +8,19 @@ import typing as t
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine import audit
-from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
-from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.decision import BY_NAME
 
-from tests.kernel.test_diagnosis import PODS, TARGETS
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support.building import build_at_once, unreachable_from
-from tests.support.fault_catalogue import FAULTS, GONE, Fault
-from tests.support.run_module import Options, Result, run
+from tests.support.diagnosing import PODS
+from tests.support.fault_catalogue import FAULTS, GONE
+from tests.support.repairing import repaired, statuses
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
-
-# Somebody else's, or what the network itself asks for.
-OTHERS = (
-    *("forward drops", "rule that drops ahead of ours", "answers dropped", "nobody answers upstream", "IPv6 dropped"),
-    *("raw table that drops", "wrong neighbour on the host", "policy rule"),
-    *("subnet on another link", "fixed source address gone", "neighbours translated"),
-)
-HEALED = [
-    title
-    for title, fault in FAULTS.items()
-    if title not in OTHERS and (CODES[fault.code].tier in ("auto", "declared") or fault.code in BY_NAME)
-]
 
 
 @pytest.fixture(scope="module")
@@ -50,67 +36,13 @@ def node(world: World) -> t.Iterator[Node]:
         yield made
 
 
-def repaired(node: Node, check: bool = False, **options: t.Any) -> Result:
-    asked: Options = {"networks": [PODS], "targets": list(TARGETS), **options}
-    result = run(node, "egress_repair", asked, check)
-    assert not result.get("failed"), result["msg"]
-    assert result["changed"] == bool(result["actions"])
-    return result
-
-
-def broken(node: Node, fault: Fault) -> Options:
-    """Break the path of c1. Returns what is asked for."""
-    network = {**PODS, **fault.network}
-    node.run(["sh", "-ec", fault.before])
-    node.call(build_at_once, [{**network, **fault.wrong}])
-    node.run(["sh", "-ec", fault.inject])
-    return {"networks": [network], "targets": list(fault.targets)}
-
-
-def statuses(verdicts: t.Sequence[t.Any]) -> set[str]:
-    return {one["status"] for one in verdicts}
-
-
+@pytest.mark.smoke
 def test_healthy_host_is_not_touched(node: Node) -> None:
     before = settled(node)
     result = repaired(node)
     assert (result["actions"], result["repaired"], result["left"]) == ([], {}, {})
     assert statuses(result["after"]) == {"ok"}
     assert difference(before, settled(node)) == ""
-
-
-@pytest.mark.parametrize("title", HEALED)
-def test_fault_is_healed(node: Node, title: str) -> None:
-    fault = FAULTS[title]
-    asked = broken(node, fault)
-    before = settled(node)
-    by_name = [fault.code] if CODES[fault.code].tier == "confirm" else []
-    foreseen = repaired(node, check=True, codes=by_name, **asked)
-    assert difference(before, settled(node)) == ""
-    result = repaired(node, codes=by_name, **asked)
-    assert fault.code in {one["code"] for one in result["before"]}
-    assert fault.code in result["repaired"]["pods"]
-    assert (result["failed_networks"], statuses(result["after"])) == ({}, {"ok"}), result
-    assert foreseen["actions"] == result["actions"] != []
-    assert unreachable_from(node, "c1", "c2") == []
-    (line,) = [json.loads(line) for line in node.run(["cat", audit.PATH]).stdout.splitlines()]
-    assert (line["by"], line["network"], line["actions"]) == ("remediate", "pods", result["actions"])
-    assert fault.code in line["before"].values()
-    assert set(line["after"].values()) == {"ok"}
-    node.run(["sh", "-ec", fault.after])
-
-
-@pytest.mark.parametrize("title", OTHERS)
-def test_what_is_for_a_person_is_left(node: Node, title: str) -> None:
-    fault = FAULTS[title]
-    asked = broken(node, fault)
-    before = settled(node)
-    result = repaired(node, **asked)
-    assert "for a person" in result["left"]["pods"][fault.code]
-    assert (result["repaired"], result["failed_networks"]) == ({}, {})
-    assert difference(before, settled(node)) == ""
-    node.run(["sh", "-ec", fault.fix or "true"])
-    node.run(["sh", "-ec", fault.after])
 
 
 @pytest.mark.parametrize(

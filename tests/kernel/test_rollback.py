@@ -7,9 +7,7 @@ import itertools
 import os
 import random
 import resource
-import signal
 import subprocess
-import time
 import typing as t
 
 import pytest
@@ -25,7 +23,8 @@ from tests.lab.snapshot import Snapshot, difference
 from tests.lab.syscalls import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
 from tests.lab.world import World
 from tests.support.building import Refusal, ask, build, build_at_once, refusal, unreachable_from
-from tests.support.kill_injection import killed_after_making_links
+from tests.support.fault_injection import operations_of
+from tests.support.kill_injection import killed_after_making_links, killed_at_operation
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
@@ -72,6 +71,7 @@ def check_restored(refused: Refusal) -> None:
     assert refused.text == f"{refused.asked}: {refused.found}. {refused.advice}"
 
 
+@pytest.mark.smoke
 def test_link_that_goes_by_itself_meanwhile(node: Node) -> None:
     """As when its namespace was removed a moment ago."""
 
@@ -151,6 +151,7 @@ def test_settings_that_cannot_be_written_are_found_before_anything_changes(node:
     assert refused.found == "it can only be read here, and is 0"
 
 
+@pytest.mark.smoke
 def test_failed_removal_leaves_what_was_there(node: Node) -> None:
     """All is gone but for one file when the last step fails, and comes back."""
     node.call(build_at_once, [PODS])
@@ -167,6 +168,7 @@ def test_failed_removal_leaves_what_was_there(node: Node) -> None:
     assert node.call(build_at_once, [PODS]) == []
 
 
+@pytest.mark.smoke
 def test_failed_change_leaves_what_was_there(node: Node) -> None:
     """Addresses, an MTU and ports change, a stranger's route goes along, and then one port cannot be had."""
     script(
@@ -305,17 +307,6 @@ def refusal_or_none(node: Node, *arguments: t.Any) -> Refusal | None:
         return None
 
 
-def killed_after(delay: float, absent: bool = False) -> bool:
-    """Whether a run was still under way when it was killed."""
-    pid = os.fork()
-    if pid == 0:
-        build_at_once([SOME], absent=absent)
-        os._exit(0)
-    time.sleep(delay)  # of a random length is what this is about
-    os.kill(pid, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-
-
 def unmarked(others: t.Collection[str] = ()) -> list[str]:
     """Links and namespaces that look like ours and do not say so. others: networks with a namespace of their name."""
     listed = subprocess.run(["ip", "-o", "link", "show"], capture_output=True, text=True, check=True).stdout
@@ -344,25 +335,28 @@ def test_link_is_never_without_its_mark(node: Node, bridges: int) -> None:
     assert number > 1
 
 
+# Of the places at which runs are killed; another one gives others.
+_SEED = 20261130
+
+
 def test_killed_run_is_finished_by_the_next(node: Node) -> None:
+    """Wherever it was: ahead of any operation of the kernel, also between those of one step."""
     before = settled(node)
-    started = time.monotonic()
-    node.call(build_at_once, [SOME])
-    whole = time.monotonic() - started
+    builds, removes = (functools.partial(build_at_once, [SOME], absent=absent) for absent in (False, True))
+    many = [len(node.call(operations_of, action)) for action in (builds, removes)]
+    assert difference(before, settled(node)) == ""
+    node.call(builds)
     right = settled(node)
-    node.call(build_at_once, [SOME], absent=True)
-    chance = random.Random(time.time_ns())
-    killed = 0
-    attempts = 0
-    # A delay may be longer than the run is this time.
-    while attempts < 4 or (killed < 2 and attempts < 20):
-        attempts += 1
-        killed += node.call(killed_after, chance.uniform(0.1, 1.0) * whole)
+    node.call(removes)
+    drawn = random.Random(_SEED)
+    places = [sorted(drawn.sample(range(count), 4)) for count in many]
+    print("killed ahead of operations", places, "of", many)
+    for building, removing in zip(*places):
+        assert node.call(killed_at_operation, building, builds)
         assert node.call(unmarked) == []
-        node.call(build_at_once, [SOME])
+        node.call(builds)
         assert difference(right, settled(node)) == ""
-        killed += node.call(killed_after, chance.uniform(0.1, 1.0) * whole, absent=True)
+        assert node.call(killed_at_operation, removing, removes)
         assert node.call(unmarked) == []
-        node.call(build_at_once, [SOME], absent=True)
+        node.call(removes)
         assert difference(before, settled(node)) == ""
-    assert killed > 1

@@ -56,6 +56,7 @@ def as_nobody(function: t.Callable[[], t.Any]) -> t.Any:
     return function()
 
 
+@pytest.mark.smoke
 def test_files_are_those_of_root_alone(node: Node) -> None:
     def carelessly() -> None:
         os.umask(0)

@@ -10,10 +10,10 @@ import typing as t
 
 import pytest
 
-from tests.kernel.test_diagnosis import PODS, checked, told
 from tests.lab import privilege
 from tests.lab.world import Node, World
 from tests.support.building import build_at_once, unreachable_from
+from tests.support.diagnosing import PODS, checked, told
 from tests.support.fault_catalogue import FAULTS
 
 _OBSTACLE = privilege.obstacle()

@@ -67,6 +67,13 @@ def _await_links_here(give_up: float) -> None:
                     pass
 
 
+def await_link_event(patience: float) -> None:
+    """Wait until a link of this namespace changes, comes or goes, for at most so many seconds."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as events:
+        events.bind((0, _EVENTS))
+        select.select([events], [], [], patience)
+
+
 def _links() -> list[dict[str, t.Any]]:
     shown = subprocess.run(_COMMAND, capture_output=True, text=True, check=False).stdout
     return t.cast("list[dict[str, t.Any]]", json.loads(shown or "[]"))

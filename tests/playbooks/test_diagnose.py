@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab import privilege
 from tests.lab.world import World
-from tests.playbooks.test_site import Done, Playbooks
+from tests.support.playbook_runs import Done, Playbooks
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

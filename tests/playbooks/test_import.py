@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.kernel.test_description import BRIDGE, SIX, member, script
 from tests.lab import privilege
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.playbooks.test_site import Playbooks, answers
+from tests.support.hand_made_network import BRIDGE, SIX, member
+from tests.support.playbook_runs import Playbooks, answers
+from tests.support.shell import script
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -11,7 +11,7 @@ import pytest
 from tests.lab import privilege
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.playbooks.test_site import APPS, ROOT, Playbooks, answers
+from tests.support.playbook_runs import APPS, ROOT, Playbooks, answers
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab import privilege
 from tests.lab.world import World
-from tests.playbooks.test_site import ROOT, Playbooks
+from tests.support.playbook_runs import ROOT, Playbooks
 
 _OBSTACLE = privilege.obstacle()
 

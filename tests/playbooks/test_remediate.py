@@ -12,7 +12,7 @@ from tests.lab import privilege
 from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import World
-from tests.playbooks.test_site import APPS, Done, Playbooks, answers
+from tests.support.playbook_runs import APPS, Done, Playbooks, answers
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))

@@ -17,7 +17,7 @@ import pytest
 from tests.lab import inventory, privilege
 from tests.lab.node import Node
 from tests.lab.world import World
-from tests.playbooks.test_site import APPS, ROOT, Playbooks, answers
+from tests.support.playbook_runs import APPS, ROOT, Playbooks, answers
 
 PROGRAM = ROOT / "build/venv/rulebook/bin/ansible-rulebook"
 RULEBOOK = ROOT / "extensions/eda/rulebooks/remediate.yml"

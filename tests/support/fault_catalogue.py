@@ -16,8 +16,8 @@ _HOLDER = (
     "unshare -n sleep 300 >/dev/null 2>&1 & holder=$!; echo $holder >/run/holder;"
     ' while [ "$(readlink /proc/$holder/ns/net)" = "$(readlink /proc/$$/ns/net)" ]; do :; done;'
 )
-# The pair goes some time after its namespace.
-GONE = "ip netns del c1; while ip link show np-c1 >/dev/null 2>&1; do :; done"
+# The pair goes some time after its namespace, if nobody takes it away.
+GONE = "ip netns del c1; ip link del np-c1 2>/dev/null || true"
 # The next run may give back what the failure wrote in place of the file.
 _NO_RESOLVER = "rm /etc/netns/c1/resolv.conf"
 _RESOLVED = {"namespaces": [{"name": "c1", "dns": {"servers": ["198.51.100.80"]}}, "c2"]}
@@ -309,7 +309,8 @@ FAULTS: dict[str, Fault] = {
     ),
     "IPv6 address that another one has": Fault(
         41,
-        "address=$(ip -n c1 -6 -o addr show dev eth0 scope global | awk '{print $4}');"
+        "ip netns exec c1 sysctl -qw net.ipv6.conf.eth0.accept_dad=1;"
+        " address=$(ip -n c1 -6 -o addr show dev eth0 scope global | awk '{print $4}');"
         " ip -n c2 addr add ${address%/*}/128 dev eth0 nodad; ip -n c1 addr del $address dev eth0;"
         " ip -n c1 addr add $address dev eth0; ip -n c1 route add default via fd00:22:33::1 2>/dev/null || true;"
         " until ip -n c1 -6 addr show dev eth0 | grep -q dadfailed; do :; done; echo ${address%/*}/128 >/run/taken",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import signal
 import subprocess
 import typing as t
 
@@ -20,23 +20,30 @@ _RTM_BASE = 16
 
 
 class Operations:
-    """Counts what changes something, and lets the one of a number fail with an errno, as the kernel would."""
+    """Counts what changes something, and lets the one of a number fail with an errno, as the kernel would.
 
-    def __init__(self, fails: int = -1, code: int = 0) -> None:
+    kills: this process is killed there instead, and none that it forks.
+    """
+
+    def __init__(self, fails: int = -1, code: int = 0, kills: bool = False) -> None:
         self.count = 0
         self.name = ""
+        self.names: list[str] = []
         self._fails = fails
         self._code = code
+        self._victim = os.getpid() if kills else 0
 
     def _is_due(self, name: str) -> bool:
         self.count += 1
+        self.names.append(name)
         if self.count - 1 == self._fails:
             self.name = name
-            return True
+            if os.getpid() == self._victim:
+                os.kill(self._victim, signal.SIGKILL)
+            return not self._victim
         return False
 
-    @contextlib.contextmanager
-    def watched(self) -> t.Iterator[None]:
+    def watch(self) -> None:
         """For as long as the process lives: it is one of its own."""
         self._watch_netlink()
         self._watch_nft()
@@ -45,7 +52,6 @@ class Operations:
         self._watch_errors(sysctls, "write")
         self._watch_errors(files, "write")
         self._watch_errors(files, "delete")
-        yield
 
     def _watch_errors(self, module: t.Any, name: str, may_fail: t.Callable[..., bool] = lambda *_all: True) -> None:
         function = getattr(module, name)
@@ -92,12 +98,20 @@ class Operations:
         nft.run = watched
 
 
+def operations_of(action: t.Callable[[], object]) -> list[str]:
+    """The operations of a run in which none fails, in their order. Runs it, in this process."""
+    counted = Operations()
+    counted.watch()
+    action()
+    return counted.names
+
+
 def failing(action: t.Callable[[], object], number: int, code: int) -> tuple[str, str, bool]:
     """(operation, error, whether all was put back) of a run in which one fails; no error where it was none."""
     failed = Operations(number, code)
-    with failed.watched():
-        try:
-            action()
-        except EgressError as error:
-            return failed.name, f"{type(error).__name__}: {error}", getattr(error, "rolled_back", True)
+    failed.watch()
+    try:
+        action()
+    except EgressError as error:
+        return failed.name, f"{type(error).__name__}: {error}", getattr(error, "rolled_back", True)
     return failed.name, "", True

@@ -19,6 +19,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netl
 )
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
 
+from tests.support.fault_injection import Operations
+
 
 def killed_at(number: int, action: t.Callable[[], object], after: bool = False, alone: bool = False) -> bool:
     """Have a run killed before or after its step of that number; False where it has no so many.
@@ -32,12 +34,36 @@ def killed_at(number: int, action: t.Callable[[], object], after: bool = False, 
     return killed
 
 
+def kinds_of_steps(action: t.Callable[[], object]) -> list[tuple[str, bool, bool]]:
+    """Of each step of a run: its fact, whether that is made and whether it is removed. Runs it, in this process."""
+    kinds: list[tuple[str, bool, bool]] = []
+    run = Executor.run
+
+    def noting_run(self: Executor, batch: t.Sequence[Step]) -> None:
+        kinds.extend((type(step.fact).__name__, step.before is None, step.after is None) for step in batch)
+        run(self, batch)
+
+    Executor.run = noting_run  # type: ignore[method-assign]
+    Executor.batches = lambda _self, planned: [[step] for step in planned]  # type: ignore[method-assign, assignment]
+    action()
+    return kinds
+
+
 def killed_after_making_links(number: int, action: t.Callable[[], object]) -> bool:
     """Have a run killed after its send of that number of those that make links; False where it has no so many.
 
     Nobody finishes it.
     """
     return _killed(functools.partial(_die_after_making_links, number), action, alone=True)
+
+
+def killed_at_operation(number: int, action: t.Callable[[], object]) -> bool:
+    """Have a run killed ahead of its operation of the kernel of that number; False where it has no so many."""
+
+    def watch() -> None:
+        Operations(number, kills=True).watch()
+
+    return _killed(watch, action, alone=False)
 
 
 def _killed(prepare: t.Callable[[], None], action: t.Callable[[], object], alone: bool) -> bool:

@@ -9,10 +9,11 @@ import typing as t
 
 import pytest
 
-from tests.kernel.test_diagnosis_probes import fill, forget, record
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 from tests.lab.syscalls import CLONE_NEWNET, setns
+from tests.support.connection_table import fill, forget
+from tests.support.diagnosing import record
 from tests.support.fault_catalogue import BOTH
 from tests.support.firewall_matrix import WALLS
 from tests.support.system_diagnosis import PODS, TARGETS, Patient, Verdict

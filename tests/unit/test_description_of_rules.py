@@ -9,8 +9,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.description
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.nft_words import Listing
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.iptables import listed
 
+from tests.support.seen_bridges import bridge, member, told
 from tests.support.spec_questions import Options
-from tests.unit.test_description import bridge, member, told
 
 BASES = [":PREROUTING ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]"]
 POST = "POSTROUTING -s 10.22.33.0/24"

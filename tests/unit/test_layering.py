@@ -117,3 +117,27 @@ def test_requires_ansible() -> None:
 def test_action_group_lists_all_modules() -> None:
     modules = sorted(file.stem for file in (ROOT / "plugins/modules").glob("*.py") if file.stem != "__init__")
     assert load("meta/runtime.yml")["action_groups"]["egress"] == modules
+
+
+def _imported(file: Path) -> list[str]:
+    """The modules that a file names in imports, and the names that it takes from them as modules."""
+    names = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
+    return names
+
+
+def test_no_file_imports_from_a_test_file() -> None:
+    """What several tests share is in tests/support, so that each test file can be moved, split or run alone."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    assert len(files) > 100
+    found = [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in files
+        for name in _imported(file)
+        if any(part.startswith("test_") for part in name.split(".")[:3]) and name.startswith(("tests.", "."))
+    ]
+    assert found == []

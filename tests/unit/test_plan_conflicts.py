@@ -16,8 +16,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.plan import make_plan
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.state import Have
 
-from tests.support.spec_questions import Options, all_of, found, want
-from tests.unit.test_plan import (
+from tests.support.planned_path import (
     BR0,
     BRIDGE,
     DEFAULT4,
@@ -31,6 +30,7 @@ from tests.unit.test_plan import (
     VETH,
     change,
 )
+from tests.support.spec_questions import Options, all_of, found, want
 
 UPLINK = Link("", "up0", "", mtu=1500, mac="02:00:00:00:00:09", master="", up=True)
 PROTECTED = {"up0": "the IPv4 default route of this host"}

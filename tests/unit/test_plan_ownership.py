@@ -24,8 +24,21 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.sy
     sysctl_file,
 )
 
+from tests.support.planned_path import (
+    BR0,
+    BRIDGE,
+    DEFAULT4,
+    EVERYTHING,
+    INNER,
+    NS1,
+    PAIR,
+    PATH,
+    THERE,
+    VETH,
+    change,
+    there,
+)
 from tests.support.spec_questions import Options, all_of, found, want
-from tests.unit.test_plan import BR0, BRIDGE, DEFAULT4, EVERYTHING, INNER, NS1, PAIR, PATH, THERE, VETH, change, there
 
 FORWARD4, FORWARD6 = "net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"
 REDIRECTS = "net/ipv4/conf/all/accept_redirects"
