@@ -24,7 +24,6 @@ PROGRAMS = (
     ("conntrack", "conntrack"),
     ("ping", "iputils-ping"),
     ("wg", "wireguard-tools"),
-    ("teamd", "libteam-utils"),
 )
 
 
