@@ -58,7 +58,7 @@ class Service:
         self._selector = selectors.DefaultSelector()
         for address in listen:
             self._open(address)
-        for family in _ECHO_REQUEST:
+        for family in {_family(address) for address in listen}:
             self._open_echo(family)
 
     def run(self) -> None:

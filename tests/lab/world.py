@@ -40,6 +40,9 @@ _FIRST = 10
 _MOST = 9989  # the number in the IPv6 address is written in four decimal digits
 _SERVICE = Path(__file__).resolve().parent / "internet.py"
 
+# A kernel may be booted without IPv6; its hosts have IPv4 alone.
+_HAS_IPV6 = Path("/proc/net/if_inet6").exists()
+
 # The kernel's own defaults: a new namespace may inherit the values of the machine.
 DEFAULTS = {
     "ipv4/ip_forward": "0",
@@ -65,8 +68,8 @@ class Internet(Node):
 
     def start(self) -> None:
         """Start the service and wait until it listens."""
-        argv = [sys.executable, "-I", "-S", str(_SERVICE), *PUBLIC]
-        argv += ["--also", self.address, "--also", self.address6]
+        argv = [sys.executable, "-I", "-S", str(_SERVICE), *_possible(PUBLIC)]
+        argv += [part for address in _possible([self.address, self.address6]) for part in ("--also", address)]
         pipe = subprocess.PIPE
         self._service = self.popen(argv, stdin=pipe, stdout=pipe, cwd="/")
         if self._ask("").strip() != "ready":
@@ -219,7 +222,7 @@ def _connect(segment: Node, node: Node, then: t.Sequence[str]) -> None:
         *then,
     ]
     settings = write_settings({**DEFAULTS, **_UPLINK_SETTINGS})
-    node.run(["sh", "-ec", f"{settings}ip -batch -"], input="\n".join(batch) + "\n")
+    node.run(["sh", "-ec", f"{settings}ip -batch -"], input="\n".join(_possible(batch)) + "\n")
     segment.call(_await_forwarding, node.name)
 
 
@@ -237,7 +240,13 @@ def _await_forwarding(port: str, patience: float = 20.0) -> None:
 
 def write_settings(settings: t.Mapping[str, str]) -> str:
     """Return shell commands that write values below /proc/sys/net."""
-    return "".join(f"echo {value} > /proc/sys/net/{key}\n" for key, value in settings.items())
+    possible = {key: value for key, value in settings.items() if _HAS_IPV6 or not key.startswith("ipv6/")}
+    return "".join(f"echo {value} > /proc/sys/net/{key}\n" for key, value in possible.items())
+
+
+def _possible(words: t.Sequence[str]) -> list[str]:
+    """Those of addresses, or of commands with them, that this kernel can have."""
+    return [word for word in words if _HAS_IPV6 or ":" not in word]
 
 
 def _nodad(address: str) -> str:
