@@ -127,6 +127,7 @@ verdicts:
       description:
         - Who may do so. V(auto) for objects of ours, V(declared) for settings of the host that the networks ask for,
           V(confirm) for what is to be asked for by name, V(advise) for what a person does.
+        - Of a namespace that no network describes it is V(advise), and RV(verdicts[].fix) a command for the host.
       type: str
     findings:
       description: All that is wrong, each with its code, hop, direction, evidence, fix and tier.

@@ -47,7 +47,8 @@ def life_of_a_network(directory: Path, controller: Path, interpreter: Path) -> N
     with World(nodes=1) as world:
         ansible, node = Playbooks(world, directory), world.nodes[0]
         ansible.controller = controller
-        asked = {"egress_persist": False, "remediate_folder": str(directory), "diagnose_folder": str(directory)}
+        reports, audit = directory / "reports", directory / "audit.jsonl"
+        asked = {"egress_persist": False, "diagnose_report_dir": str(reports), "remediate_audit": str(audit)}
         ansible.options = ["-e", json.dumps(asked)]
 
         def run(playbook: str, *options: str, status: int = 0) -> dict[str, int]:
@@ -63,7 +64,15 @@ def life_of_a_network(directory: Path, controller: Path, interpreter: Path) -> N
         assert run("site")[node.name] == 0
         node.run(["ip", "link", "set", "np-ns1", "nomaster"])
         run("diagnose", status=2)
+        assert sorted(path.name for path in reports.iterdir()) == ["junit.xml", "report.html", "report.json"]
+        for path in reports.iterdir():
+            assert "PORT_NOT_ON_BRIDGE" in path.read_text(encoding="utf-8"), path
         run("remediate")
+        (repair,) = map(json.loads, audit.read_text(encoding="utf-8").splitlines())
+        assert [repair[when][path] for when in ("before", "after") for path in ("ns1 ipv4", "ns1 ipv6")] == [
+            *["PORT_NOT_ON_BRIDGE"] * 2,
+            *["ok"] * 2,
+        ]
         assert answers(node, "ns1") == {4: node.address, 6: node.address6}
         assert run("site", "-e", "egress_apply=modules")[node.name] == 0
         run("teardown")

@@ -41,12 +41,20 @@ Check = t.Callable[[World, Node, Path], None]
 
 
 @dataclass(frozen=True)
+class Instead:
+    """Why a command of a page is not run here as it stands, and what is run in its place: "" for nothing."""
+
+    why: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
 class Trial:
     """How a how-to is tried.
 
     host: a script that makes of a node such a host as it is written for. second: another interface on the segment.
     seen: {namespace: {family: whom the internet sees}}, "own" for the address of the node. told: what commands say.
-    instead: {command of the how-to: what is run here, or ""}. elsewhere: where what needs a booted node is tried.
+    instead: {command of the how-to: what is done here}. elsewhere: where what needs a booted node is tried.
     """
 
     seen: t.Mapping[str, t.Mapping[int, str]]
@@ -54,7 +62,7 @@ class Trial:
     host: str = ""
     second: str = ""
     told: tuple[str, ...] = ()
-    instead: t.Mapping[str, str] = field(default_factory=dict)
+    instead: t.Mapping[str, Instead] = field(default_factory=dict)
     elsewhere: str = ""
     check: Check | None = None
 
@@ -116,13 +124,26 @@ def metrics_name_the_code(_world: World, node: Node, _directory: Path) -> None:
 
 
 TRIALS: dict[str, Trial] = {
-    "laptop-lab": Trial(dict.fromkeys(["red", "blue", "green"], OWN), told=("OK: 6 paths on 1 host\n",)),
+    "laptop-lab": Trial(
+        dict.fromkeys(["red", "blue", "green"], OWN),
+        told=("OK: 6 paths on 1 host\n",),
+        instead={
+            "sudo ip netns exec red bash": Instead(
+                "there is no terminal, and whoever follows the page is root", "ip netns exec red bash </dev/null"
+            ),
+        },
+    ),
     "fleet": Trial(dict.fromkeys(["c1", "c2", "c3"], OWN), nodes=2, told=("OK: 12 paths on 2 hosts\n",)),
     "vpn-or-proxy": Trial(
         {"ns1": {4: _SECOND}},
         second="wg0",
         host="ip link set wg0 mtu 1420",
         told=("OK: 1 path on 1 host",),
+        instead={
+            "ip netns exec ns1 env https_proxy=http://10.40.0.1:3128 curl https://www.example.org/": Instead(
+                "the internet has no such site; nothing_leaks reaches a service on the bridge's address from ns1"
+            ),
+        },
         check=nothing_leaks,
     ),
     "beside-docker": Trial(
@@ -155,26 +176,51 @@ TRIALS: dict[str, Trial] = {
         {"web1": OWN4},
         told=("OK: 1 path on 1 host\n",),
         instead={
-            "ansible-playbook -i inventory.yml play.yml": "ansible-playbook -i inventory.yml netpath.egress.site",
+            "ansible-playbook -i inventory.yml play.yml": Instead(
+                "its unit takes systemd, which a node has not", "ansible-playbook -i inventory.yml netpath.egress.site"
+            ),
             "ansible node1.example.org -i inventory.yml -b -a"
-            " 'sh -c \"systemctl disable --now web1; rm /etc/systemd/system/web1.service\"'": "",
+            " 'sh -c \"systemctl disable --now web1; rm /etc/systemd/system/web1.service\"'": Instead(
+                "its unit takes systemd, which a node has not"
+            ),
         },
         elsewhere="molecule/reboot",
         check=port_is_published,
     ),
-    "nightly-sweep": Trial(dict.fromkeys(["ns1", "ns2"], OWN4), nodes=2, check=reports_compare),
+    "nightly-sweep": Trial(
+        dict.fromkeys(["ns1", "ns2"], OWN4),
+        nodes=2,
+        instead={
+            command: Instead("the controller's own systemd is left alone; a booted node runs the timer")
+            for command in (
+                "systemctl --user enable --now sweep.timer",
+                "loginctl enable-linger",
+                "systemctl --user disable --now sweep.timer",
+            )
+        },
+        elsewhere="tests/system/test_how_to_timer.py",
+        check=reports_compare,
+    ),
     "alerts": Trial(
         {"ns1": OWN4},
         instead={
-            "ansible node1.example.org -i inventory.yml -b -a 'systemctl list-timers netpath-egress-watch.timer'": "",
             "ansible node1.example.org -i inventory.yml -b -a"
-            " 'grep path_status /var/lib/prometheus/node-exporter/netpath.prom'": "",
+            " 'systemctl list-timers netpath-egress-watch.timer'": Instead("it takes systemd, which a node has not"),
+            "ansible node1.example.org -i inventory.yml -b -a"
+            " 'grep path_status /var/lib/prometheus/node-exporter/netpath.prom'": Instead(
+                "the timer writes it; metrics_name_the_code reads what the program writes"
+            ),
         },
         elsewhere="tests/system/test_persistence.py",
         check=metrics_name_the_code,
     ),
 }
-# What only booted nodes can show, and where they do.
+# Those of the page for beginners.
+START: dict[str, Instead] = dict.fromkeys(
+    ["git clone https://github.com/netpath/egress", "ansible-galaxy collection install --force ./egress"],
+    Instead("the checkout is on the path of collections; tests/playbooks/test_installed.py installs the archive"),
+)
+# What only booted nodes can show, and where they do: with all commands of the page.
 BOOTED = {"molecule": "tests/system/test_how_to_molecule.py"}
 
 
@@ -182,15 +228,43 @@ def test_every_how_to_is_tried() -> None:
     assert sorted([*TRIALS, *BOOTED]) == howto_parser.NAMES
     for place in [*BOOTED.values(), *(trial.elsewhere for trial in TRIALS.values())]:
         assert (howto_parser.ROOT / place).exists()
-    for name, trial in TRIALS.items():
-        assert {*trial.instead} <= {command for _section, command in howto_parser.read(name).commands}
-        assert bool(trial.elsewhere) >= bool(trial.instead)
+
+
+@pytest.mark.parametrize("name", [*TRIALS, howto_parser.START])
+def test_every_command_is_run_or_listed(name: str) -> None:
+    """And nothing is listed that the page does not have."""
+    listed = START if name == howto_parser.START else TRIALS[name].instead
+    commands = {command for _section, command in howto_parser.read(name).commands}
+    assert {*listed} <= commands
+    for command in commands:
+        assert place_of(listed[command].command if command in listed else command) or command in listed
+    assert [entry for entry in listed.values() if len(entry.why.split()) < 4] == []
+
+
+@pytest.mark.parametrize(
+    "command", ["frobnicate", "curl https://www.example.org/", "sudo ip route", "systemctl start x"]
+)
+def test_unknown_command_fails(command: str) -> None:
+    """Nothing that a page says counts as done because the reader does not know it."""
+    with pytest.raises(AssertionError, match="list what stands in for it, and why"):
+        place_of(command)
+
+
+def place_of(command: str) -> str:
+    """Where a command of a page is run: host, controller, or "" for one that is "". Any other fails."""
+    words = howto_parser.words(command)
+    if words[:2] in (["ip", "route"], ["ip", "rule"], ["ip", "address"], ["ip", "netns"]):
+        return "host"
+    if words[:1] in (["ansible"], ["ansible-playbook"]):
+        return "controller"
+    assert not words, f"nothing runs {command!r}: list what stands in for it, and why"
+    return ""
 
 
 class Reader:
     """Somebody who does what a page says, with its hosts played by the nodes of a world."""
 
-    def __init__(self, name: str, instead: t.Mapping[str, str], world: World, directory: Path) -> None:
+    def __init__(self, name: str, instead: t.Mapping[str, Instead], world: World, directory: Path) -> None:
         self.page, self.instead = howto_parser.read(name), instead
         self.world, self.directory = world, directory
         self.page.write(directory)
@@ -221,11 +295,11 @@ class Reader:
 
     def do(self, command: str) -> tuple[int, str]:
         """Run a command on the host or the controller: its status, and what it wrote."""
-        chosen = self.instead.get(command, command)
-        argv = howto_parser.words(chosen)
-        if argv[:2] in (["ip", "route"], ["ip", "rule"], ["ip", "address"]):
+        chosen = self.instead[command].command if command in self.instead else command
+        where, argv = place_of(chosen), howto_parser.words(chosen)
+        if where == "host":
             return (0, "".join(node.run(["sh", "-ec", chosen]).stdout for node in self.world.nodes))
-        if argv[:1] not in (["ansible"], ["ansible-playbook"]):
+        if not where:
             return (0, "")
         place = argv.index("inventory.yml") + 1
         argv[place:place] = ["-i", self.environment["LAB_INVENTORY"]]
@@ -286,9 +360,9 @@ def test_start(tmp_path: Path) -> None:
     with World(nodes=1) as world:
         (node,) = world.nodes
         before = settled(node)
-        reader = Reader(howto_parser.START, {}, world, tmp_path)
+        reader = Reader(howto_parser.START, START, world, tmp_path)
         done = [reader.do(command) for _section, command in reader.page.commands]
-        # Only commands of Ansible are run; the diagnosis fails for what was broken.
+        # The diagnosis fails for what was broken.
         assert [status for status, _output in done] == [0, 0, 0, 0, 0, 0, 2, 0, 0, 0], done
         (said,) = reader.page.unnamed
         assert said in done[6][1]

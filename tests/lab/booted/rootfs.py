@@ -86,7 +86,7 @@ def _ensure(recipe: str, tell: t.Callable[[str], None]) -> Path:
         os.utime(target)  # which says that it is in use
         return target
     cache().mkdir(parents=True, exist_ok=True)
-    with _locked(cache() / f".{recipe}.lock"):
+    with locked(cache() / f".{recipe}.lock"):
         # Made meanwhile by the process that had the lock.
         if not target.is_dir():
             _clear(recipe)
@@ -142,7 +142,8 @@ def _clear(recipe: str) -> None:
 
 
 @contextlib.contextmanager
-def _locked(lock: Path) -> t.Iterator[None]:
+def locked(lock: Path) -> t.Iterator[None]:
+    """Keep other processes out that make the same, for as long as the block lasts."""
     with lock.open("w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from .by_hand import by_hand
 from .catalogue import CODES, HOPS
 from .path import Path
 
@@ -71,7 +72,7 @@ def verdict(
         "summary": f"{subject}: {_summary(first) if first else _sound(probed, targets)}",
         "evidence": list(first.evidence) if first else [],
         "fix": _fix(path, first) if first else None,
-        "tier": _tier(first) if first else None,
+        "tier": _tier(path, first) if first else None,
         "findings": [_listed(path, finding) for finding in ordered],
         "hops": _hops(ordered, probed, status),
         "links": list(links),
@@ -109,15 +110,18 @@ def _status(first: Finding | None, probed: Probed) -> str:
 
 
 def _fix(path: Path, finding: Finding) -> str:
-    return finding.fix or CODES[finding.code].fix.format(namespace=path.shown)
+    if finding.fix:
+        return finding.fix
+    # The roles and netpath-egress apply build described networks alone.
+    return CODES[finding.code].fix.format(namespace=path.shown) if path.network else by_hand(path, finding.code)
 
 
 def _summary(finding: Finding) -> str:
     return finding.summary or CODES[finding.code].summary
 
 
-def _tier(finding: Finding) -> str:
-    return finding.tier or CODES[finding.code].tier
+def _tier(path: Path, finding: Finding) -> str:
+    return (finding.tier or CODES[finding.code].tier) if path.network else "advise"
 
 
 def _listed(path: Path, finding: Finding) -> Data:
@@ -128,7 +132,7 @@ def _listed(path: Path, finding: Finding) -> Data:
         "summary": f"{path.shown} ({path.label}): {_summary(finding)}",
         "evidence": list(finding.evidence),
         "fix": _fix(path, finding),
-        "tier": _tier(finding),
+        "tier": _tier(path, finding),
     }
 
 
