@@ -7,5 +7,5 @@ cd "$ROOT"
 command -v java >/dev/null || [ "$(id -u)" != 0 ] || scripts/apt.sh default-jre-headless || true
 scripts/venv.sh rulebook
 say "playbook tests"
-# Two at a time: each test has a world of its own.
-exec "$ROOT/scripts/pytest.sh" --private tests/playbooks -n 2 "$@"
+# Two at a time: tests of one group share a run of Ansible, each other one has a world of its own.
+exec "$ROOT/scripts/pytest.sh" --private tests/playbooks -n 2 --dist loadgroup "$@"
