@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.written import as_yaml
 
