@@ -130,7 +130,7 @@ TRIALS: dict[str, Trial] = {
         host=f"{_DROPS}for program in iptables-nft ip6tables-nft; do"
         " $program -N DOCKER-USER; $program -A FORWARD -j DOCKER-USER; done",
         told=("OK: 4 paths on 1 host\n", "Chain netpath-pods (1 references)"),
-        elsewhere="molecule/docker",
+        elsewhere="molecule/firewalls",
     ),
     "beside-kubernetes": Trial(
         dict.fromkeys(["probe1", "probe2"], OWN4),
@@ -159,7 +159,7 @@ TRIALS: dict[str, Trial] = {
             "ansible node1.example.org -i inventory.yml -b -a"
             " 'sh -c \"systemctl disable --now web1; rm /etc/systemd/system/web1.service\"'": "",
         },
-        elsewhere="molecule/reboot",
+        elsewhere="molecule/default",
         check=port_is_published,
     ),
     "nightly-sweep": Trial(dict.fromkeys(["ns1", "ns2"], OWN4), nodes=2, check=reports_compare),
