@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$ROOT"
 scripts/rootfs.sh
 # The longest first, so that none is left alone at the end.
-[ $# != 0 ] || set -- fleet remediate diagnose firewalls chaos inclusion default upgrade dual-stack
+[ $# != 0 ] || set -- diagnose fleet firewalls chaos inclusion default upgrade dual-stack
 for scenario in "$@"; do
     [ -e "molecule/$scenario/molecule.yml" ] || die "there is no scenario '$scenario' in molecule/"
 done
