@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # The scenarios in molecule/, on booted nodes, a few at a time. They make their own private worlds, and need real root.
 # Usage: test-molecule.sh [scenario...]    Without any, all of them. MOLECULE_JOBS says how many run at a time.
-# With ONCE_MORE set, one or two that failed are run once more by themselves; both outcomes are shown.
 set -euo pipefail
 . "$(dirname "$0")/../env.sh"
 cd "$ROOT"
 scripts/setup/rootfs.sh
 # The longest first, so that none is left alone at the end.
-[ $# != 0 ] || set -- fleet remediate diagnose chaos firewalld inclusion ufw upgrade dual-stack uplink-change docker reboot iptables-legacy composed default
+[ $# != 0 ] || set -- diagnose fleet firewalls chaos inclusion default upgrade dual-stack
 for scenario in "$@"; do
     [ -e "molecule/$scenario/molecule.yml" ] || die "there is no scenario '$scenario' in molecule/"
 done
@@ -64,28 +63,16 @@ finish() {
     fi
 }
 
-# Runs scenarios, some at a time, and tells how many of them passed.
-all() {
-    local at_once=$1 from=$SECONDS
-    shift
-    passed=() failed=()
-    for scenario in "$@"; do
-        [ ${#running[@]} -lt "$at_once" ] || finish
-        start "$scenario"
-    done
-    while [ ${#running[@]} != 0 ]; do
-        finish
-    done
-    local counts="${#passed[@]} passed"
-    [ ${#failed[@]} = 0 ] || counts="${#failed[@]} failed, $counts"
-    echo "$counts in $((SECONDS - from))s"
-}
-
 say "$*; logs in $logs"
-all "${MOLECULE_JOBS:-2}" "$@"
-if [ -n "${ONCE_MORE:-}" ] && [ ${#failed[@]} -gt 0 ] && [ ${#failed[@]} -le 2 ]; then
-    say "what failed, once more: ${failed[*]}"
-    for scenario in "${failed[@]}"; do mv "$logs/$scenario.log" "$logs/$scenario.first.log"; done
-    all 1 "${failed[@]}"
-fi
+for scenario in "$@"; do
+    [ ${#running[@]} -lt "${MOLECULE_JOBS:-2}" ] || finish
+    start "$scenario"
+done
+while [ ${#running[@]} != 0 ]; do
+    finish
+done
+counts="${#passed[@]} passed"
+[ ${#failed[@]} = 0 ] || counts="${#failed[@]} failed, $counts"
+# In the form of pytest, for the summary of all parts.
+echo "$counts in ${SECONDS}s"
 [ ${#failed[@]} = 0 ]

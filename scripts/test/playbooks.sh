@@ -13,5 +13,5 @@ if ! command -v java >/dev/null; then
 fi
 scripts/setup/venv.sh rulebook
 say "playbook tests"
-# Two at a time: each test has a world of its own.
-exec "$ROOT/scripts/test/pytest.sh" --private tests/playbooks -n 2 "$@"
+# Two at a time: tests of one group share a run of Ansible, each other one has a world of its own.
+exec "$ROOT/scripts/test/pytest.sh" --private tests/playbooks -n 2 --dist loadgroup "$@"

@@ -5,5 +5,5 @@ set -euo pipefail
 cd "$ROOT"
 scripts/setup/rootfs.sh
 say "tests of booted nodes"
-# Two at a time: each file has labs of its own.
-exec scripts/test/pytest.sh tests/system -n 2 --dist loadfile "$@"
+# Two at a time: files of one group share a lab.
+exec scripts/test/pytest.sh tests/system -n 2 --dist loadgroup "$@"

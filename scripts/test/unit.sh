@@ -3,4 +3,5 @@
 set -euo pipefail
 . "$(dirname "$0")/../env.sh"
 say "unit tests"
-exec "$ROOT/scripts/test/pytest.sh" tests/unit -n 2 "$@"
+# They only compute, so as many at a time as there are processors.
+exec "$ROOT/scripts/test/pytest.sh" tests/unit -n auto "$@"

@@ -58,7 +58,7 @@ def world() -> t.Iterator[World]:
 @pytest.fixture
 def playbooks(world: World, tmp_path: Path) -> Playbooks:
     made = Playbooks(world, tmp_path)
-    made.build(PODS)
+    made.prepare(PODS)
     return made
 
 

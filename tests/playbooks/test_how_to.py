@@ -151,7 +151,7 @@ TRIALS: dict[str, Trial] = {
         host=f"{_DROPS}for program in iptables-nft ip6tables-nft; do"
         " $program -N DOCKER-USER; $program -A FORWARD -j DOCKER-USER; done",
         told=("OK: 4 paths on 1 host\n", "Chain netpath-pods (1 references)"),
-        elsewhere="molecule/docker",
+        elsewhere="molecule/firewalls",
     ),
     "beside-kubernetes": Trial(
         dict.fromkeys(["probe1", "probe2"], OWN4),
@@ -184,7 +184,7 @@ TRIALS: dict[str, Trial] = {
                 "its unit takes systemd, which a node has not"
             ),
         },
-        elsewhere="molecule/reboot",
+        elsewhere="molecule/default",
         check=port_is_published,
     ),
     "nightly-sweep": Trial(

@@ -26,7 +26,7 @@ def playbooks(tmp_path: Path) -> t.Iterator[Playbooks]:
     with World(nodes=4) as world:
         made = Playbooks(world, tmp_path)
         made.options = ["-e", json.dumps({"egress_persist": False, "remediate_audit": str(tmp_path / "audit.jsonl")})]
-        made.build(APPS)
+        made.prepare(APPS)
         yield made
 
 

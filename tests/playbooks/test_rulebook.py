@@ -95,7 +95,7 @@ def playbooks(tmp_path: Path) -> t.Iterator[Playbooks]:
     with World(nodes=2) as world:
         made = Playbooks(world, tmp_path)
         made.options = ["-e", json.dumps({"egress_persist": False})]
-        made.build(APPS)
+        made.prepare(APPS)
         yield made
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.lab import inventory, probe
 from tests.lab.node import Node
 from tests.lab.world import World
+from tests.support.building import build_at_once
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBE = str(Path(probe.__file__).resolve())
@@ -78,6 +79,11 @@ class Playbooks:
             timeout=240,
         )
         return Done(done.returncode, done.stdout)
+
+    def prepare(self, *networks: t.Any) -> None:
+        """Have every node built as the role does it, in one transaction, without the time that Ansible takes."""
+        for node in self.world.nodes:
+            node.call(build_at_once, list(networks))
 
     def build(self, *networks: t.Any) -> Done:
         done = self.run("netpath.egress.site", networks=networks)

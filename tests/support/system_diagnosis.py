@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import typing as t
 from pathlib import Path
@@ -10,11 +9,13 @@ from pathlib import Path
 import pyroute2
 
 from tests.lab import probe
-from tests.lab.booted.lab import Lab
 from tests.lab.booted.plan import ROOT
 from tests.support.fault_catalogue import Fault
 from tests.support.spec_questions import Options
-from tests.support.system_engine import PACKAGE, PLACE, Host, RefusalError
+from tests.support.system_engine import Host, Verdict
+
+if t.TYPE_CHECKING:
+    from typing_extensions import Self
 
 PROGRAM = "/opt/netpath-egress"
 TARGETS = tuple(probe.TARGETS.values())
@@ -24,33 +25,6 @@ PODS: Options = {
     "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
     "namespaces": ["c1", "c2"],
 }
-# What takes long is to start: each request is done by a child of a process that has all modules.
-_SERVE = f"""
-import json, os, sys
-from {PACKAGE}.diagnosis import check, targets
-from {PACKAGE}.errors import EgressError
-from {PACKAGE}.kernel import message_classes
-from {PACKAGE}.run import run
-from {PACKAGE}.spec import path
-
-def done(asked):
-    try:
-        if asked["do"] == "check":
-            return check.check(asked["networks"], targets.parsed(asked["targets"]))
-        request = {{"networks": asked["networks"], "state": "present"}}
-        return run(lambda host: path.wanted(request, host)).actions
-    except EgressError as error:
-        return {{"error": str(error)}}
-
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        print(json.dumps(done(json.loads(line))), flush=True)
-        os._exit(0)
-    if os.waitpid(child, 0)[1]:
-        print(json.dumps({{"error": "it ended by itself"}}), flush=True)
-"""
-Verdict = dict[str, t.Any]
 
 
 class Outcome(t.NamedTuple):
@@ -64,19 +38,14 @@ class Outcome(t.NamedTuple):
 class Patient:
     """A booted node on which one failure at a time is tried."""
 
-    def __init__(self, lab: Lab, node: str, *, with_pyroute2: bool = False) -> None:
-        """with_pyroute2: this machine's is copied to the node, whose own is too old."""
-        self.host = Host(lab, node)
-        if with_pyroute2:
-            self.host.copy(Path(pyroute2.__file__).parent, "pyroute2")
-        command = lab.inside(node, ["env", f"PYTHONPATH={PLACE}", "python3", "-c", _SERVE])
-        self._engine = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd="/"
-        )
+    def __init__(self, host: Host) -> None:
+        self.host = host
 
-    def close(self) -> None:
-        """End the engine in the node."""
-        self._engine.communicate()
+    @classmethod
+    def with_pyroute2(cls, host: Host) -> Self:
+        """Copy this machine's pyroute2 to a node whose own is too old."""
+        host.copy(Path(pyroute2.__file__).parent, "pyroute2")
+        return cls(host)
 
     def install_program(self) -> None:
         """Copy the program to the node."""
@@ -86,20 +55,11 @@ class Patient:
 
     def build(self, *networks: Options) -> list[str]:
         """Bring networks to be, and return what was done. Errors: RefusalError."""
-        return t.cast("list[str]", self._ask("build", networks))
+        return self.host.build(*networks).actions
 
     def check(self, networks: t.Sequence[Options], targets: t.Sequence[str]) -> list[Verdict]:
-        """The verdicts about networks. Errors: RefusalError."""
-        return t.cast("list[Verdict]", self._ask("check", networks, targets))
-
-    def _ask(self, do: str, networks: t.Sequence[Options], targets: t.Sequence[str] = ()) -> object:
-        assert self._engine.stdin
-        assert self._engine.stdout
-        self._engine.stdin.write(json.dumps({"do": do, "networks": networks, "targets": targets}) + "\n")
-        told = json.loads(self._engine.stdout.readline())
-        if isinstance(told, dict):
-            raise RefusalError(told["error"])
-        return t.cast("object", told)
+        """Return the verdicts about networks. Errors: RefusalError."""
+        return self.host.diagnose(networks, targets)
 
     def suffer(self, fault: Fault, healthy: list[Verdict] | None = None) -> Outcome:
         """One failure and its repair. healthy: what was told last, where the same network is still there."""

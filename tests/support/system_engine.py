@@ -16,26 +16,43 @@ from tests.lab.booted.lab import Lab
 from tests.lab.booted.plan import ROOT
 from tests.support.spec_questions import Options
 
+if t.TYPE_CHECKING:
+    from typing_extensions import Self
+
 _ENGINE = ROOT / "plugins/module_utils/_engine"
 PACKAGE = "ansible_collections.netpath.egress.plugins.module_utils._engine"
 PLACE = "/opt/engine"
 _PROBE = (ROOT / "tests/lab/probe.py").read_text(encoding="utf-8")
-_TIMEOUT = 120
-_RUN = f"""
-import json, sys
+_TIMEOUT = 600  # seconds after which something hangs
+# What takes long is to start: each request is done by a child of a process that has all modules.
+_SERVE = f"""
+import json, os, sys
+from {PACKAGE}.diagnosis import check, targets
 from {PACKAGE}.errors import EgressError
+from {PACKAGE}.kernel import message_classes
 from {PACKAGE}.run import run
 from {PACKAGE}.spec import path
-asked = json.load(sys.stdin)
-try:
-    result = run(lambda host: path.wanted(asked["request"], host), check=asked["check"])
-    told = {{"actions": result.actions, "backends": {{
-        purpose: {{choice.backend: choice.reason for choice in result.choices if choice.purpose == purpose}}
-        for purpose in ("nat", "forward")
-    }}}}
-except EgressError as error:
-    told = {{"error": str(error)}}
-print(json.dumps(told))
+
+def done(asked):
+    try:
+        if asked["do"] == "diagnose":
+            return check.check(asked["networks"], targets.parsed(asked["targets"]))
+        request = {{"networks": asked["networks"], "state": asked["state"]}}
+        result = run(lambda host: path.wanted(request, host), check=asked["check"])
+        return {{"actions": result.actions, "backends": {{
+            purpose: {{choice.backend: choice.reason for choice in result.choices if choice.purpose == purpose}}
+            for purpose in ("nat", "forward")
+        }}}}
+    except EgressError as error:
+        return {{"error": str(error)}}
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        print(json.dumps(done(json.loads(line))), flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print(json.dumps({{"error": "it ended by itself"}}), flush=True)
 """
 
 _CONNECT = """
@@ -61,14 +78,35 @@ class RefusalError(Exception):
     """The engine refused or failed, in its own words."""
 
 
+Verdict = dict[str, t.Any]
+
+
 class Host:
-    """A booted node with the engine in it."""
+    """A booted node with the engine in it, which runs there until `close`."""
 
     def __init__(self, lab: Lab, node: str) -> None:
         self.lab = lab
         self.node = node
+        self._engine: subprocess.Popen[str] | None = None
         self.run(["mkdir", "-p", PLACE])
         self.copy(_ENGINE, "/".join(PACKAGE.split(".")))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the engine in the node."""
+        if self._engine:
+            self._engine.communicate()
+            self._engine = None
+
+    def reboot(self) -> None:
+        """Reboot the node, with which the engine ends, and wait until it answers SSH again."""
+        self.close()
+        self.lab.reboot(self.node)
 
     def copy(self, folder: Path, name: str) -> None:
         """Put a Python package where the engine is."""
@@ -83,12 +121,31 @@ class Host:
 
     def build(self, *networks: Options, absent: bool = False, check: bool = False) -> Built:
         """Bring networks to be, or to be no more. Errors: RefusalError."""
-        request = {"networks": list(networks), "state": "absent" if absent else "present"}
-        asked = json.dumps({"request": request, "check": check}).encode()
-        told = json.loads(self.run(["env", f"PYTHONPATH={PLACE}", "python3", "-c", _RUN], asked))
-        if "error" in told:
-            raise RefusalError(told["error"])
+        state = "absent" if absent else "present"
+        told = t.cast("dict[str, t.Any]", self._ask("build", networks, state=state, check=check))
         return Built(told["actions"], told["backends"])
+
+    def diagnose(self, networks: t.Sequence[Options], targets: t.Sequence[str]) -> list[Verdict]:
+        """Return the verdicts about networks. Errors: RefusalError."""
+        return t.cast("list[Verdict]", self._ask("diagnose", networks, targets=targets))
+
+    def _ask(self, do: str, networks: t.Sequence[Options], **more: object) -> object:
+        engine = self._engine = self._engine or self._start()
+        assert engine.stdin
+        assert engine.stdout
+        engine.stdin.write(json.dumps({"do": do, "networks": networks, **more}) + "\n")
+        line = engine.stdout.readline()
+        try:
+            told = json.loads(line)
+        except ValueError:
+            raise AssertionError(f"the engine on {self.node} wrote {line!r}, status {engine.poll()}") from None
+        if isinstance(told, dict) and "error" in told:
+            raise RefusalError(told["error"])
+        return t.cast("object", told)
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = self.lab.inside(self.node, ["env", f"PYTHONPATH={PLACE}", "python3", "-c", _SERVE])
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd="/")
 
     def unreachable(self, *namespaces: str, families: str = "46") -> list[str]:
         """Namespaces and families whose packets the internet does not see from the node's address, and why."""

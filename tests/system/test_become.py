@@ -14,7 +14,11 @@ from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 
 _OBSTACLE = requirements.obstacle()
-pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)),
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("plain"),
+]
 
 _BUILD = """
 - hosts: all
@@ -31,6 +35,17 @@ _BUILD = """
     - ansible.builtin.command:
         argv: [systemd-run, --unit=web, ip, netns, exec, c2, python3, -m, http.server, "8000", --directory, /etc/netns]
         creates: /run/systemd/transient/web.service
+"""
+_REMOVE = """
+- hosts: all
+  gather_facts: false
+  become: true
+  tasks:
+    - ansible.builtin.command: systemctl stop web
+    - ansible.builtin.file: {path: /root/.ssh/authorized_keys, state: absent}
+    - netpath.egress.egress_path:
+        networks:
+          - {name: pods, state: absent}
 """
 _USE = """
 - hosts: all
@@ -81,7 +96,7 @@ _EVERYWHERE = """
         that: ("10.22.33.2/24" if ansible_netns == "c1" else "10.22.33.3/24") in addresses.stdout
 """
 _GONE = """
-- hosts: one
+- hosts: stable
   gather_facts: false
   tasks:
     - ansible.builtin.command: "true"
@@ -92,11 +107,12 @@ _GONE = """
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
-    with Lab.create(f"become-{os.getpid()}", {"one": "bookworm", "two": "trixie"}) as made:
-        done = played(made, tmp_path_factory.mktemp("build"), _BUILD)
-        assert done.returncode == 0, done.stdout
-        yield made
+def lab(plain_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Lab]:
+    done = played(plain_lab, tmp_path_factory.mktemp("build"), _BUILD)
+    assert done.returncode == 0, done.stdout
+    yield plain_lab
+    done = played(plain_lab, tmp_path_factory.mktemp("remove"), _REMOVE)
+    assert done.returncode == 0, done.stdout
 
 
 def played(
@@ -130,7 +146,7 @@ def test_modules_run_in_the_namespace(lab: Lab, tmp_path: Path, pipelining: bool
 
 def test_connection_of_root_is_in_the_namespace_as_well(lab: Lab, tmp_path: Path) -> None:
     """Ansible does nothing to become the user who it is already."""
-    for name in ("one", "two"):
+    for name in lab.nodes:
         keys = "mkdir -p /root/.ssh; cat /home/*/.ssh/authorized_keys >/root/.ssh/authorized_keys"
         subprocess.run(lab.inside(name, ["sh", "-ec", keys]), check=True, cwd="/")
     done = played(lab, tmp_path, _USE.replace("vars:", "vars:\n    ansible_user: root", 1))
@@ -143,7 +159,7 @@ def test_namespaces_as_hosts(lab: Lab, tmp_path: Path) -> None:
         (tmp_path / name).write_text(content, encoding="utf-8")
     done = played(lab, tmp_path, _EVERYWHERE, inventories=[tmp_path / name for name in files])
     assert done.returncode == 0, done.stdout
-    for name in ("c1.one", "c2.one", "c1.two", "c2.two"):
+    for name in ("c1.stable", "c2.stable", "c1.newer", "c2.newer"):
         assert f"{name} " in done.stdout
 
 

@@ -15,12 +15,17 @@ from tests.lab.booted import plan, requirements
 from tests.lab.booted.lab import Lab
 
 _OBSTACLE = requirements.obstacle()
-pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)),
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("plain"),
+]
 
+NODE = "newer"
 FILTER = {"rp_filter": 1, "interfaces": ["mgmt0"], "network": "pods"}
 _FILTERS = ["cat", "/proc/sys/net/ipv4/conf/mgmt0/rp_filter"]
 _PLAY = """
-- hosts: one
+- hosts: newer
   gather_facts: false
   become: true
   tasks:
@@ -38,9 +43,9 @@ _PLAY = """
 
 
 @pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    with Lab.create(f"confirmation-{os.getpid()}", {"one": "trixie"}) as made:
-        yield made
+def lab(plain_lab: Lab) -> Lab:
+    plain_lab.ssh(NODE, ["sudo", "rm", "-f", "/var/log/netpath/audit.jsonl"])
+    return plain_lab
 
 
 def ansible(lab: Lab, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,7 +70,7 @@ def ansible(lab: Lab, program: str, *arguments: str) -> subprocess.CompletedProc
 
 def module(lab: Lab, name: str, options: object) -> t.Any:
     """What a module returns, by Ansible and SSH."""
-    done = ansible(lab, "ansible", "one", "--become", "-m", f"netpath.egress.{name}", "-a", json.dumps(options))
+    done = ansible(lab, "ansible", NODE, "--become", "-m", f"netpath.egress.{name}", "-a", json.dumps(options))
     return json.loads(done.stdout[done.stdout.index("=> {") + 3 :])
 
 
@@ -75,7 +80,7 @@ def test_controller_confirms(lab: Lab) -> None:
     assert "unconfirmed" not in result
     assert not module(lab, "sysctl_forward", FILTER)["changed"]
     assert module(lab, "sysctl_forward", {"network": "pods", "state": "restored"})["confirmed"]
-    assert lab.ssh("one", _FILTERS).stdout.strip() == "0"
+    assert lab.ssh(NODE, _FILTERS).stdout.strip() == "0"
 
 
 def test_connection_that_is_cut_comes_back(lab: Lab) -> None:
@@ -87,9 +92,9 @@ def test_connection_that_is_cut_comes_back(lab: Lab) -> None:
     }
     assert module(lab, "ns_route", wrong)["unreachable"]
     # A connection that was tried in the meantime goes on as well.
-    lab.wait("one", timeout=20)
-    assert lab.ssh("one", ["ip", "route", "show", "proto", "250"]).stdout == ""
-    (line,) = lab.ssh("one", ["sudo", "cat", "/var/log/netpath/audit.jsonl"]).stdout.splitlines()
+    lab.wait(NODE, timeout=60)
+    assert lab.ssh(NODE, ["ip", "route", "show", "proto", "250"]).stdout == ""
+    (line,) = lab.ssh(NODE, ["sudo", "cat", "/var/log/netpath/audit.jsonl"]).stdout.splitlines()
     assert json.loads(line)["error"] == "not confirmed within 5 s, and put back"
 
 
@@ -98,7 +103,7 @@ def test_change_in_the_background(lab: Lab, tmp_path: Path) -> None:
     play.write_text(_PLAY.format(asked=json.dumps({**FILTER, "confirm_within": 30})))
     done = ansible(lab, "ansible-playbook", str(play))
     assert done.returncode == 0, done.stdout
-    assert lab.ssh("one", _FILTERS).stdout.strip() == "1"
+    assert lab.ssh(NODE, _FILTERS).stdout.strip() == "1"
     assert module(lab, "sysctl_forward", {"network": "pods", "state": "restored"})["confirmed"]
 
 
@@ -109,4 +114,4 @@ def test_management_path_is_sacred_in_the_background_too(lab: Lab, tmp_path: Pat
     done = ansible(lab, "ansible-playbook", str(play))
     assert done.returncode != 0
     assert "it carries the SSH session" in done.stdout
-    assert "brx" not in lab.ssh("one", ["ip", "link"]).stdout
+    assert "brx" not in lab.ssh(NODE, ["ip", "link"]).stdout

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import subprocess
 import typing as t
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,48 +13,28 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.c
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 from tests.support.fault_catalogue import BOTH
-from tests.support.firewall_matrix import FORGOTTEN, LEFT_OUT, WALLS, fault, rows
-from tests.support.system_diagnosis import PODS, PROGRAM, TARGETS, Outcome, Patient, Verdict
+from tests.support.firewall_matrix import FORGOTTEN, WALLS, fault, rows
+from tests.support.system_diagnosis import PODS, PROGRAM, TARGETS, Outcome, Patient
+from tests.support.system_engine import Verdict
 
 _OBSTACLE = requirements.obstacle()
-pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)),
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("firewalls"),
+]
 
 Row = tuple[str, str]
 
 
-_NODES = {f"{wall}{number}": wall for wall in WALLS for number in range(WALLS[wall].nodes)}
-
-
 @pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    with Lab.create(f"ill-{os.getpid()}", {node: WALLS[wall].recipe for node, wall in _NODES.items()}) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def patients(lab: Lab) -> t.Iterator[dict[str, list[Patient]]]:
-    """Of each wall."""
-    with contextlib.ExitStack() as stack:
-        found: dict[str, list[Patient]] = {}
-        for node, wall in _NODES.items():
-            patient = stack.enter_context(contextlib.closing(Patient(lab, node)))
-            patient.host.sh(WALLS[wall].start)
-            found.setdefault(wall, []).append(patient)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def outcomes(
-    patients: dict[str, list[Patient]], request: pytest.FixtureRequest
-) -> t.Iterator[dict[Row, Future[Outcome]]]:
+def outcomes(patients: dict[str, Patient], request: pytest.FixtureRequest) -> t.Iterator[dict[Row, Future[Outcome]]]:
     """Of the rows that this run tests. All nodes at once: each waits more than it computes."""
     chosen = {item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")}
-    futures: dict[Row, Future[Outcome]] = {row: Future() for row in rows() if row in chosen and row not in LEFT_OUT}
-    with ThreadPoolExecutor(len(_NODES)) as threads:
-        for wall, several in patients.items():
-            own = [(row, future) for row, future in futures.items() if row[0] == wall]
-            for number, patient in enumerate(several):
-                threads.submit(_try_all, patient, dict(own[number :: len(several)]))
+    futures: dict[Row, Future[Outcome]] = {row: Future() for row in rows() if row in chosen}
+    with ThreadPoolExecutor(len(WALLS)) as threads:
+        for wall, patient in patients.items():
+            threads.submit(_try_all, patient, {row: future for row, future in futures.items() if row[0] == wall})
         yield futures
 
 
@@ -80,8 +58,6 @@ def _try_all(patient: Patient, futures: dict[Row, Future[Outcome]]) -> None:
 def test_fault_is_named(
     row: Row, outcomes: dict[Row, Future[Outcome]], record_property: t.Callable[[str, object], None]
 ) -> None:
-    if row in LEFT_OUT:
-        pytest.skip(LEFT_OUT[row])
     tried, outcome = fault(*row), outcomes[row].result()
     assert [(one["status"], one["findings"]) for one in outcome.before] == [("ok", [])] * 4, outcome.before
     for family in BOTH:
@@ -105,17 +81,17 @@ def assert_healthy(verdicts: t.Sequence[Verdict]) -> None:
 
 
 @pytest.mark.parametrize("wall", WALLS)
-def test_reload_leaves_nothing_to_find(wall: str, patients: dict[str, list[Patient]]) -> None:
-    patient = patients[wall][0]
+def test_reload_leaves_nothing_to_find(wall: str, patients: dict[str, Patient]) -> None:
+    patient = patients[wall]
     patient.build(PODS)
     patient.host.sh(WALLS[wall].reload)
     assert_healthy(patient.check([PODS], TARGETS))
     assert "netpath_trace" not in patient.host.sh("nft list tables")
 
 
-def test_panic_mode_of_firewalld(patients: dict[str, list[Patient]]) -> None:
+def test_panic_mode_of_firewalld(patients: dict[str, Patient]) -> None:
     """It drops all of IP, and so neighbour discovery too, but not ARP."""
-    patient = patients["firewalld"][0]
+    patient = patients["firewalld"]
     patient.build(PODS)
     patient.host.sh("firewall-cmd --panic-on; ip -n c1 -6 neigh flush all")
     try:
@@ -128,8 +104,8 @@ def test_panic_mode_of_firewalld(patients: dict[str, list[Patient]]) -> None:
     assert_healthy(patient.check([PODS], TARGETS))
 
 
-def test_program_and_module_tell_the_same(lab: Lab, patients: dict[str, list[Patient]]) -> None:
-    patient = patients["firewalld"][0]
+def test_program_and_module_tell_the_same(firewall_lab: Lab, patients: dict[str, Patient]) -> None:
+    patient = patients["firewalld"]
     patient.build(PODS)
     patient.install_program()
     patient.host.sh("firewall-cmd --permanent --delete-policy=np-pods-fwd; firewall-cmd --reload")
@@ -138,11 +114,11 @@ def test_program_and_module_tell_the_same(lab: Lab, patients: dict[str, list[Pat
     told = patient.host.run(["sh", "-ec", command], asked).rpartition("ended with ")
     assert told[2].strip() == "1"
     of_program = json.loads(told[0])["verdicts"]
-    of_module = _by_module(lab, patient.host.node)
+    of_module = _by_module(firewall_lab, patient.host.node)
     assert {one["code"] for one in of_program} == {"FORWARD_DROPPED"}
     assert [_essence(one) for one in of_program] == [_essence(one) for one in of_module]
     patient.build(PODS)
-    assert {one["status"] for one in _by_module(lab, patient.host.node)} == {"ok"}
+    assert {one["status"] for one in _by_module(firewall_lab, patient.host.node)} == {"ok"}
 
 
 def _by_module(lab: Lab, node: str) -> list[Verdict]:

@@ -12,6 +12,7 @@ from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 from tests.support.fault_catalogue import FAULTS
 from tests.support.system_diagnosis import PODS, TARGETS, Patient
+from tests.support.system_engine import Host
 
 _OBSTACLE = requirements.obstacle()
 pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
@@ -23,7 +24,7 @@ _DROPPED = FAULTS["rule that drops ahead of ours"]
 def patient() -> t.Iterator[Patient]:
     with contextlib.ExitStack() as stack:
         lab = stack.enter_context(Lab.create(f"old-{os.getpid()}", {"old": "bullseye"}))
-        made = stack.enter_context(contextlib.closing(Patient(lab, "old", with_pyroute2=True)))
+        made = Patient.with_pyroute2(stack.enter_context(Host(lab, "old")))
         made.build(PODS)
         yield made
 

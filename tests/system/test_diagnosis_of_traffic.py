@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import typing as t
@@ -15,11 +14,16 @@ from tests.lab.syscalls import CLONE_NEWNET, setns
 from tests.support.connection_table import fill, forget
 from tests.support.diagnosing import record
 from tests.support.fault_catalogue import BOTH
-from tests.support.firewall_matrix import WALLS
-from tests.support.system_diagnosis import PODS, TARGETS, Patient, Verdict
+from tests.support.firewall_matrix import walls
+from tests.support.system_diagnosis import PODS, TARGETS, Patient
+from tests.support.system_engine import Verdict
 
 _OBSTACLE = requirements.obstacle()
-pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)),
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("firewalls"),
+]
 
 Record = t.Callable[[str, object], None]
 # More flows to the resolver than there are ports.
@@ -42,19 +46,17 @@ sysctl -qw net.ipv4.conf.uplink1.rp_filter=1
 """
 
 
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    with Lab.create(f"busy-{os.getpid()}", {wall: WALLS[wall].recipe for wall in WALLS}) as made:
-        yield made
+@pytest.fixture
+def patient(request: pytest.FixtureRequest, patients: dict[str, Patient]) -> Patient:
+    found = patients[request.param]
+    found.build(PODS)
+    assert_healthy(found)
+    return found
 
 
-@pytest.fixture(scope="module", params=WALLS)
-def patient(request: pytest.FixtureRequest, lab: Lab) -> t.Iterator[Patient]:
-    with contextlib.closing(Patient(lab, request.param)) as made:
-        made.host.sh(WALLS[request.param].start)
-        made.build(PODS)
-        assert_healthy(made)
-        yield made
+def beside(number: int) -> pytest.MarkDecorator:
+    """Have a test try its failure beside the walls of a number."""
+    return pytest.mark.parametrize("patient", walls(number), indirect=True)
 
 
 def told(patient: Patient, *targets: str, **options: t.Any) -> dict[str, Verdict]:
@@ -88,17 +90,19 @@ def in_network_of(lab: Lab, host: str, function: t.Callable[[], object]) -> None
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_table_of_connections_that_is_full(lab: Lab, patient: Patient, record_property: Record) -> None:
-    in_network_of(lab, patient.host.node, fill)
+@beside(0)
+def test_table_of_connections_that_is_full(firewall_lab: Lab, patient: Patient, record_property: Record) -> None:
+    in_network_of(firewall_lab, patient.host.node, fill)
     try:
         found = told(patient)
     finally:
-        in_network_of(lab, patient.host.node, forget)
+        in_network_of(firewall_lab, patient.host.node, forget)
     assert {(one["code"], one["hop"]) for one in found.values()} == {("CONNTRACK_FULL", "conntrack")}, found
     recorded(patient, found["ipv4"], 36, "table of connections full", record_property)
     assert_healthy(patient)
 
 
+@beside(1)
 def test_ports_that_are_all_taken(patient: Patient, record_property: Record) -> None:
     few = {"nat": {"ports": "40000-40003"}}
     patient.build({**PODS, **few})
@@ -112,6 +116,7 @@ def test_ports_that_are_all_taken(patient: Patient, record_property: Record) -> 
     assert_healthy(patient)
 
 
+@beside(2)
 def test_routed_network_that_the_world_does_not_know(patient: Patient, record_property: Record) -> None:
     patient.build({**PODS, "nat": "none"})
     try:
@@ -123,11 +128,12 @@ def test_routed_network_that_the_world_does_not_know(patient: Patient, record_pr
     assert_healthy(patient)
 
 
-def test_reply_by_another_uplink(lab: Lab, patient: Patient, record_property: Record) -> None:
-    own = lab.nodes[patient.host.node].uplink_address
+@beside(3)
+def test_reply_by_another_uplink(firewall_lab: Lab, patient: Patient, record_property: Record) -> None:
+    own = firewall_lab.nodes[patient.host.node].uplink_address
 
     def neighbour(*words: str) -> None:
-        in_network_of(lab, "internet", lambda: subprocess.run(["ip", "neigh", *words], check=True))
+        in_network_of(firewall_lab, "internet", lambda: subprocess.run(["ip", "neigh", *words], check=True))
 
     patient.host.sh(_SECOND_UPLINK)
     neighbour("replace", own, "lladdr", _MAC, "dev", "uplink0", "nud", "permanent")
@@ -142,6 +148,7 @@ def test_reply_by_another_uplink(lab: Lab, patient: Patient, record_property: Re
     assert_healthy(patient)
 
 
+@beside(4)
 def test_nobody_upstream(patient: Patient, record_property: Record) -> None:
     found = told(patient, "198.51.100.99", "tcp://[2001:db8:51::99]:80")
     assert {(one["code"], one["hop"]) for one in found.values()} == {("UPSTREAM_UNREACHABLE", "upstream")}, found

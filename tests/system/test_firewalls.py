@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import time
 import typing as t
 
@@ -12,14 +11,18 @@ import pytest
 from tests.lab.booted import requirements
 from tests.lab.booted.lab import Lab
 from tests.support import system_foreign
-from tests.support.recipes import FIREWALLS
 from tests.support.spec_questions import Options
 from tests.support.system_engine import Host, RefusalError
 
 _OBSTACLE = requirements.obstacle()
-pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)),
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("firewalls"),
+]
 
-NODES = {"stable": FIREWALLS["bookworm"], "newer": FIREWALLS["trixie"]}
+# The node of each release, stable or newer.
+NODES = {"stable": "ufw", "newer": "firewalld"}
 PODS: Options = {
     "name": "pods",
     "bridge": "br0",
@@ -27,6 +30,7 @@ PODS: Options = {
     "namespaces": ["c1"],
 }
 LAB: Options = {"name": "a-network-of-a-long-name", "subnets": ["10.44.0.0/24"], "namespaces": ["c2"]}
+_NOTHING_FILTERS = "systemctl stop firewalld; ufw --force reset; rm -f /etc/ufw/*.rules.2*; nft flush ruleset"
 _STATE = """
 find /etc/firewalld /etc/ufw /etc/default/ufw /etc/sysctl.d -type f -exec sha256sum {} + | sort -k2
 find /etc/firewalld /etc/ufw -printf '%M %u %g %p\\n' | sort -k4
@@ -50,15 +54,13 @@ fi
 """
 
 
-@pytest.fixture(scope="module")
-def lab() -> t.Iterator[Lab]:
-    with Lab.create(f"walls-{os.getpid()}", NODES) as made:
-        yield made
-
-
 @pytest.fixture(params=NODES, scope="module")
-def host(lab: Lab, request: pytest.FixtureRequest) -> Host:
-    return Host(lab, request.param)
+def host(firewall_lab: Lab, request: pytest.FixtureRequest) -> t.Iterator[Host]:
+    """A node on which nothing filters, whatever another file had there."""
+    with Host(firewall_lab, NODES[request.param]) as made:
+        made.build(PODS, absent=True)
+        made.sh(_NOTHING_FILTERS)
+        yield made
 
 
 def state(host: Host) -> list[str]:
@@ -263,7 +265,7 @@ def docker(host: Host) -> t.Iterator[None]:
 @pytest.mark.usefixtures("firewalld", "docker")
 def test_docker_beside_firewalld(host: Host) -> None:
     """Before firewalld 2 a reload would take rules of Docker's, so it is for the first run that Docker is stopped."""
-    if host.node == "stable":
+    if host.node == NODES["stable"]:
         with pytest.raises(RefusalError, match=r"flushes all rules.*stop what has made them") as caught:
             host.build(PODS)
         assert "restored" not in str(caught.value)
@@ -315,7 +317,8 @@ def as_it_was(host: Host) -> t.Iterator[None]:
 def test_whatever_others_have_in_a_firewall_stays(
     host: Host, choose: t.Callable[[str], system_foreign.Example], seed: int
 ) -> None:
-    example = choose(f"{host.node} {seed}")
+    (release,) = (name for name, node in NODES.items() if node == host.node)
+    example = choose(f"{release} {seed}")
     host.sh("\n".join(example.theirs))
     before = state(host)
     host.build(example.network)

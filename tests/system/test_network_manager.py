@@ -39,15 +39,14 @@ ip link set theirs up
 
 @pytest.fixture(scope="module")
 def host() -> t.Iterator[Host]:
-    with Lab.create(f"manager-{os.getpid()}", {"one": recipes.MANAGER}) as lab:
-        made = Host(lab, "one")
+    with Lab.create(f"manager-{os.getpid()}", {"one": recipes.MANAGER}) as lab, Host(lab, "one") as made:
         made.sh(_START)
         yield made
 
 
 def state(host: Host, link: str, wanted: str) -> str:
     """What NetworkManager says of a link, once it says what is wanted or time is up."""
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     while True:
         found = host.sh(f"nmcli -g GENERAL.STATE device show {link}").strip()
         if wanted in found or time.monotonic() > give_up:

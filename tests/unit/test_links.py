@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from scripts.docs.links import Page, main, wrong
+from scripts.docs.links import Page, wrong
 
 ROOT = Path(__file__).resolve().parents[2]
+# Folders that the scripts make.
+_MADE = (".ansible", ".git", ".hypothesis", ".venv", "build")
 OTHER = "# A page\n\n## Two `words`\n\n## Again\n\n## Again\n\n### NO_ADDRESS\n"
 
 
 def test_links_of_the_repository_lead_somewhere() -> None:
-    assert main(ROOT) == 0
+    files = [file for file in ROOT.rglob("*.md") if file.relative_to(ROOT).parts[0] not in _MADE]
+    assert len(files) > 40
+    assert wrong(ROOT, files, []) == []
 
 
 def test_anchors_are_those_of_github() -> None:

@@ -20,7 +20,7 @@ import time
 import typing as t
 
 from tests.lab import world
-from tests.lab.booted import cgroup, connect, plan, provision, rootfs
+from tests.lab.booted import cgroup, connect, plan, provision, requirements, rootfs
 from tests.lab.booted.plan import ROOT, NodePlan, Places
 from tests.lab.holder import LabError
 from tests.lab.internet import Seen
@@ -34,6 +34,7 @@ BOOT_TIMEOUT = 120.0
 COMMAND_TIMEOUT = 120.0
 _LOCK_TIMEOUT = 10.0
 _LAST_LINES = 30
+_ROOM_TIMEOUT = 300.0  # seconds in which labs of other runs may end
 
 
 class Status(t.NamedTuple):
@@ -70,6 +71,7 @@ class Lab:
         places.base.mkdir(parents=True, exist_ok=True)
         roots = rootfs.ensure(nodes.values(), tell or (lambda _line: None))
         plans = plan.make(nodes, roots)
+        _await_room(len(plans) if started is None else started, tell or (lambda _line: None))
         with _locked(places):
             if places.directory.exists():
                 raise LabError(f"there is a lab {name!r} already; destroy it first")
@@ -280,6 +282,21 @@ def _destroy(places: Places) -> bool:
     if places.directory.exists():
         shutil.rmtree(places.directory)
     return there
+
+
+def _await_room(nodes: int, tell: t.Callable[[str], None]) -> None:
+    """Wait until the kernel lets so many nodes watch their files, besides those of all other labs of this machine."""
+    deadline, told = time.monotonic() + _ROOM_TIMEOUT, False
+    while (room := requirements.room()) < nodes:
+        if time.monotonic() > deadline:
+            raise LabError(
+                f"{nodes} nodes are asked for, and this machine has room for {room}: after {_ROOM_TIMEOUT:.0f} s root's"
+                f" inotify instances are still in use. Destroy other labs, or raise fs.inotify.max_user_instances"
+            )
+        if not told:
+            tell(f"waits for room for {nodes} nodes, as other labs have all but {room}")
+            told = True
+        time.sleep(1)
 
 
 def _launch(places: Places, started: int | None) -> None:

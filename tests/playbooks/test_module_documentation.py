@@ -17,6 +17,8 @@ from ansible.module_utils.common.arg_spec import ModuleArgumentSpecValidator
 
 from tests.support.spec_questions import SPECS, Options, all_of, ansible
 
+# All tests read what one run of Ansible told.
+pytestmark = pytest.mark.xdist_group("module_documentation")
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTION = "netpath.egress"
 PLUGINS = "ansible_collections.netpath.egress.plugins.modules"
