@@ -44,6 +44,19 @@ def test_ports_are_in_their_vlans(node: Node) -> None:
     assert node.call(ask, "veth", {**PAIR, "vlan": 20}).actions == [line]
 
 
+def test_namespaces_of_different_vlans_do_not_meet(node: Node) -> None:
+    node.call(build_at_once, [NETWORK])
+    script = "ip link add link eth0 name v20 type vlan id 20; ip addr add 10.22.33.50/24 dev v20; ip link set v20 up"
+    node.namespace_run("d", ["sh", "-ec", script])
+    addresses = {"b": "10.22.33.3", "c": "10.22.33.4", "d": "10.22.33.50"}
+    ways = [("a", "c"), ("a", "b"), ("c", "b"), ("b", "d"), ("a", "d")]
+    ping = ["ping", "-c", "1", "-W", "2"]
+    met = [way for way in ways if not node.namespace_run(way[0], [*ping, addresses[way[1]]], check=False).returncode]
+    assert met == [("a", "c"), ("b", "d")]
+    assert node.call(build_at_once, [NETWORK]) == []
+    assert node.call(build_at_once, [NETWORK], absent=True)
+
+
 @pytest.mark.xfail(
     strict=True, raises=AssertionError, reason="a removal that is rolled back leaves VLAN ports in VLAN 1"
 )

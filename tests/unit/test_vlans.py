@@ -89,6 +89,22 @@ def test_network_and_namespaces() -> None:
     assert [(port.get("vlan"), port.get("trunk")) for port in options["veth"]] == [(10, None), (20, None), (None, [30])]
 
 
+@pytest.mark.parametrize(
+    ("network", "namespace", "filtering"),
+    [
+        ({}, {}, None),
+        ({"vlan_filtering": False}, {}, False),
+        ({"vlan": 10}, {}, True),
+        ({}, {"vlan": 20}, True),
+        ({}, {"trunk": [30]}, True),
+    ],
+)
+def test_vlan_of_a_network_switches_filtering_on(network: Options, namespace: Options, filtering: bool | None) -> None:
+    asked = {"name": "pods", "subnets": ["10.0.0.0/24"], **network, "namespaces": ["a", {"name": "b", **namespace}]}
+    (bridge,) = module_options([asked], HostView())["linux_bridge"]
+    assert bridge.get("vlan_filtering") is filtering
+
+
 def test_messages() -> None:
     """Left first, then joined; a bridge is told that it is meant itself."""
     header = struct.Struct("=BxHiII")

@@ -89,7 +89,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
             **network.link_settings,
-            **network.vlans,
+            **network.bridge_vlans,
             "unmanaged": [namespace.host_end for namespace in network.namespaces],
         }
     )

@@ -112,6 +112,12 @@ class Network:
     absent: bool
     key: str
 
+    @property
+    def bridge_vlans(self) -> dict[str, t.Any]:
+        """Options of the bridge. A VLAN of the bridge or of a port is kept apart from others by filtering alone."""
+        tagged = "vlan" in self.vlans or any(namespace.vlans for namespace in self.namespaces)
+        return {**({"vlan_filtering": True} if tagged else {}), **self.vlans}
+
 
 def derived_name(prefix: str, name: str) -> str:
     """An interface name from a longer one: cut, and kept apart by a hash, where it does not fit."""
