@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from . import audit, journal
 from .apply import apply, take_back
 from .errors import ApplyError, EgressError, KernelError
-from .kernel import confirmation, features, guardian
+from .kernel import confirmation, features, files, guardian
 from .kernel.executor import Executor
 from .kernel.lock import Lock, locked
 from .kernel.namespaces import Namespaces, sweep
@@ -77,6 +77,7 @@ class _Run:
         finished: list[str] = []
         if not self.check:
             sweep()
+            files.sweep()
             confirmation.forget()
             finished = _finish(self.namespaces)
         observer = Observer(self.namespaces)

@@ -13,6 +13,7 @@ import typing as t
 from .. import inventory
 from .. import ledger as ledgers
 from ..errors import EgressError, SpecError
+from ..kernel import files
 from ..model import Want
 from ..observe import Observer
 from ..result import Result
@@ -168,8 +169,8 @@ def _put_ledger_away() -> str:
         inventory.read_ledger()
     except ledgers.DamagedError as error:
         try:
-            os.rename(ledgers.PATH, f"{ledgers.PATH}.damaged")
-        except OSError:
+            files.move(ledgers.PATH, f"{os.path.basename(ledgers.PATH)}.damaged")
+        except EgressError:
             return str(error)
         return f"{error.asked}: {error.found}. It was moved to {ledgers.PATH}.damaged, and a new one is begun."
     except EgressError:
@@ -184,6 +185,6 @@ def _put_away(stored: Stored, check: bool) -> EgressError:
         return error
     try:
         moved = networks.set_aside(stored.path)
-    except OSError:
+    except EgressError:
         return error
     return EgressError(str(error), f"it was moved to {moved}")
