@@ -11,7 +11,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ._engine.errors import ApplyError, EgressError
+from ._engine.errors import ApplyError, EgressError, printable
 from ._engine.kernel import message_classes
 from ._engine.model import Want
 from ._engine.spec.schema import Option, Options
@@ -96,7 +96,7 @@ def run_request(
         fail(module, error)
     for choice in result.choices:
         if not choice.backend:
-            module.warn(f"{choice.name}: {choice.reason}")
+            module.warn(printable(f"{choice.name}: {choice.reason}"))
     choices = [dataclasses.asdict(choice) for choice in result.choices]
     told: dict[str, t.Any] = {"backends": choices} if choices else {}
     if result.unconfirmed:

@@ -249,3 +249,20 @@ def test_no_line_of_the_audit_is_lost_to_another_process(node: Node) -> None:
     node.call(write_at_once)
     lines = shell(node, "cat /var/log/netpath/*").splitlines()
     assert sorted(lines) == sorted(f"{child} {number}" for child in range(4) for number in range(50))
+
+
+def test_name_of_a_process_steers_no_terminal(node: Node) -> None:
+    """Root in a namespace gives its processes any name."""
+    node.call(build_at_once, [PODS])
+    name = r"\033]0;PWN\007\033[2J"
+    script = f"printf '{name}' > /proc/self/comm; echo there; read line"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with node.popen(["ip", "netns", "exec", "c1", "bash", "-c", script], **pipes) as process:
+        assert process.stdout is not None
+        assert "there" in str(process.stdout.readline())
+        refused = run(node, "netns", {"name": "c1", "state": "absent"})
+        process.communicate("\n")
+    assert "processes live in it" in refused["msg"], refused
+    for text in (refused["msg"], refused["found"]):
+        assert text.isprintable(), text
+        assert r"\x1b]0;PWN" in text
