@@ -9,6 +9,8 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible_collections.netpath.egress.plugins.action import diagnosis_report
+from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import history, page
 
 from tests.unit import told
 from tests.unit.asking import ansible
@@ -99,3 +101,71 @@ def test_earlier_report_that_is_not_there(tmp_path: Path) -> None:
     assert done.returncode == 0
     said = " ".join((done.stdout + done.stderr).split())
     assert f"There is no comparison with the earlier report {tmp_path}/missing.json: No such file or directory" in said
+
+
+NAMES_OF_DIGITS = ["ns" + "9" * 5000, "ns" + "0" * 5000 + "7", "ns9", "ns10"]
+
+
+def report(tmp_path: Path, answers: dict[str, t.Any], **options: t.Any) -> dict[str, t.Any]:
+    asked = {"hosts": list(answers), "result": "x", "directory": str(tmp_path / "reports"), "previous": "", "query": ""}
+    hostvars = {host: {"x": told_by} for host, told_by in answers.items()}
+    return diagnosis_report._report({**asked, "fail_on": "broken", **options}, hostvars)
+
+
+def test_names_of_thousands_of_digits(tmp_path: Path) -> None:
+    paths = [told.path(name, "FORWARDING_OFF") for name in NAMES_OF_DIGITS]
+    made = report(tmp_path, {"web1": {"verdicts": paths}, "web" + "1" * 5000: {"verdicts": []}})
+    assert [Path(file).name for file in made["files"]] == ["junit.xml", "report.html", "report.json"]
+    assert sorted(NAMES_OF_DIGITS[1:], key=page._natural) == ["ns" + "0" * 5000 + "7", "ns9", "ns10"]
+
+
+@pytest.mark.parametrize("where", ["registered", "page", "summary"])
+def test_whatever_one_host_tells_the_others_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """By faults that nobody has thought of, in whatever is made of the answers."""
+    answers = {"web1": {"verdicts": [told.path("odd")]}, "web2": {"verdicts": [told.path("c1", "FORWARDING_OFF")]}}
+    place, name = {
+        "registered": (diagnosis_report, "registered"),
+        "page": (page, "undrawn"),
+        "summary": (diagnosis_report.summary, "summary"),
+    }[where]
+    real = getattr(place, name)
+
+    def failing(*arguments: t.Any) -> t.Any:
+        if (where == "registered" and arguments[1] == "web1") or (where != "registered" and "'odd'" in str(arguments)):
+            raise ZeroDivisionError("odd \x1b[2J")
+        return real(*arguments)
+
+    monkeypatch.setattr(place, name, failing)
+    made = report(tmp_path, answers)
+    assert made["failing"]["web2"] == ["c1 (IPv4): the host does not forward IPv4"]
+    assert made["failing"]["web1"] == ["no answer: what it told cannot be used: ZeroDivisionError: odd \\x1b[2J"]
+    assert [Path(file).name for file in made["files"]] == ["junit.xml", "report.html", "report.json"]
+
+
+def test_code_that_is_no_text_ends_no_query(tmp_path: Path) -> None:
+    odd = {**told.path("odd", "FORWARDING_OFF"), "findings": [{"code": 7, "hop": ["x"]}], "code": 7}
+    none = {**odd, "findings": [], "code": None, "hop": None}
+    answers = {"web1": {"verdicts": [odd]}, "web2": {"verdicts": [told.path("c1", "FORWARDING_OFF")]}}
+    asked = "[?starts_with(code, 'FORWARDING') && starts_with(hop, 'host')]"
+    assert list(report(tmp_path, answers, query=asked)["failing"]) == ["web2"]
+    made = report(tmp_path, {**answers, "web1": {"verdicts": [none]}}, query="[?starts_with(code, 'FORWARDING')]")
+    assert "what it told cannot be used: AnsibleActionFail: the query" in made["failing"]["web1"][0]
+    assert made["failing"]["web2"] == ["c1 (IPv4): the host does not forward IPv4"]
+
+
+def test_earlier_report_that_cannot_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"web2": {"verdicts": [told.path("c1", "FORWARDING_OFF")]}}
+    first = report(tmp_path, answers)
+    assert first["history"] is None
+
+    def failing(*_arguments: t.Any) -> t.Any:
+        raise ZeroDivisionError("odd")
+
+    monkeypatch.setattr(history, "compare", failing)
+    previous = str(tmp_path / "reports/report.json")
+    monkeypatch.setattr(diagnosis_report.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    made = report(tmp_path, answers, previous=previous)
+    assert "There is no comparison with the earlier report" in made["warnings"][0]
+    assert list(made["failing"]) == ["web2"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.netpath.egress.plugins.action import import_report
 from ansible_collections.netpath.egress.plugins.action.import_report import MARK
 from ansible_collections.netpath.egress.plugins.module_utils._engine.description.written import as_yaml
 
@@ -159,6 +160,12 @@ def test_files_of_others_stay(tmp_path: Path) -> None:
         ({"unreachable": True, "msg": "refused"}, "refused"),
         ({"egress_networks": "no", "notes": 7}, "it told no networks"),
         ({"egress_networks": [{"name": "x", "more": "{{ lookup('pipe', 'id') }}"}]}, "what it told are no networks: "),
+        ({"egress_networks": [{**PODS, "mtu": "9" * 5000}]}, "what it told are no networks: egress_networks[0].mtu"),
+        ({"egress_networks": [{**PODS, "count": "9" * 5000, "prefix": "n"}]}, "egress_networks[0].count"),
+        (
+            {"egress_networks": [{**PODS, "namespaces": [{"name": "a", "vlan": "9" * 5000}]}]},
+            "egress_networks[0].namespaces[0].vlan",
+        ),
         (
             {"egress_networks": [{**PODS, "subnets": ["no"]}]},
             "what it told are no networks: egress_networks[0].subnets",
@@ -175,3 +182,18 @@ def test_what_a_host_tells_is_not_believed(tmp_path: Path, answer: t.Any, words:
 def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
     said = failing(play(tmp_path, {"web1": {"egress_networks": [PODS], "notes": []}}, "/proc/none"))
     assert said["web1"].startswith("/proc/none/web1.yml cannot be written: ")
+
+
+class Hostile(dict[str, t.Any]):
+    """Fails in a way that nobody has thought of."""
+
+    def get(self, key: str, _default: t.Any = None) -> t.Any:
+        raise ZeroDivisionError(f"{key} \x1b[2J")
+
+
+def test_whatever_one_host_tells_the_others_are_reported() -> None:
+    told = {"web1": {"x": Hostile()}, "web2": {"x": {"egress_networks": [PODS], "notes": []}}}
+    text, _files, reason = import_report._of_host(told, "web1", "x", "")
+    assert (text, reason) == ("", "what it told cannot be used: ZeroDivisionError: egress_networks \\x1b[2J")
+    text, _files, reason = import_report._of_host(told, "web2", "x", "")
+    assert (reason, "name: br0" in text) == ("", True)
