@@ -192,9 +192,9 @@ def synced(function: t.Callable[[], None]) -> list[str]:
     found = []
     real = os.fsync
 
-    def noting(descriptor: t.Any) -> None:
-        found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        real(descriptor)
+    def noting(fd: t.Any) -> None:
+        found.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
 
     os.fsync = noting
     function()

@@ -9,8 +9,9 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible import constants
 from ansible_collections.netpath.egress.plugins.action import diagnosis_report
-from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import history, page
+from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import history, page, summary
 
 from tests.unit import told
 from tests.unit.asking import ansible
@@ -128,7 +129,7 @@ def test_whatever_one_host_tells_the_others_are_reported(
     place, name = {
         "registered": (diagnosis_report, "registered"),
         "page": (page, "undrawn"),
-        "summary": (diagnosis_report.summary, "summary"),
+        "summary": (summary, "summary"),
     }[where]
     real = getattr(place, name)
 
@@ -165,7 +166,7 @@ def test_earlier_report_that_cannot_be_compared(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(history, "compare", failing)
     previous = str(tmp_path / "reports/report.json")
-    monkeypatch.setattr(diagnosis_report.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
     made = report(tmp_path, answers, previous=previous)
     assert "There is no comparison with the earlier report" in made["warnings"][0]
     assert list(made["failing"]) == ["web2"]
