@@ -111,12 +111,12 @@ def from_json(text: str) -> Ledger:
             f"read {PATH}",
             f"it is damaged ({type(error).__name__}: {error})",
             "Restore it from a backup, or move it away: then settings can no longer be put back to what they were",
-        ) from error
+        ).for_all() from error
 
 
 def _later(found: str) -> ConflictError:
     """It is never moved away: what was there before the first change is in it alone."""
-    return ConflictError(f"read {PATH}", found, "Run the release that wrote it, or a later one")
+    return ConflictError(f"read {PATH}", found, "Run the release that wrote it, or a later one").for_all()
 
 
 def _listed(data: t.Any) -> list[t.Any]:

@@ -21,6 +21,7 @@ from .ledger import Ledger
 from .model import Want
 from .observe import Observer
 from .planning import management_path
+from .planning.concerned import concerned
 from .planning.diff import difference
 from .planning.plan import Plan, make_plan
 from .planning.state import Have
@@ -56,7 +57,7 @@ def run(
             return _Run(lock, namespaces, check, permit, judge, confirm_within).result(build)
     except OSError as error:
         asked = "look at and change the network of this host"
-        raise KernelError(asked, str(error), error.errno or 0, "See errno(3)") from error
+        raise KernelError(asked, str(error), error.errno or 0, "See errno(3)").for_all() from error
     finally:
         if collecting:
             gc.enable()
@@ -94,7 +95,8 @@ class _Run:
                 unconfirmed = (self._await_confirmation(plan, have.ledger, done), hazards)
         actions = [*finished, *plan.actions]
         shown = functools.partial(difference, plan.steps)
-        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed)
+        networks = concerned(plan, want)
+        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed, networks)
 
     def _await_confirmation(self, plan: Plan, ledger: Ledger, done: t.Sequence[Step]) -> str:
         """Have a process put all of it back unless somebody comes by in time with the token that this returns."""

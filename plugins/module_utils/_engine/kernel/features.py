@@ -40,7 +40,7 @@ def require_privilege() -> None:
             "look at and change networks",
             f"user {os.geteuid()} lacks {' and '.join(missing)}",
             "Run it as root: become: true",
-        )
+        ).for_all()
 
 
 def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:

@@ -68,7 +68,7 @@ def _acquire(patience: float) -> int:
                     _ASKED,
                     f"another run (PID {owner}) has held {PATH} for more than {patience:g} s",
                     "Wait for it, or end it if it hangs",
-                ) from None
+                ).for_all() from None
             time.sleep(0.02)
 
 
@@ -80,11 +80,11 @@ def _open() -> int:
             with contextlib.suppress(FileNotFoundError), directories.opened(DIRECTORY, _ASKED, make=True) as folder:
                 return files.opened(os.path.basename(PATH), flags=flags, mode=0o600, folder=folder)
     except ConflictError as error:
-        raise ConflictError(_ASKED, f"{PATH}: {error.found}", error.advice) from error
+        raise ConflictError(_ASKED, f"{PATH}: {error.found}", error.advice).for_all() from error
     except OSError as error:
         if error.errno not in files.IN_THE_WAY:
             raise
-        raise ConflictError(_ASKED, f"{PATH}: {error.strerror}", directories.MOVE_AWAY) from error
+        raise ConflictError(_ASKED, f"{PATH}: {error.strerror}", directories.MOVE_AWAY).for_all() from error
 
 
 def _is_current(descriptor: int) -> bool:
