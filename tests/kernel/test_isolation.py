@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import typing as t
 
@@ -36,6 +37,18 @@ until ip link show own0 | grep -q LOWER_UP; do :; done
 def node() -> t.Iterator[Node]:
     with World(nodes=1) as world:
         yield world.nodes[0]
+
+
+@contextlib.contextmanager
+def inhabited(node: Node, namespace: str) -> t.Iterator[None]:
+    """While a process lives in it."""
+    process = node.popen(["ip", "netns", "exec", namespace, "sleep", "600"], stdin=subprocess.DEVNULL)
+    try:
+        node.run(["sh", "-ec", f"until ip netns pids {namespace} | grep -q .; do :; done"])
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def ask(node: Node, *networks: Options, check: bool = False, **options: t.Any) -> Result:
@@ -101,9 +114,7 @@ def test_failure_at_any_place_of_many(node: Node) -> None:
 def test_process_stops_the_removal_of_its_network_alone(node: Node) -> None:
     before = settled(node)
     assert not ask(node, PODS, APPS).get("failed")
-    with node.popen(["ip", "netns", "exec", "c1", "sleep", "600"], stdin=subprocess.DEVNULL) as process:
-        until = "until ip netns pids c1 | grep -q .; do :; done"
-        node.run(["sh", "-ec", until])
+    with inhabited(node, "c1"):
         for check in (True, False):
             removed = ask(node, PODS, APPS, state="absent", check=check)
             assert "network pods: " in removed["msg"]
@@ -111,7 +122,6 @@ def test_process_stops_the_removal_of_its_network_alone(node: Node) -> None:
             assert statuses(removed) == {"apps": "changed", "pods": "failed"}
         assert "a1" not in node.run(["ip", "netns", "list"]).stdout
         assert unreachable_from(node, "c1") == []
-        process.kill()
     assert not ask(node, PODS, APPS, state="absent").get("failed")
     assert difference(before, settled(node)) == ""
 

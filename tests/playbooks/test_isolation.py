@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
 
+from tests.kernel.test_isolation import inhabited
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import difference
@@ -72,14 +72,12 @@ def test_others_are_built_and_kept_for_the_next_boot(playbooks: Playbooks, node:
 def test_process_stops_the_teardown_of_its_network_alone(playbooks: Playbooks, node: Node) -> None:
     before = node.snapshot()
     playbooks.build(*BOTH)
-    with node.popen(["ip", "netns", "exec", "c1", "sleep", "600"], stdin=subprocess.DEVNULL) as process:
-        node.run(["sh", "-ec", "until ip netns pids c1 | grep -q .; do :; done"])
+    with inhabited(node, "c1"):
         removed = playbooks.run("netpath.egress.teardown", networks=BOTH)
         assert "processes live in it" in reason(removed)
         assert node.run(["ip", "netns", "list"]).stdout.split()[0] == "c1"
         assert "a1" not in node.run(["ip", "netns", "list"]).stdout
         assert answers(node, "c1") == {4: node.address, 6: node.address6}
         assert node.run(["ls", FILES]).stdout.split() == ["pods.json"]
-        process.kill()
     assert playbooks.run("netpath.egress.teardown", networks=BOTH).status == 0
     assert difference(before, node.snapshot()) == ""
