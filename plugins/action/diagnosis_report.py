@@ -15,7 +15,7 @@ from pathlib import Path
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible_collections.netpath.egress.plugins.plugin_utils import _terminal
-from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered
+from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered, unusable
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import (
     document,
     files,
@@ -43,6 +43,11 @@ _TONES = {
     "unknown": constants.COLOR_WARN,
     "ok": constants.COLOR_OK,
 }
+_FILES: dict[str, t.Callable[[findings.Data], str]] = {
+    "junit.xml": junit.junit,
+    "report.html": page.page,
+    "report.json": files.as_json,
+}
 
 
 class ActionModule(ControllerAction):
@@ -58,33 +63,82 @@ class ActionModule(ControllerAction):
 def _report(options: t.Mapping[str, t.Any], hostvars: t.Any) -> dict[str, t.Any]:
     """Put together what the hosts told; what the task returns. Errors: AnsibleActionFail."""
     answers = _answers(hostvars, options["hosts"], options["result"])
-    try:
-        selected = query.select(findings.findings(answers), options["query"], always=(findings.NO_ANSWER,))
-    except query.QueryError as error:
-        raise AnsibleActionFail(str(error)) from error
     earlier, warnings = _earlier(options["directory"], options["previous"])
-    asked = {"query": options["query"], "fail_on": options["fail_on"]}
-    now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    compared = history.compare(earlier, answers) if earlier else None
-    report = document.report(answers, selected, asked, compared, now)
-    written = _write(options["directory"], report) if options["directory"] else []
+    try:
+        return _told(options, answers, earlier, warnings)
+    except Exception as error:
+        usable = {host: _alone(options, host, told) for host, told in answers.items()}
+        if isinstance(error, AnsibleActionFail) and all(told["error"] for told in usable.values()):
+            raise  # the query is wrong for all
+        return _told(options, usable, _comparable(earlier, warnings), warnings)
+
+
+def _told(
+    options: t.Mapping[str, t.Any],
+    answers: findings.Answers,
+    earlier: findings.Data | None,
+    warnings: t.Sequence[str],
+) -> dict[str, t.Any]:
+    report = _made(options, answers, earlier)
     lines = summary.summary(report)
-    if summary.is_empty(report):
-        warnings.append(f"Nothing was checked: {summary.NOTHING}")
+    written = _write(options["directory"], report) if options["directory"] else []
+    nothing = [f"Nothing was checked: {summary.NOTHING}"] if summary.is_empty(report) else []
     _terminal.show((line.text, _TONES.get(line.tone)) for line in lines)
     return {
         "changed": False,
         "summary": [line.text for line in lines],
-        "failing": findings.failing(selected, options["fail_on"]),
+        "failing": findings.failing(report["findings"], options["fail_on"]),
         "counts": report["counts"],
-        "history": compared,
+        "history": report["history"],
         "files": written,
-        "warnings": warnings,
+        "warnings": [*warnings, *nothing],
     }
 
 
+def _made(options: t.Mapping[str, t.Any], answers: findings.Answers, earlier: findings.Data | None) -> findings.Data:
+    """The report as data. Errors: AnsibleActionFail for a wrong query."""
+    try:
+        selected = query.select(findings.findings(answers), options["query"], always=(findings.NO_ANSWER,))
+    except query.QueryError as error:
+        raise AnsibleActionFail(str(error)) from error
+    asked = {"query": options["query"], "fail_on": options["fail_on"]}
+    now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    compared = history.compare(earlier, answers) if earlier else None
+    return document.report(answers, selected, asked, compared, now)
+
+
+def _alone(options: t.Mapping[str, t.Any], host: str, told: findings.Data) -> findings.Data:
+    """What a host told, or that nothing can be made of it."""
+    try:
+        report = _made(options, {host: told}, None)
+        summary.summary(report)
+        for maker in _FILES.values() if options["directory"] else ():
+            maker(report)
+    except Exception as error:  # noqa: BLE001 (whatever one host tells, the others are reported)
+        return findings.silent(unusable(error))
+    return told
+
+
+def _comparable(earlier: findings.Data | None, warnings: list[str]) -> findings.Data | None:
+    """The earlier report, unless it cannot be compared with anything."""
+    try:
+        if earlier:
+            history.compare(earlier, {})
+    except Exception as error:  # noqa: BLE001 (it is as hostile as the hosts that are in it)
+        warnings.append(f"There is no comparison with the earlier report: {unusable(error)}")
+        return None
+    return earlier
+
+
 def _answers(hostvars: t.Any, hosts: t.Sequence[str], name: str) -> dict[str, findings.Data]:
-    return {findings.clean(str(host)): findings.answer(registered(hostvars, host, name)) for host in hosts}
+    return {findings.clean(str(host)): _answer(hostvars, host, name) for host in hosts}
+
+
+def _answer(hostvars: t.Any, host: str, name: str) -> findings.Data:
+    try:
+        return findings.answer(registered(hostvars, host, name))
+    except Exception as error:  # noqa: BLE001 (whatever one host tells, the others are reported)
+        return findings.silent(unusable(error))
 
 
 def _earlier(directory: str, previous: str) -> tuple[findings.Data | None, list[str]]:
@@ -106,9 +160,8 @@ def _earlier(directory: str, previous: str) -> tuple[findings.Data | None, list[
 def _write(directory: str, report: findings.Data) -> list[str]:
     """Paths of what was written. Errors: AnsibleActionFail."""
     folder = absolute(directory)
-    contents = {"junit.xml": junit.junit, "report.html": page.page, "report.json": files.as_json}
     try:
-        return write_all(folder, {name: functools.partial(made, report) for name, made in contents.items()})
+        return write_all(folder, {name: functools.partial(made, report) for name, made in _FILES.items()})
     except OSError as error:
         raise AnsibleActionFail(
             f"the report cannot be written to {folder}: {error.strerror}. Name a folder on the controller that "

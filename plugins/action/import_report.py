@@ -15,7 +15,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.description
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import parse_networks
 from ansible_collections.netpath.egress.plugins.plugin_utils import _terminal
-from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered
+from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered, unusable
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis.findings import clean
 from ansible_collections.netpath.egress.plugins.plugin_utils._folder import absolute, write_all
 
@@ -62,6 +62,8 @@ def _of_host(hostvars: t.Any, host: str, name: str, directory: str) -> tuple[str
         files = _write(directory, host, text) if directory and networks else []
     except UntoldError as error:
         return text, files, str(error)
+    except Exception as error:  # noqa: BLE001 (whatever one host tells, the others are reported)
+        return text, files, unusable(error)
     return text, files, ""
 
 

@@ -12,7 +12,7 @@ import typing as t
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible_collections.netpath.egress.plugins.plugin_utils import _terminal
-from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered
+from ansible_collections.netpath.egress.plugins.plugin_utils._controller import ControllerAction, registered, unusable
 from ansible_collections.netpath.egress.plugins.plugin_utils._folder import absolute, write_all
 from ansible_collections.netpath.egress.plugins.plugin_utils._plan import document, drawing, text
 
@@ -33,9 +33,8 @@ class ActionModule(ControllerAction):
         _checked, options = self.validate_argument_spec(argument_spec=OPTIONS)
         hostvars = (task_vars or {})["hostvars"]
         asked = {host: _asked(hostvars, host, options["result"], options["fact"]) for host in options["hosts"]}
-        made = document.plan(asked)
-        written = _write(options["directory"], made) if options["directory"] else []
-        lines = text.lines(made)
+        made, lines, contents = _shown(asked, bool(options["directory"]))
+        written = _write(options["directory"], contents) if options["directory"] else []
         _terminal.show((line.text, _TONES.get(line.tone)) for line in lines)
         return {
             **result,
@@ -47,6 +46,33 @@ class ActionModule(ControllerAction):
         }
 
 
+def _shown(
+    asked: t.Mapping[str, t.Any], files: bool
+) -> tuple[document.Data, list[text.Line], dict[str, t.Callable[[], str]]]:
+    """The plan of all hosts, its lines, and files; of a host whose networks nothing can be made of, why."""
+    try:
+        return _made(asked, files)
+    except Exception:  # noqa: BLE001 (which host it was is found out below)
+        return _made({host: _alone(host, networks, files) for host, networks in asked.items()}, files)
+
+
+def _made(
+    asked: t.Mapping[str, t.Any], files: bool
+) -> tuple[document.Data, list[text.Line], dict[str, t.Callable[[], str]]]:
+    made = document.plan(asked)
+    drawn = {"plan.json": document.as_json(made), "plan.svg": drawing.drawing(made)} if files else {}
+    return made, text.lines(made), {name: functools.partial(str, content) for name, content in drawn.items()}
+
+
+def _alone(host: str, networks: t.Any, files: bool) -> t.Any:
+    """A host's networks, or why these cannot be shown."""
+    try:
+        _made({host: networks}, files)
+    except Exception as error:  # noqa: BLE001 (whatever one host has, the others are shown)
+        return unusable(error)
+    return networks
+
+
 def _asked(hostvars: t.Any, host: str, name: str, fact: str) -> t.Any:
     """The networks of a host as they were read, or why they were not."""
     told = registered(hostvars, host, name)
@@ -54,15 +80,15 @@ def _asked(hostvars: t.Any, host: str, name: str, fact: str) -> t.Any:
         return "its networks were not read"
     if told.get("failed"):
         return f"its networks cannot be read: {' '.join(str(told.get('msg') or 'no reason was given').split())}"
-    return told.get("ansible_facts", {}).get(fact) or []
+    facts = told.get("ansible_facts")
+    return (facts.get(fact) if isinstance(facts, collections.abc.Mapping) else None) or []
 
 
-def _write(directory: str, made: document.Data) -> list[str]:
+def _write(directory: str, contents: t.Mapping[str, t.Callable[[], str]]) -> list[str]:
     """Paths of what was written. Errors: AnsibleActionFail."""
     folder = absolute(directory)
-    contents = {"plan.json": document.as_json, "plan.svg": drawing.drawing}
     try:
-        return write_all(folder, {name: functools.partial(one, made) for name, one in contents.items()})
+        return write_all(folder, contents)
     except OSError as error:
         raise AnsibleActionFail(
             f"the plan cannot be written to {folder}: {error.strerror}. Name a folder on the controller that "

@@ -11,11 +11,15 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ._engine.errors import ApplyError, EgressError
+from ._engine.errors import ApplyError, EgressError, printable
 from ._engine.kernel import message_classes
 from ._engine.model import Want
+from ._engine.result import Result
 from ._engine.spec.schema import Option, Options
 from ._engine.spec.union import union
+
+if t.TYPE_CHECKING:
+    from ._engine.isolation import Outcome
 
 Item = t.Mapping[str, t.Any]
 # Of every module that may change what carries the controller's connection.
@@ -94,23 +98,77 @@ def run_request(
         result = run(build, check=module.check_mode, confirm_within=max(0, module.params["confirm_within"]))
     except EgressError as error:
         fail(module, error)
+    module.exit_json(**_told(module, result))
+
+
+def run_networks(
+    module: AnsibleModule,
+    names: t.Sequence[str],
+    build: t.Callable[[t.Any, t.Sequence[str]], Want],
+    check: t.Callable[[], t.Any],
+    programs: t.Sequence[str] = (),
+) -> None:
+    """The same for networks, each as a whole or not at all; the module fails for those that could not be built.
+
+    build: what is wanted of the host, for some of the networks by their names.
+    """
+    try:
+        check()
+        require_pyroute2(module)
+        _require_programs(module, programs)
+        from ._engine.isolation import isolated
+        from ._engine.run import run
+
+        confirm_within = max(0, module.params["confirm_within"])
+
+        def attempt(some: t.Sequence[str], ahead: bool) -> Result:
+            return run(lambda host: build(host, some), check=ahead, confirm_within=confirm_within)
+
+        outcome = isolated(names, attempt, module.check_mode)
+    except EgressError as error:
+        fail(module, error)
+    told = _told(module, outcome.result)
+    told["networks"] = [_network(name, outcome) for name in sorted(names)]
+    if not outcome.failed:
+        module.exit_json(**told)
+    first = next(iter(outcome.failed.values()))
+    reasons = [f"network {name}: {error}" for name, error in outcome.failed.items()]
+    msg = str(first) if len(names) == 1 else "; ".join(reasons)
+    module.fail_json(msg=msg, **{**told, **_details(first)})
+
+
+def _network(name: str, outcome: Outcome) -> dict[str, t.Any]:
+    """What came of one of them."""
+    error = outcome.failed.get(name)
+    if error:
+        return {"name": name, "status": "failed", "changed": False, "error": str(error)}
+    changed = name in outcome.result.networks
+    return {"name": name, "status": "changed" if changed else "unchanged", "changed": changed, "error": ""}
+
+
+def _told(module: AnsibleModule, result: Result) -> dict[str, t.Any]:
+    """What a module returns of a run."""
     for choice in result.choices:
         if not choice.backend:
-            module.warn(f"{choice.name}: {choice.reason}")
+            module.warn(printable(f"{choice.name}: {choice.reason}"))
     choices = [dataclasses.asdict(choice) for choice in result.choices]
     told: dict[str, t.Any] = {"backends": choices} if choices else {}
     if result.unconfirmed:
         told["unconfirmed"] = dict(zip(("token", "hazards"), result.unconfirmed))
-    module.exit_json(changed=result.changed, actions=result.actions, diff=result.diff, **told)
+    return {"changed": result.changed, "actions": result.actions, "diff": result.diff, **told}
 
 
 def fail(module: AnsibleModule, error: EgressError) -> t.NoReturn:
     """End the module with an error that a person understands."""
+    module.fail_json(msg=str(error), **_details(error))
+    raise AssertionError("fail_json does not return")
+
+
+def _details(error: EgressError) -> dict[str, t.Any]:
     details: dict[str, t.Any] = {"asked": error.asked, "found": error.found, "advice": error.advice}
     if isinstance(error, ApplyError):
         details["rolled_back"] = error.rolled_back
-    module.fail_json(msg=str(error), **details)
-    raise AssertionError("fail_json does not return")
+    return details
 
 
 def _items(module: AnsibleModule, options: Options) -> list[tuple[str, Item]]:

@@ -9,10 +9,13 @@ DOCUMENTATION = r"""
 module: egress_path
 version_added: 1.0.0
 author: netpath.egress contributors (@netpath)
-short_description: Build the whole path of all networks of a host in one transaction
+short_description: Build the whole path of all networks of a host
 description:
   - Brings namespaces, bridges, pairs, addresses, routes, settings and rules of the networks to what is asked for.
-  - The run takes effect as a whole or not at all.
+  - Each network is built or removed as a whole or not at all. All are in one transaction; where that fails for a reason
+    of one network, the others are built without it, and the module fails with that reason.
+  - A reason of the host, such as another run that holds the lock, missing privileges, or a change that would take the
+    way to the host, leaves all networks as they were.
   - A namespace that is no longer in a listed network is removed. A network that is not listed is left alone.
   - It leaves the same state as the other modules of this collection, used one after the other.
   - In check mode it tells what differs, so that a task that must not change verifies a host.
@@ -87,13 +90,13 @@ EXAMPLES = r"""
 RETURN = r"""
 actions:
   description: What was done, or in check mode what would be done, in order.
-  returned: success
+  returned: success, or failure of some of the networks
   type: list
   elements: str
   sample: ["create namespace ns1", "create bridge br0", "set net.ipv4.ip_forward to 1 (was 0)"]
 diff:
   description: The affected objects before and after, as YAML.
-  returned: success
+  returned: success, or failure of some of the networks
   type: dict
   contains:
     before:
@@ -124,6 +127,26 @@ backends:
       description: Why.
       type: str
       sample: the policy of FORWARD is DROP (IPv4)
+networks:
+  description: What came of each network, in the order of their names.
+  returned: success, or failure of some of the networks
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The network.
+      type: str
+      sample: pods
+    status:
+      description: One of V(changed), V(unchanged) and V(failed). In check mode, what it would be.
+      type: str
+      sample: changed
+    changed:
+      description: Whether something was changed that it asks for. What several networks ask for is of each of them.
+      type: bool
+    error:
+      description: Why it could not be built or removed, and was left as it was. Empty where it could.
+      type: str
 asked:
   description: What was asked for, or the option that is wrong.
   returned: failure
@@ -150,7 +173,7 @@ rolled_back:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import network, path
-from ansible_collections.netpath.egress.plugins.module_utils._module import CONFIRMING, run_request
+from ansible_collections.netpath.egress.plugins.module_utils._module import CONFIRMING, run_networks
 
 
 def main() -> None:
@@ -158,12 +181,20 @@ def main() -> None:
     options = {**path.OPTIONS, **CONFIRMING, "require": required}
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     networks = module.params["networks"]
-    run_request(
+    absent = module.params["state"] == "absent"
+    run_networks(
         module,
-        lambda host: path.wanted(module.params, host, files=True),
-        check=lambda: network.parse_networks(networks, "networks", module.params["state"] == "absent"),
+        _names(networks, absent),
+        lambda host, names: path.wanted(module.params, host, files=True, chosen=names),
+        check=lambda: network.parse_networks(networks, "networks", absent),
         programs=module.params["require"],
     )
+
+
+def _names(networks: list[dict[str, object]], absent: bool) -> list[str]:
+    """Those that are removed come first, as others may need what they free."""
+    ordered = sorted(networks, key=lambda one: not (absent or one["state"] == "absent"))
+    return [str(one["name"]) for one in ordered]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ import collections.abc
 import typing as t
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import printable
+
+_MOST = 200  # characters of a reason
 
 
 class ControllerAction(ActionBase):  # type: ignore[misc]
@@ -25,3 +28,8 @@ def registered(hostvars: t.Any, host: str, name: str) -> t.Any:
     read = getattr(hostvars, "raw_get", None)
     variables = read(host) if read else hostvars.get(host, {})
     return variables.get(name) if isinstance(variables, collections.abc.Mapping) else None
+
+
+def unusable(error: Exception) -> str:
+    """What is said of a host that has told what nothing can be made of."""
+    return f"what it told cannot be used: {type(error).__name__}: {printable(str(error))[:_MOST]}"

@@ -9,6 +9,7 @@ import typing as t
 
 from ansible import constants
 from ansible.utils.display import Display
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import printable
 
 # Whoever reads these expects nothing but their own output.
 _FOR_PROGRAMS = ("json", "jsonl")
@@ -21,4 +22,4 @@ def show(lines: t.Iterable[tuple[str, str | None]]) -> None:
     display = Display()
     display.display("")
     for text, color in lines:
-        display.display(text, color=color)
+        display.display(printable(text), color=color)

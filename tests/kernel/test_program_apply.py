@@ -171,6 +171,24 @@ def test_damaged_ledger_keeps_no_network_down(node: Node, program: str) -> None:
     assert run(node, program, "apply", "--check").returncode == DONE
 
 
+def test_ledger_of_a_later_release_stays_where_it_is(node: Node, program: str) -> None:
+    """What was there before the first change is in it alone."""
+    rebooted(node)
+    path = "/var/lib/netpath/ledger.json"
+    later = """import json, sys
+data = json.load(open(sys.argv[1]))
+del data["sha256"]
+data["claims"][0]["reason"] = "later"
+json.dump(data, open(sys.argv[1], "w"))"""
+    node.run(["python3", "-c", later, path])
+    text = node.run(["cat", path]).stdout
+    done = run(node, program, "apply")
+    assert done.returncode == FAILED
+    assert "Run the release that wrote it, or a later one" in done.stderr
+    assert node.run(["cat", path]).stdout == text
+    assert node.run(["ls", "/var/lib/netpath"]).stdout.split() == ["ledger.json"]
+
+
 def test_namespace_of_a_file_that_is_about_another_network(node: Node, program: str) -> None:
     """It is not built from there, and so nothing is done in silence either."""
     node.run(["mv", f"{FILES}/pods.json", f"{FILES}/other.json"])

@@ -35,6 +35,15 @@ UNBELIEVABLE: list[tuple[t.Any, str]] = [
     ({"unreachable": True, "msg": "refused"}, "refused"),
     ({"egress_networks": "no", "notes": 7}, "it told no networks"),
     ({"egress_networks": [{"name": "x", "more": "{{ lookup('pipe', 'id') }}"}]}, "what it told are no networks: "),
+    (
+        {"egress_networks": [{**PODS, "mtu": "9" * 5000}]},
+        "what it told are no networks: egress_networks[0].mtu",
+    ),
+    ({"egress_networks": [{**PODS, "count": "9" * 5000, "prefix": "n"}]}, "egress_networks[0].count"),
+    (
+        {"egress_networks": [{**PODS, "namespaces": [{"name": "a", "vlan": "9" * 5000}]}]},
+        "egress_networks[0].namespaces[0].vlan",
+    ),
     ({"egress_networks": [{**PODS, "subnets": ["no"]}]}, "what it told are no networks: egress_networks[0].subnets"),
 ]
 CASES = {

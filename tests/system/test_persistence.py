@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import typing as t
 
@@ -183,3 +184,21 @@ def test_timer_looks(host: Host, mode: str) -> None:
     assert {action.split()[1] for action in gone} > {"/var/lib/netpath/watch.json", f"{NODE_EXPORTER}/netpath.prom"}
     assert "watch" not in host.sh(_UNITS)
     assert host.sh("systemctl is-active netpath-egress-watch.timer", check=False).strip() == "inactive"
+
+
+def test_units_have_the_rights_that_they_need_and_no_more(host: Host) -> None:
+    """All of the networks goes, and comes back by the units."""
+    host.build(*BOTH)
+    install(host, watch="repair", interval=600)
+    host.sh("systemctl start netpath-egress@apps netpath-egress@pods")
+    for unit in ("netpath-egress@pods.service", "netpath-egress-watch.service"):
+        told = host.sh(f"systemd-analyze security --no-pager {unit}").strip().splitlines()[-1]
+        (exposure,) = re.findall(r"[0-9]+\.[0-9]", told)
+        assert float(exposure) < 6, told  # 9.6 without
+        assert "cap_sys_module" not in host.sh(f"systemctl show -P CapabilityBoundingSet {unit}")
+    for start in ("systemctl restart netpath-egress@apps netpath-egress@pods", "systemctl start netpath-egress-watch"):
+        host.sh("ip netns del c1; ip link del br-pods; nft delete table inet netpath_egress; rm -rf /run/netpath")
+        host.sh("sysctl -qw net.ipv4.ip_forward=0")
+        host.sh(start)
+        assert unreachable_after_a_while(host) == [], host.sh("journalctl --no-pager -n 40 -u 'netpath-egress*'")
+        assert host.sh("stat -c %a /run/netns /etc/netpath/networks.d").split() == ["755", "755"]

@@ -30,7 +30,7 @@ LAYERS = (
     ("host_view",),
     ("description", "observe"),
     ("apply", "result", "verify"),
-    ("run",),
+    ("isolation", "run"),
     ("repair",),
     ("program",),
 )

@@ -7,7 +7,8 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 import pytest
-from ansible_collections.netpath.egress.plugins.plugin_utils._plan import document, drawing, text
+from ansible_collections.netpath.egress.plugins.action import plan_report
+from ansible_collections.netpath.egress.plugins.plugin_utils._plan import document, drawing, overlaps, text
 
 Data = dict[str, t.Any]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -190,3 +191,26 @@ def test_drawing_of_many_hosts_counts_the_rest() -> None:
     assert "and 21 more networks" in words(root)
     assert_legible(root)
     assert len(list(root.iter())) < 2500
+
+
+def test_numbers_of_thousands_of_digits() -> None:
+    for change in ({"mtu": "9" * 5000}, {"count": "9" * 5000, "prefix": "n"}, {"name": "n" + "9" * 5000}):
+        made = plan(web1=[{**PODS, **change}], web2=[PODS])
+        assert (list(made["refused"]), len(made["hosts"]["web2"]["networks"])) == (["web1"], 1)
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_whatever_one_host_has_the_others_are_shown(monkeypatch: pytest.MonkeyPatch, files: bool) -> None:
+    """By a fault of the plan that nobody has thought of."""
+
+    def failing(hosts: t.Any) -> list[str]:
+        if any(one["name"] == "odd" for told in hosts.values() for one in told["networks"]):
+            raise ZeroDivisionError("odd \x1b[2J")
+        return overlaps.overlaps(hosts)
+
+    monkeypatch.setattr(document, "overlaps", failing)
+    made, lines, contents = plan_report._shown({"web1": [{**PODS, "name": "odd"}], "web2": [PODS]}, files)
+    assert made["refused"] == {"web1": ["what it told cannot be used: ZeroDivisionError: odd \\x1b[2J"]}
+    assert [row["host"] for row in made["rows"]] == ["web2", "web2"]
+    assert any(line.text.startswith("REFUSED web1: ") for line in lines)
+    assert sorted(contents) == (["plan.json", "plan.svg"] if files else [])

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 import typing as t
 from dataclasses import dataclass, field
 
-from .errors import KernelError
+from .kernel import files
 
 PATH = "/var/log/netpath/audit.jsonl"
+# Bytes of a file, and how many older ones stay: PATH.1 is the last of them.
+LARGEST, KEPT = 4 << 20, 4
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,6 @@ def codes(verdicts: t.Sequence[t.Any], network: str) -> dict[str, str]:
 
 
 def write(line: Line) -> None:
-    """Append it in one piece, on disk before this returns. Errors: KernelError."""
+    """Append it in one piece, on disk before this returns. Errors: EgressError."""
     data = (json.dumps(dataclasses.asdict(line), sort_keys=True) + "\n").encode()
-    try:
-        os.makedirs(os.path.dirname(PATH), mode=0o755, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(PATH, flags, 0o640)
-        try:
-            os.write(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise KernelError(f"write {PATH}", os.strerror(error.errno or 0), error.errno or 0) from error
+    files.append(PATH, data, 0o640, LARGEST, KEPT)

@@ -9,16 +9,36 @@ import contextlib
 import typing as t
 
 
+def printable(text: str) -> str:
+    """One line that steers no terminal: control characters, and what else is not printable, are shown as escapes.
+
+    Names of links, processes, files and rules are chosen by others than root.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+_Error = t.TypeVar("_Error", bound="EgressError")
+
+
 class EgressError(Exception):
     """Base of every error that a user is meant to read."""
 
     joint = ". "
+    # Whether it stands in the way of every network of this host.
+    of_host = False
 
     def __init__(self, asked: str, found: str, advice: str = "") -> None:
-        self.asked = asked
-        self.found = found
-        self.advice = advice
-        super().__init__(f"{asked}: {found}" + (f"{self.joint}{advice}" if advice else ""))
+        self.asked = printable(asked)
+        self.found = printable(found)
+        self.advice = printable(advice)
+        super().__init__(f"{self.asked}: {self.found}" + (f"{self.joint}{self.advice}" if advice else ""))
+
+    def for_all(self: _Error) -> _Error:
+        """The same, as one that stands in the way of every network of this host."""
+        self.of_host = True
+        return self
 
     def __reduce__(self) -> tuple[t.Any, ...]:
         """Errors pass from process to process whole, whatever their constructors take."""

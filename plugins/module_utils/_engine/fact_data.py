@@ -20,6 +20,10 @@ _VALUES = (str, int, bool, tuple, *_KINDS.values())
 _TEXTS = frozenset(["netns", "name", "link", "cidr", "destination", "key", "value", "path", "content", "user", "alias"])
 
 
+class UnknownFactError(ValueError):
+    """A kind of fact, or a field of one, that a later release wrote."""
+
+
 def to_data(fact: Fact | None) -> dict[str, t.Any] | None:
     return t.cast("dict[str, t.Any] | None", _to_data(fact))
 
@@ -44,14 +48,24 @@ def _names(kind: type[t.Any]) -> list[str]:
 
 
 def from_data(data: t.Any) -> t.Any:
-    """The fact again. Errors: TypeError, ValueError, KeyError or AttributeError where it is none."""
+    """The fact again. Errors: UnknownFactError; TypeError, ValueError, KeyError or AttributeError where it is none."""
     if data is None:
         return None
+    kind = _kind(data["fact"])
+    unknown = sorted(set(data) - {"fact", *(item.name for item in dataclasses.fields(kind))})
+    if unknown:
+        raise UnknownFactError(f"{kind.__name__} has the field {unknown[0]!r}")
     fields = {name: _field(name, value) for name, value in data.items() if name != "fact"}
     for name, value in fields.items():
         if not isinstance(value, _VALUES) or (name in _TEXTS and not isinstance(value, str)):
             raise TypeError(f"{name} is {value!r}")
-    return _KINDS[data["fact"]](**fields)
+    return kind(**fields)
+
+
+def _kind(name: t.Any) -> type[t.Any]:
+    if isinstance(name, str) and name not in _KINDS:
+        raise UnknownFactError(f"there is a {name!r}")
+    return _KINDS[name]
 
 
 def _field(name: str, value: t.Any) -> t.Any:

@@ -14,11 +14,12 @@ import typing as t
 from dataclasses import dataclass, field
 
 from .errors import ConflictError
-from .fact_data import from_data, to_data
+from .fact_data import UnknownFactError, from_data, to_data
 from .model import Claim, Fact, Identity, Link
 from .sealed import seal, unseal
 
 VERSION = 1
+_KEYS = {"version", "originals", "claims"}
 PATH = "/var/lib/netpath/ledger.json"
 
 
@@ -96,20 +97,26 @@ def from_json(text: str) -> Ledger:
     try:
         data = unseal(text)
         if isinstance(data["version"], bool) or data["version"] != VERSION:
-            raise ConflictError(
-                f"read {PATH}",
-                f"it has version {data['version']}, this release reads {VERSION}",
-                "Run the release that wrote it, or a later one",
-            )
+            raise _later(f"it has version {data['version']}, this release reads {VERSION}")
+        unknown = sorted(set(data) - _KEYS)
+        if unknown:
+            raise _later(f"it has {unknown[0]!r}, which this release does not know")
         originals = dict(_original(item) for item in _listed(data["originals"]))
         claims = [_claim(item) for item in _listed(data["claims"])]
         return Ledger(originals, {claim.identity: claim for claim in claims})
+    except UnknownFactError as error:
+        raise _later(f"{error}, which this release does not know") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(
             f"read {PATH}",
             f"it is damaged ({type(error).__name__}: {error})",
             "Restore it from a backup, or move it away: then settings can no longer be put back to what they were",
-        ) from error
+        ).for_all() from error
+
+
+def _later(found: str) -> ConflictError:
+    """It is never moved away: what was there before the first change is in it alone."""
+    return ConflictError(f"read {PATH}", found, "Run the release that wrote it, or a later one").for_all()
 
 
 def _listed(data: t.Any) -> list[t.Any]:

@@ -289,6 +289,7 @@ class Want:
     choices: what was decided on the way here, to tell the user.
     only: namespaces, where a request is for some of a network's; the others must not lose anything by it.
     replaceable: names of namespaces that an empty file may have, which is no namespace; it gives way.
+    concerned: the networks that ask for something, by its identity.
     """
 
     facts: tuple[Fact, ...] = ()
@@ -300,6 +301,7 @@ class Want:
     exclusive_claims: frozenset[tuple[str, str]] = frozenset()
     only: frozenset[str] = frozenset()
     replaceable: frozenset[str] = frozenset()
+    concerned: t.Mapping[Identity, frozenset[str]] = field(default_factory=dict)
 
     @functools.cached_property
     def present(self) -> t.Mapping[Identity, Fact]:
@@ -322,6 +324,7 @@ class Want:
             self.exclusive_claims | other.exclusive_claims,
             self.only | other.only,
             self.replaceable | other.replaceable,
+            {**self.concerned, **other.concerned},
         )
 
     @classmethod

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from . import audit, journal
 from .apply import apply, take_back
 from .errors import ApplyError, EgressError, KernelError
-from .kernel import confirmation, features, guardian
+from .kernel import confirmation, features, files, guardian
 from .kernel.executor import Executor
 from .kernel.lock import Lock, locked
 from .kernel.namespaces import Namespaces, sweep
@@ -21,6 +21,7 @@ from .ledger import Ledger
 from .model import Want
 from .observe import Observer
 from .planning import management_path
+from .planning.concerned import concerned
 from .planning.diff import difference
 from .planning.plan import Plan, make_plan
 from .planning.state import Have
@@ -56,7 +57,7 @@ def run(
             return _Run(lock, namespaces, check, permit, judge, confirm_within).result(build)
     except OSError as error:
         asked = "look at and change the network of this host"
-        raise KernelError(asked, str(error), error.errno or 0, "See errno(3)") from error
+        raise KernelError(asked, str(error), error.errno or 0, "See errno(3)").for_all() from error
     finally:
         if collecting:
             gc.enable()
@@ -77,6 +78,7 @@ class _Run:
         finished: list[str] = []
         if not self.check:
             sweep()
+            files.sweep()
             confirmation.forget()
             finished = _finish(self.namespaces)
         observer = Observer(self.namespaces)
@@ -93,7 +95,8 @@ class _Run:
                 unconfirmed = (self._await_confirmation(plan, have.ledger, done), hazards)
         actions = [*finished, *plan.actions]
         shown = functools.partial(difference, plan.steps)
-        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed)
+        networks = concerned(plan, want)
+        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed, networks)
 
     def _await_confirmation(self, plan: Plan, ledger: Ledger, done: t.Sequence[Step]) -> str:
         """Have a process put all of it back unless somebody comes by in time with the token that this returns."""

@@ -41,13 +41,13 @@ _FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 def answer(result: t.Any) -> Data:
     """What a host told, from the registered result of egress_check; None where there is none."""
     if not isinstance(result, collections.abc.Mapping):
-        return _silent("it was not checked")
+        return silent("it was not checked")
     said = " ".join(clean(str(result.get("msg") or "")).split())
     if result.get("unreachable"):
-        return _silent(f"unreachable: {said}" if said else "unreachable")
+        return silent(f"unreachable: {said}" if said else "unreachable")
     verdicts = result.get("verdicts")
     if result.get("failed") or not isinstance(verdicts, (list, tuple)):
-        return _silent(said or "the check returned no verdicts")
+        return silent(said or "the check returned no verdicts")
     return {"verdicts": [clean(one) for one in verdicts if isinstance(one, collections.abc.Mapping)], "error": None}
 
 
@@ -161,21 +161,21 @@ def _finding(host: str, verdict: t.Mapping[str, t.Any], status: str, one: t.Mapp
     of_code = f"{subject(verdict)}: {entry.summary}" if entry else verdict.get("summary")
     return {
         "host": host,
-        "namespace": verdict.get("namespace") or "",
-        "network": verdict.get("network") or "",
-        "family": verdict.get("family") or "",
+        **{key: _text(verdict.get(key)) or "" for key in ("namespace", "network", "family")},
         "status": status,
-        "code": one.get("code"),
-        "hop": one.get("hop"),
-        "direction": one.get("direction"),
-        "tier": one.get("tier"),
+        # Of one type, so that no host makes a query fail for all.
+        **{key: _text(one.get(key)) for key in ("code", "hop", "direction", "tier")},
         "evidence": texts(one.get("evidence")),
-        "fix": one.get("fix"),
+        "fix": _text(one.get("fix")),
         "summary": str(one.get("summary") or of_code or ""),
     }
 
 
-def _silent(reason: str) -> Data:
+def _text(value: t.Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def silent(reason: str) -> Data:
     return {"verdicts": [], "error": reason}
 
 

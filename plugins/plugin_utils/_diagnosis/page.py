@@ -208,8 +208,17 @@ def _mark(path: _Path) -> Data:
 
 
 def _natural(name: str) -> list[t.Any]:
-    """For sorting: ns10 after ns9. Texts and numbers alternate, so that they always compare."""
-    return [int(part) if number % 2 else part for number, part in enumerate(re.split(r"([0-9]+)", name))]
+    """For sorting: ns10 after ns9. Texts and numbers alternate, so that they always compare.
+
+    A number is its length and its digits: whoever chooses a name chooses how many there are, and int() has a limit.
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return [_number(part) if number % 2 else part for number, part in enumerate(parts)]
+
+
+def _number(digits: str) -> tuple[int, str]:
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def _packed(paths: t.Sequence[_Path]) -> str:

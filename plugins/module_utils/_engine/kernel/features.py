@@ -41,7 +41,7 @@ def require_privilege(probing: bool = False) -> None:
             "send and capture packets" if missing == list(_PROBE.values()) else "look at and change networks",
             f"user {os.geteuid()} lacks {' and '.join(missing)}",
             "Run it as root with all capabilities: become: true",
-        )
+        ).for_all()
 
 
 def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:

@@ -305,4 +305,4 @@ def _ours_in_files() -> t.Iterator[tuple[str, Key]]:
 def _remove_files(keys: t.Collection[Key]) -> None:
     for path, key in list(_ours_in_files()):
         if _whose(key) in keys:
-            os.unlink(path)
+            files.delete(path)

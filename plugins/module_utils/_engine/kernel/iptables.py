@@ -338,7 +338,8 @@ def restore(namespaces: Namespaces, netns: str, flavour: str, version: int, docu
     with namespaces.entered(netns):
         done = _run(argv, document, asked)
     if done is None:
-        raise UnsupportedError(asked, f"the program {argv[0]} is missing", "Install the package iptables")
+        found = f"the program {argv[0]} is missing"
+        raise UnsupportedError(asked, found, "Install the package iptables").for_all()
     if done.returncode:
         raise _failure(asked, done)
 

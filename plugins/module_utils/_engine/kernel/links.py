@@ -15,7 +15,7 @@ import typing as t
 from ..errors import ConflictError, EgressError, KernelError
 from ..model import HOST, Address, Link, Setting, differences, is_ours
 from ..spec.values import SMALLEST_IPV6_MTU
-from . import addresses
+from . import addresses, files
 from . import link_messages as messages
 from .netlink import Answer, Message, NetlinkSocket, kernel_error
 from .processes import namespaces_of_processes
@@ -60,9 +60,8 @@ def stable_mac(netns: str, name: str) -> str:
 
 def _machine_id() -> str:
     try:
-        with open("/etc/machine-id", encoding="utf-8") as file:
-            return file.read().strip()
-    except OSError:
+        return (files.read("/etc/machine-id", follow=True) or "").strip()
+    except EgressError:
         return ""
 
 

@@ -12,7 +12,7 @@ import time
 import typing as t
 
 from ..errors import ConflictError
-from . import files
+from . import directories, files
 
 DIRECTORY = "/run/netpath"
 PATH = f"{DIRECTORY}/lock"
@@ -38,7 +38,7 @@ class Lock:
         if not self.handed_over and _is_current(self.descriptor):
             os.unlink(PATH)
         os.close(self.descriptor)
-        files.remove_empty(DIRECTORY)
+        directories.remove(DIRECTORY)
 
 
 @contextlib.contextmanager
@@ -68,26 +68,23 @@ def _acquire(patience: float) -> int:
                     _ASKED,
                     f"another run (PID {owner}) has held {PATH} for more than {patience:g} s",
                     "Wait for it, or end it if it hangs",
-                ) from None
+                ).for_all() from None
             time.sleep(0.02)
 
 
 def _open() -> int:
-    while True:
-        # Also raised where another run has just removed it.
-        with contextlib.suppress(FileExistsError):
-            os.makedirs(DIRECTORY, mode=0o755)
-        try:
-            return os.open(PATH, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except FileNotFoundError as error:
-            # Mostly the directory went with the last run's lock.
-            if os.path.islink(DIRECTORY):
-                found = f"{DIRECTORY} is a symbolic link that leads nowhere"
-                raise ConflictError(_ASKED, found, files.MOVE_AWAY) from error
-        except OSError as error:
-            if error.errno not in files.IN_THE_WAY:
-                raise
-            raise ConflictError(_ASKED, f"{PATH}: {error.strerror}", files.MOVE_AWAY) from error
+    flags = os.O_RDWR | os.O_CREAT
+    try:
+        while True:
+            # Its directory may go with the last run's lock.
+            with contextlib.suppress(FileNotFoundError), directories.opened(DIRECTORY, _ASKED, make=True) as folder:
+                return files.opened(os.path.basename(PATH), flags=flags, mode=0o600, folder=folder)
+    except ConflictError as error:
+        raise ConflictError(_ASKED, f"{PATH}: {error.found}", error.advice).for_all() from error
+    except OSError as error:
+        if error.errno not in files.IN_THE_WAY:
+            raise
+        raise ConflictError(_ASKED, f"{PATH}: {error.strerror}", directories.MOVE_AWAY).for_all() from error
 
 
 def _is_current(descriptor: int) -> bool:

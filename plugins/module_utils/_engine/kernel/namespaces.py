@@ -318,7 +318,9 @@ class Namespaces:
         """As ip-netns(8) does it: handles made here are seen in other mount namespaces, and the reverse."""
         if self._prepared:
             return
-        os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+        if not os.path.isdir(DIRECTORY):
+            os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
+            os.chmod(DIRECTORY, 0o755)  # noqa: S103 (as ip-netns(8), whatever the umask)
         directory = DIRECTORY.encode()
         if _libc.mount(b"none", directory, b"none", MS_SHARED | MS_REC, None) != 0:
             _call(f"prepare {DIRECTORY}", "mount", directory, directory, b"none", MS_BIND | MS_REC, None)

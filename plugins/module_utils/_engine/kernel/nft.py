@@ -55,7 +55,8 @@ def run(
         except KernelError as error:
             if error.errno != errno.ENOENT:
                 raise
-            raise UnsupportedError(asked, "the program nft is missing", "Install the package nftables") from error
+            missing = UnsupportedError(asked, "the program nft is missing", "Install the package nftables")
+            raise missing.for_all() from error
 
 
 def code_in(words: str) -> int:
@@ -71,7 +72,7 @@ def failure(namespaces: Namespaces, netns: str, asked: str, done: subprocess.Com
     if "JSON support not compiled" in words:
         return UnsupportedError(asked, words, "Install a build of nftables with JSON")
     if code in (errno.EPERM, errno.EACCES):
-        return UnsupportedError(asked, words, "Root rights (CAP_NET_ADMIN) are needed")
+        return UnsupportedError(asked, words, "Root rights (CAP_NET_ADMIN) are needed").for_all()
     missing = _missing_in_kernel(namespaces, netns, asked) if code in _UNSUPPORTED and "open file" not in words else ""
     if missing:
         return UnsupportedError(asked, f"this kernel lacks {missing}. {words}", "Load it, or use a kernel that has it")

@@ -38,7 +38,7 @@ def nat_backend(namespaces: Namespaces, netns: str, asked: str) -> tuple[str, st
         return "nftables", "a table of our own translates beside whatever else is in use"
     if not programs.find("iptables"):
         found = "the programs nft and iptables are missing"
-        raise UnsupportedError("translate source addresses", found, "Install the package nftables")
+        raise UnsupportedError("translate source addresses", found, "Install the package nftables").for_all()
     return iptables_flavour(namespaces, netns), "the program nft is missing"
 
 

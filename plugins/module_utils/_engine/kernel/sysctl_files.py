@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import typing as t
 
+from ..errors import EgressError
+from . import files
+
 # Of files with the same name the first counts; /etc/sysctl.conf is read last.
 _DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 _LAST = "/etc/sysctl.conf"
@@ -28,9 +31,8 @@ def persisted(keys: t.Collection[str]) -> dict[str, str]:
 
 def _assignments(path: str) -> t.Iterator[tuple[str, str]]:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
-    except OSError:
+        lines = (files.read(path, follow=True) or "").splitlines()
+    except EgressError:
         return
     for line in lines:
         key, equals, value = line.strip().lstrip("-").partition("=")

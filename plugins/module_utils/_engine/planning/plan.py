@@ -11,6 +11,7 @@ import itertools
 import typing as t
 from dataclasses import dataclass
 
+from ..errors import ConflictError
 from ..ledger import EMPTY, Ledger
 from ..model import (
     HOST,
@@ -80,7 +81,11 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
     planner.converge_all()
     planner.write_sysctl_file()
     planner.forget_what_is_as_it_was()
-    management_path.check(planner.steps, have)
+    try:
+        management_path.check(planner.steps, have)
+    except ConflictError as error:
+        error.for_all()
+        raise
     conflicts.check_others(want, planner.steps)
     return Plan(tuple(planner.steps), planner.ledger)
 

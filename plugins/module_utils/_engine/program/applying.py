@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import typing as t
 
-from .. import inventory
+from .. import inventory, isolation
 from .. import ledger as ledgers
 from ..errors import EgressError, SpecError
+from ..kernel import files
 from ..model import Want
 from ..observe import Observer
 from ..result import Result
@@ -86,8 +86,12 @@ def build(
     told = "" if check else _put_ledger_away()
     if only is not None:
         _check_only(stored, only)
-    build_some = functools.partial(_build, check=check, permit=permit, only=only)
-    results, failed = _together(sound, build_some) if sound else ({}, {})
+    results: dict[str, Result] = {}
+    failed: dict[str, EgressError] = {}
+    if sound:
+        outcome = _isolated(sound, check, permit, only)
+        results = {name: result for names, result in outcome.together for name in names}
+        failed = dict(outcome.failed)
     failed.update((one.name, _put_away(one, check)) for one in stored if one.error)
     return Applied(results, failed, told)
 
@@ -115,36 +119,25 @@ def _check_only(stored: t.Sequence[Stored], only: t.Sequence[str]) -> None:
             raise SpecError("--only", f"there is no namespace {name!r} in the networks{unread}", "give one of theirs")
 
 
-def _together(
-    stored: t.Sequence[Stored], build_some: t.Callable[[t.Sequence[Stored]], Result]
-) -> tuple[dict[str, Result], dict[str, EgressError]]:
-    """In one transaction; where that fails each by itself, so that one network keeps no other down."""
-    try:
-        result = build_some(stored)
-    except EgressError as error:
-        if len(stored) == 1:
-            return {}, {stored[0].name: error}
-    else:
-        return dict.fromkeys((one.name for one in stored), result), {}
-    results: dict[str, Result] = {}
-    failed: dict[str, EgressError] = {}
-    for one in stored:
-        built, broken = _together([one], build_some)
-        results.update(built)
-        failed.update(broken)
-    return results, failed
-
-
-def _build(stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequence[str] | None) -> Result:
+def _isolated(
+    stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequence[str] | None
+) -> isolation.Outcome:
     kept = {name: cidrs for one in stored for name, cidrs in one.addresses.items()}
     options: dict[str, t.Any] = {"networks": [one.network for one in stored], "state": "present"}
     if only is not None:
         options["only"] = sorted(_namespaces(stored).intersection(only))
 
-    def wanted(observer: Observer) -> Want:
-        return path.wanted(options, _Remembering(observer, kept))
+    def attempt(names: t.Sequence[str], ahead: bool) -> Result:
+        def wanted(observer: Observer) -> Want:
+            return path.wanted(options, _Remembering(observer, kept), chosen=names)
 
-    return run(wanted, check, permit)
+        return run(wanted, ahead, permit)
+
+    names = [one.name for one in stored]
+    try:
+        return isolation.isolated(names, attempt, check)
+    except EgressError as error:
+        return isolation.Outcome((), dict.fromkeys(names, error))
 
 
 class _Remembering(Observer):
@@ -168,8 +161,8 @@ def _put_ledger_away() -> str:
         inventory.read_ledger()
     except ledgers.DamagedError as error:
         try:
-            os.rename(ledgers.PATH, f"{ledgers.PATH}.damaged")
-        except OSError:
+            files.move(ledgers.PATH, f"{os.path.basename(ledgers.PATH)}.damaged")
+        except EgressError:
             return str(error)
         return f"{error.asked}: {error.found}. It was moved to {ledgers.PATH}.damaged, and a new one is begun."
     except EgressError:
@@ -184,6 +177,6 @@ def _put_away(stored: Stored, check: bool) -> EgressError:
         return error
     try:
         moved = networks.set_aside(stored.path)
-    except OSError:
+    except EgressError:
         return error
     return EgressError(str(error), f"it was moved to {moved}")

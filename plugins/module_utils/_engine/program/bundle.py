@@ -22,7 +22,7 @@ import typing as t
 import zipfile
 
 from ..errors import SpecError
-from ..kernel import files
+from ..kernel import directories, files
 from . import main as program
 
 INTERPRETER = "/usr/bin/python3"
@@ -163,7 +163,9 @@ def main() -> None:
     """Write the program. Arguments: path, and an interpreter if it is another one."""
     path, *rest = sys.argv[1:]
     content = executable(*rest)
-    files.write(os.path.abspath(path), content.decode(errors="surrogateescape"), PERMISSIONS)
+    text = content.decode(errors="surrogateescape")
+    # By whoever builds it, in a directory of theirs.
+    files.write(os.path.abspath(path), text, PERMISSIONS, trust=directories.NONE)
 
 
 if __name__ == "__main__":

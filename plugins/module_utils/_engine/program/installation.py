@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import ApplyError, ConflictError, EgressError, KernelError, SpecError, attempt
-from ..kernel import addresses, features, files
+from ..kernel import addresses, directories, features, files
 from ..kernel.lock import locked
 from ..kernel.namespaces import Namespaces, is_namespace, path_of
 from ..result import Result
@@ -159,7 +159,8 @@ def _steps(
     if program is not None and not os.path.isdir(os.path.dirname(path)):
         raise ConflictError(f"write {path}", "its directory is not there", "Make it, or choose another path")
     if program is not None:
-        files.refuse_replaceable(path)
+        with directories.opened(os.path.dirname(path), f"write {path}"):
+            pass  # in a look ahead as well
     steps = [_step(name, content, network_file.MODE, _is_network) for name, content in wanted.items()]
     going = [name for name in names if asked.absent or wanted[network_file.path(name)] is None]
     steps += [_step(file, None, 0, lambda _content: True) for name in going for file in damaged(name)]
@@ -194,13 +195,23 @@ def _watch(asked: Asked, last: bool) -> list[_Step]:
     service = units.service(asked.path, asked.watch == REPAIR) if watched else None
     timer = units.timer(asked.interval) if watched else None
     # Nobody would bring them up to date any more.
-    traces = [] if watched else [(watch_memory.MEMORY, watch_memory.is_memory), (metrics.PATH, metrics.is_ours)]
+    traces = [] if watched else [_step(watch_memory.MEMORY, None, 0, watch_memory.is_memory), _no_metrics()]
     return [
-        *(_step(path, None, 0, is_ours) for path, is_ours in traces),
+        *traces,
         _step(units.SERVICE, service, UNIT_MODE, _is_unit),
         _step(units.TIMER, timer, UNIT_MODE, _is_unit),
         _Step(units.TIMER_LINK, files.target(units.TIMER_LINK), units.TIMER if watched else None, link=True),
     ]
+
+
+def _no_metrics() -> _Step:
+    """The directory may be another user's: what that one has put in the place of the file is left alone."""
+    try:
+        asked = f"delete {metrics.PATH}"
+        with directories.opened(os.path.dirname(metrics.PATH), asked, trust=directories.NONE):
+            return _step(metrics.PATH, None, 0, metrics.is_ours)
+    except (FileNotFoundError, NotADirectoryError, ConflictError):
+        return _Step(metrics.PATH, None, None)
 
 
 def _step(path: str, after: str | None, mode: int, is_ours: t.Callable[[str], bool]) -> _Step:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 from dataclasses import dataclass, field
 
-from ..kernel import files
+from ..kernel import directories, files
 
 # That of Debian's node_exporter.
 PATH = "/var/lib/prometheus/node-exporter/netpath.prom"
@@ -39,8 +40,11 @@ class Metrics:
         return "".join(f"{line}\n" for line in lines)
 
     def write(self, path: str) -> None:
-        """As a whole, for a collector that may read it at any time. Errors: EgressError."""
-        files.write(path, self.text(), 0o644)
+        """As a whole, for a collector that may read it at any time. Errors: EgressError.
+
+        The directory may be another user's, as Debian's is: no link in it is followed.
+        """
+        files.write(os.path.abspath(path), self.text(), 0o644, trust=directories.NONE)
 
 
 def is_ours(content: str) -> bool:

@@ -15,7 +15,8 @@ import sys
 import typing as t
 from dataclasses import dataclass, field
 
-from ..errors import SpecError
+from ..errors import ConflictError, SpecError
+from ..kernel import files
 from ..model import NETWORK_FILES
 from ..sealed import SealError, unseal
 from ..spec import network_file, values
@@ -49,7 +50,7 @@ class Stored:
 def installed() -> Networks:
     """Those of all files of the directory, in the order of their names; none without any. Errors: SpecError."""
     paths = [network_file.path(name) for name in _names()]
-    return [_only(read(path), path) for path in paths]
+    return [_only(read(path, _installed), path) for path in paths]
 
 
 def stored() -> list[Stored]:
@@ -67,12 +68,13 @@ def _aside(name: str) -> Stored:
 
 
 def set_aside(path: str) -> str:
-    """Move a damaged file away, so that it is tried no more; its new path."""
+    """Move a damaged file away, so that it is tried no more; its new path. Errors: EgressError."""
     number = 0
     while os.path.lexists(f"{path}{_ASIDE}{number or ''}"):
         number += 1
-    os.rename(path, f"{path}{_ASIDE}{number or ''}")
-    return f"{path}{_ASIDE}{number or ''}"
+    aside = f"{path}{_ASIDE}{number or ''}"
+    files.move(path, os.path.basename(aside))
+    return aside
 
 
 def damaged(name: str) -> list[str]:
@@ -96,12 +98,7 @@ def _names(suffix: str = _SUFFIX) -> list[str]:
 def _stored(name: str, path: str) -> Stored:
     """Whole, or with what is wrong with it: nothing of a damaged file is believed."""
     try:
-        # To open a pipe is to wait for somebody who writes to it.
-        if not os.path.isfile(path):
-            return Stored(
-                name, path, error=SpecError(path, "is no plain file", "run the role egress again"), damaged=True
-            )
-        data = unseal(_content(path, path))
+        data = unseal(_installed(path))
         network = _only(_networks(data, path), path)
         (parsed,) = parse_networks([network], path)
         kept = data.get("addresses", {}) if isinstance(data, dict) else {}
@@ -112,6 +109,9 @@ def _stored(name: str, path: str) -> Stored:
         return Stored(name, path, network, namespaces, _addresses(kept, path), error)
     except SpecError as error:
         return Stored(name, path, error=error)
+    except (ConflictError, FileNotFoundError):
+        why = SpecError(path, "is not a plain file", "run the role egress again")
+        return Stored(name, path, error=why, damaged=True)
     except OSError as error:
         return Stored(name, path, error=SpecError(path, f"cannot be read: {os.strerror(error.errno or 0)}"))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -136,11 +136,13 @@ def _addresses(data: t.Any, path: str) -> dict[str, list[str]]:
     }
 
 
-def read(path: str) -> Networks:
-    """Those of one file, "-" for what comes by the standard input. Errors: SpecError naming it."""
+def read(path: str, content: t.Callable[[str], str] | None = None) -> Networks:
+    """Those of one file, "-" for what comes by the standard input. content: how it is read. Errors: SpecError."""
     name = "standard input" if path == STDIN else path
     try:
-        return _networks(unseal(_content(path, name)), name)
+        return _networks(unseal((content or _content)(path)), name)
+    except ConflictError as error:
+        raise SpecError(name, f"cannot be read: {error.found}", error.advice) from error
     except OSError as error:
         raise SpecError(name, f"cannot be read: {os.strerror(error.errno or 0)}") from error
     except SealError as error:
@@ -149,14 +151,23 @@ def read(path: str) -> Networks:
         raise SpecError(name, f"is no JSON: {error}", "write networks as in egress_networks, as JSON") from error
 
 
-def _content(path: str, name: str) -> str:
+def _installed(path: str) -> str:
+    with os.fdopen(files.opened(path, follow=True), "rb") as file:
+        return _limited(file, path)
+
+
+def _content(path: str) -> str:
     if path == STDIN:
         if t.cast("t.TextIO | None", sys.stdin) is None:
             raise SpecError("--networks", "the standard input is closed", "give a file, or redirect one")
-        data = sys.stdin.buffer.read(LARGEST + 1)
-    else:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
+        return _limited(sys.stdin.buffer, "standard input")
+    # A pipe may be what the user means.
+    with open(path, "rb") as file:
+        return _limited(file, path)
+
+
+def _limited(file: t.IO[bytes], name: str) -> str:
+    data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise SpecError(name, f"is larger than {LARGEST} bytes", "name a file of networks")
     return data.decode()

@@ -9,7 +9,7 @@ import json
 import os
 import typing as t
 
-from ..errors import EgressError
+from ..errors import EgressError, printable
 
 _STYLES = {"bad": "31;1", "warn": "33", "good": "32", "faint": "2"}
 
@@ -33,7 +33,7 @@ class Output:
 
     def line(self, text: str = "", style: str = "") -> None:
         """style: bad, warn, good or faint. Control characters are shown as escapes."""
-        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        shown = printable(text)
         code = _STYLES.get(style) if self._coloured else None
         self._write(f"\033[{code}m{shown}\033[0m\n" if code else f"{shown}\n")
 

@@ -27,6 +27,22 @@ MARK = "# netpath.egress"
 # Its own sign that it is the one that was booted, see sd_booted(3).
 _BOOTED = "/run/systemd/system"
 _PATIENCE = 60  # seconds
+# What the program needs, and no more: systemd.exec(5). ProtectSystem= and the like would make a mount namespace, and
+# what is mounted below /run/netns in it would be seen by no other process.
+_HARDENING = """\
+NoNewPrivileges=yes
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_SYS_ADMIN CAP_SYS_PTRACE
+CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_CHOWN CAP_FOWNER
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_PACKET
+RestrictNamespaces=net
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service @mount setns unshare
+UMask=0077
+KeyringMode=private"""
 _TEMPLATE = """\
 {mark}: written for the networks below {directory}. Changes are overwritten.
 # A service that lives in a namespace of a network: Requires=, After= and WantedBy=netpath-egress@NETWORK.service, and
@@ -50,6 +66,7 @@ ExecStart={program} apply -- %i
 TimeoutStartSec=120
 Restart=on-failure
 RestartSec=5
+{hardening}
 
 [Install]
 WantedBy=multi-user.target
@@ -68,6 +85,7 @@ ExecStart={program} watch{options}
 SuccessExitStatus=1
 TimeoutStartSec=300
 Nice=5
+{hardening}
 """
 _TIMER = """\
 {mark}. Changes are overwritten.
@@ -91,13 +109,15 @@ def runs_here() -> bool:
 
 def template(program: str) -> str:
     """The unit that all networks share."""
-    return _TEMPLATE.format(mark=MARK, directory=networks.DIRECTORY, program=program)
+    return _TEMPLATE.format(mark=MARK, directory=networks.DIRECTORY, program=program, hardening=_HARDENING)
 
 
 def service(program: str, repair: bool) -> str:
     """What the timer starts."""
     options = " --repair" if repair else ""
-    return _SERVICE.format(mark=MARK, directory=networks.DIRECTORY, program=program, options=options)
+    return _SERVICE.format(
+        mark=MARK, directory=networks.DIRECTORY, program=program, options=options, hardening=_HARDENING
+    )
 
 
 def timer(interval: int) -> str:

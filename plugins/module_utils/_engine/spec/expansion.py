@@ -15,6 +15,7 @@ from .host import HostView
 from .network import NamespaceSpec, Network, check_mtu, parse_networks
 
 ModuleOptions = dict[str, list[dict[str, t.Any]]]
+_MODULES = ("netns", "linux_bridge", "veth", "ns_route", "sysctl_forward", "nat_masquerade", "forward_accept")
 _NO_RESOLVER: dict[str, t.Any] = {"servers": []}
 
 
@@ -37,14 +38,28 @@ def expanded(
     networks: t.Sequence[Network], host: HostView, absent: bool = False, only: t.Collection[str] | None = None
 ) -> ModuleOptions:
     """The same of networks that are parsed. Errors: SpecError with the offending key."""
+    parts = by_network(networks, host, absent, only)
+    return {name: [item for part in parts.values() for item in part[name]] for name in _MODULES}
+
+
+def by_network(
+    networks: t.Sequence[Network],
+    host: HostView,
+    absent: bool = False,
+    only: t.Collection[str] | None = None,
+    chosen: t.Collection[str] | None = None,
+) -> dict[str, ModuleOptions]:
+    """The same for each network by its name.
+
+    chosen: names of those that are built or removed, if not all. What the others list is theirs all the same.
+    """
     _check_only(networks, absent, only)
     claimed = {ns.name for network in networks if not (absent or network.absent) for ns in network.namespaces}
+    networks = [network for network in networks if chosen is None or network.name in chosen]
     listed = {network.name for network in networks}
-    options: ModuleOptions = {
-        name: []
-        for name in ("netns", "linux_bridge", "veth", "ns_route", "sysctl_forward", "nat_masquerade", "forward_accept")
-    }
+    parts: dict[str, ModuleOptions] = {network.name: {name: [] for name in _MODULES} for network in networks}
     for network in networks:
+        options = parts[network.name]
         if absent or network.absent:
             _remove(network, host, options)
         else:
@@ -53,14 +68,14 @@ def expanded(
             if only is None:
                 _remove_strays(network, host, options, claimed)
     for network in networks:
-        _take_back(network, host, options["linux_bridge"], absent or network.absent)
-    written = {name for name, network in host.resolvers.items() if network in listed}
-    _remove_resolvers(written, host, options["netns"], only)
+        _take_back(network, host, parts, absent or network.absent)
+    _remove_resolvers({name: owner for name, owner in host.resolvers.items() if owner in listed}, host, parts, only)
     if only is None:
-        made = {destination for destination, network in host.routed.items() if network in listed}
-        kept = {route["dest"] for route in options["ns_route"]}
-        options["ns_route"] += [{"dest": destination, "state": "absent"} for destination in sorted(made - kept)]
-    return options
+        kept = {route["dest"] for options in parts.values() for route in options["ns_route"]}
+        for destination, owner in sorted(host.routed.items()):
+            if owner in listed and destination not in kept:
+                parts[owner]["ns_route"].append({"dest": destination, "state": "absent"})
+    return parts
 
 
 def _check_only(networks: t.Sequence[Network], absent: bool, only: t.Collection[str] | None) -> None:
@@ -165,17 +180,20 @@ def _routes(network: Network) -> list[dict[str, t.Any]]:
 
 
 def _remove_resolvers(
-    written: t.Collection[str], host: HostView, namespaces: list[dict[str, t.Any]], only: t.Collection[str] | None
+    written: t.Mapping[str, str],
+    host: HostView,
+    parts: t.Mapping[str, ModuleOptions],
+    only: t.Collection[str] | None,
 ) -> None:
     """Files that were written for networks, of namespaces that shall have none, and that networks lost."""
-    known = {item["name"]: item for item in namespaces}
-    for name in sorted(written):
+    known = {item["name"]: item for options in parts.values() for item in options["netns"]}
+    for name, owner in sorted(written.items()):
         if name in known:
             # One that goes takes its file along.
             known[name].update({} if known[name].get("dns") or "state" in known[name] else {"dns": _NO_RESOLVER})
         elif only is None:
             there = {"loopback": False, "dns": _NO_RESOLVER}
-            namespaces.append({"name": name, **(there if name in host.namespaces else {"state": "absent"})})
+            parts[owner]["netns"].append({"name": name, **(there if name in host.namespaces else {"state": "absent"})})
 
 
 def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool) -> dict[str, t.Any]:
@@ -245,14 +263,15 @@ def _remove_links(
             done.add(name)
 
 
-def _take_back(network: Network, host: HostView, bridges: list[dict[str, t.Any]], absent: bool) -> None:
+def _take_back(network: Network, host: HostView, parts: t.Mapping[str, ModuleOptions], absent: bool) -> None:
     """Addresses that were added for the network to bridges of others, and that are no longer in it."""
     for link, added in host.lent.items():
         kept = network.gateways if link == network.bridge and not absent else ()
         stale = [cidr for cidr, owner in added.items() if owner == network.name and cidr not in kept]
+        bridges = (item for options in parts.values() for item in options["linux_bridge"])
         item = next((item for item in bridges if item["name"] == link), None)
         if stale and item is None:
-            bridges.append({"name": link, "state": "absent", "addresses": stale})
+            parts[network.name]["linux_bridge"].append({"name": link, "state": "absent", "addresses": stale})
         elif item is not None:
             key = "addresses" if item.get("state") == "absent" else "former_addresses"
             item[key] = list(dict.fromkeys([*item.get(key, []), *stale]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model import NETWORK_FILES, Fact, File, Want
+from ..model import NETWORK_FILES, File, Want
 from ..sealed import seal
 from .allocation import Assigned, allocate
 from .network import Network, parse_networks
@@ -30,17 +30,16 @@ def content(network: Network, entry: t.Any, assigned: Assigned) -> str:
     return seal({"version": FORMAT, "network": _given(entry), "addresses": kept})
 
 
-def wanted(options: t.Mapping[str, t.Any], there: t.Collection[str], assigned: Assigned) -> Want:
-    """Files that are there go with what they are about. there: names of networks that have one."""
-    facts: list[Fact] = []
-    absent: list[Fact] = []
+def wanted(options: t.Mapping[str, t.Any], there: t.Collection[str], assigned: Assigned) -> dict[str, Want]:
+    """{network: its file, which goes with what it is about}. there: names of networks that have one."""
+    found = {}
     parsed = parse_networks(options["networks"], "networks", options["state"] == "absent")
     for network, entry in zip(parsed, options["networks"]):
         if network.name in there and network.absent:
-            absent.append(File(path(network.name)))
+            found[network.name] = Want(absent=(File(path(network.name)),))
         elif network.name in there:
-            facts.append(File(path(network.name), content(network, entry, assigned), MODE))
-    return Want(facts=tuple(facts), absent=tuple(absent))
+            found[network.name] = Want(facts=(File(path(network.name), content(network, entry, assigned), MODE),))
+    return found
 
 
 def _given(value: t.Any) -> t.Any:

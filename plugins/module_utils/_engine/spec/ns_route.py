@@ -10,7 +10,7 @@ import typing as t
 from ..errors import SpecError
 from ..model import DEFAULT_DESTINATION, ROUTE_PROTOCOL, Route, Want
 from . import values
-from .schema import NETWORK, STATE, Options
+from .schema import NETWORK, STATE, Options, is_number
 
 TABLES = {"default": 253, "main": 254, "local": 255}
 # The kernel gives an IPv6 route without a metric this one (IP6_RT_PRIO_USER).
@@ -112,6 +112,6 @@ def _reachable(options: t.Mapping[str, t.Any], gateway: str | None, key: str) ->
 def _table(value: str, key: str) -> int:
     if value in TABLES:
         return TABLES[value]
-    if value.isdigit() and 0 < int(value) < 2**32:
+    if is_number(value) and 0 < int(value) < 2**32:
         return int(value)
     raise SpecError(key, f"{value!r} is no routing table", "allowed are main, default, local, or a number from 1")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..model import Want
+from ..model import Identity, Want
 from . import (
     expansion,
     forward_accept,
@@ -58,20 +58,38 @@ class Host(
     def network_files(self) -> t.Collection[str]: ...
 
 
-def wanted(options: t.Mapping[str, t.Any], host: Host, files: bool = False) -> Want:
-    """All networks of a host as one request. files: those that they are built from at boot change along."""
+def wanted(
+    options: t.Mapping[str, t.Any], host: Host, files: bool = False, chosen: t.Collection[str] | None = None
+) -> Want:
+    """The networks of a host as one request. files: those that they are built from at boot change along.
+
+    chosen: names of the networks that are built or removed, if not all.
+    """
     only = None if options.get("only") is None else frozenset(options["only"])
     view = host.view(only)
     absent = options["state"] == "absent"
-    expanded = expansion.module_options(options["networks"], view, "networks", absent, only)
+    parsed = network.parse_networks(options["networks"], "networks", absent)
     wants = []
     if files:
-        wants.append(("files", network_file.wanted(options, host.network_files(), view.assigned)))
-    for name, items in expanded.items():
-        module = _MODULES[name]
+        wants += [
+            (name, ("files", want))
+            for name, want in network_file.wanted(options, host.network_files(), view.assigned).items()
+            if chosen is None or name in chosen
+        ]
+    for name, expanded in expansion.by_network(parsed, view, absent, only, chosen).items():
+        wants += [(name, one) for one in _wants(name, expanded, host)]
+    concerned: dict[Identity, frozenset[str]] = {}
+    for name, (_key, want) in wants:
+        for fact in (*want.facts, *want.absent):
+            concerned[fact.identity] = concerned.get(fact.identity, frozenset()) | {name}
+    return union([one for _name, one in wants]) + Want(only=only or frozenset(), concerned=concerned)
+
+
+def _wants(name: str, expanded: expansion.ModuleOptions, host: Host) -> t.Iterator[tuple[str, Want]]:
+    for module_name, items in expanded.items():
+        module = _MODULES[module_name]
         for index, item in enumerate(items):
-            key = f"{name}[{index}]"
+            key = f"{name}.{module_name}[{index}]"
             checked = schema.checked(item, module.OPTIONS, key)
             arguments = (checked, host) if module in _LOOKING else (checked,)
-            wants.append((key, module.wanted(*arguments, f"{key}.")))
-    return union(wants) + Want(only=only or frozenset())
+            yield key, module.wanted(*arguments, f"{key}.")

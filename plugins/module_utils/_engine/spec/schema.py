@@ -19,6 +19,7 @@ Options = dict[str, Option]
 NETWORK: Option = {"type": "str"}
 STATE: Option = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 
+_MOST_DIGITS = 20  # of a number of 64 bits
 _WORDS = {
     **dict.fromkeys(("yes", "on", "true", "y", "t", "1", "1.0"), True),
     **dict.fromkeys(("no", "off", "false", "n", "f", "0", "0.0"), False),
@@ -53,13 +54,18 @@ def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
 
 
+def is_number(text: str) -> bool:
+    """Whether it is digits alone, and not so many that int() refuses them."""
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+
+
 def _converted(value: t.Any, kind: str) -> t.Any:
     """As Ansible converts arguments: what comes from a template or a command line is text."""
     if kind == "list" and isinstance(value, str):
         return value.split(",")
     if kind == "bool" and str(value).lower() in _WORDS:
         return _WORDS[str(value).lower()]
-    if kind == "int" and isinstance(value, str) and value.isascii() and value.isdigit():
+    if kind == "int" and isinstance(value, str) and is_number(value):
         return int(value)
     return str(value) if kind == "str" and isinstance(value, (int, float)) and not isinstance(value, bool) else value
 

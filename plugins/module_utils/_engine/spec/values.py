@@ -13,6 +13,7 @@ import typing as t
 
 from ..errors import SpecError
 from ..model import MARK
+from .schema import is_number
 
 MAX_INTERFACE_NAME = 15  # IFNAMSIZ - 1 in the kernel's linux/if.h
 SMALLEST_IPV6_MTU = 1280  # RFC 8200, section 5
@@ -95,7 +96,7 @@ def mtu(value: t.Any, key: str) -> int:
 
 
 def number(value: t.Any, key: str, least: int, most: int) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and is_number(value):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise SpecError(key, f"{value!r} is out of range", f"allowed are {least} to {most}")
