@@ -192,7 +192,19 @@ FAULTS = {
     ),
     "jump flushed": Fault(f"nft flush chain {TABLE} postrouting", [NAT], ALL),
     "table deleted": Fault(f"nft delete table {TABLE}", [NAT_AGAIN], ALL),
-    "ruleset flushed": Fault("nft flush ruleset", [NAT_AGAIN], ALL),
+    "ruleset flushed": Fault("nft flush ruleset", ["create guard of pods", NAT_AGAIN], ALL),
+    "guard deleted": Fault("nft delete table inet netpath_egress_guard", ["create guard of pods"], []),
+    "guard asleep": Fault(
+        "nft 'add table inet netpath_egress_guard { flags dormant; }'", ["replace guard of pods"], []
+    ),
+    "guard flushed": Fault("nft flush chain inet netpath_egress_guard left_pods", ["replace guard of pods"], []),
+    "guard without a source": Fault("nft flush map inet netpath_egress_guard sources4", ["replace guard of pods"], []),
+    "guard lets an uplink through": Fault(
+        "nft add element inet netpath_egress_guard bridges_out '{ \"up0\" : accept }'", ["replace guard of pods"], []
+    ),
+    "guard passed by": Fault(
+        "nft insert rule inet netpath_egress_guard left_pods accept", ["replace guard of pods"], []
+    ),
     "rule for another subnet": Fault(
         f"nft flush set {TABLE} src4_pods; nft 'add element {TABLE} src4_pods {{ 10.99.0.0/24 }}'", [NAT], ALL[::2]
     ),
