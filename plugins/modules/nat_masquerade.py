@@ -101,9 +101,9 @@ options:
         required: true
   guard: &guard
     description:
-      - What never leaves this host, whatever connection tracking says of it. Behind all translation, packets are dropped
-        that still have one of O(sources) and leave by an interface that is no bridge of a guarded network. Destinations
-        in O(exclude) are not affected.
+      - What never leaves this host, whatever connection tracking says of it. Behind all translation, packets are
+        dropped that still have one of O(sources) and leave by an interface other than a bridge of a guarded network,
+        except to destinations in O(exclude).
       - The rules are in a table of their own, C(inet netpath_egress_guard), whatever O(backend) is. Without the program
         C(nft) they are in the table C(mangle) of iptables, and there the first packet of a flow is not held.
     type: dict
@@ -117,7 +117,7 @@ options:
         type: bool
         default: false
       strict:
-        description: Drops what comes from the bridge with a source that is not one of O(sources), unless it stays on it.
+        description: Drops what comes from the bridge with a source other than O(sources), unless it stays on it.
         type: bool
         default: true
       replies:
