@@ -17,6 +17,7 @@ class Result:
     """What a run did, or in check mode would do. difference: before and after as YAML of the affected objects.
 
     choices: what rules were written for, and why. unconfirmed: the token to confirm it by, and for which actions.
+    left: actions that were not taken, as they may cut the way to this host.
     """
 
     changed: bool = False
@@ -24,6 +25,7 @@ class Result:
     difference: t.Callable[[], dict[str, str]] = dict
     choices: t.Sequence[Choice] = ()
     unconfirmed: tuple[str, list[str]] | None = None
+    left: t.Sequence[str] = ()
 
     @functools.cached_property
     def diff(self) -> dict[str, str]:

@@ -13,6 +13,8 @@ import typing as t
 from .. import inventory
 from .. import ledger as ledgers
 from ..errors import EgressError, SpecError
+from ..kernel import management
+from ..kernel.namespaces import Namespaces
 from ..model import Want
 from ..observe import Observer
 from ..result import Result
@@ -40,7 +42,17 @@ class Applied:
     def exit_code(self, check: bool) -> int:
         if self.failed:
             return FAILED
-        return DIFFERS if check and any(result.changed for result in self.results.values()) else DONE
+        differs = self.left or (check and any(result.changed for result in self.results.values()))
+        return DIFFERS if differs else DONE
+
+    @property
+    def left(self) -> list[tuple[str, str]]:
+        """(network, line) of what was left as it is; networks that were built together share it."""
+        lines: dict[str, str] = {}
+        for name, result in self.results.items():
+            for line in result.left:
+                lines[line] = f"{lines[line]}, {name}" if line in lines else name
+        return [(names, line) for line, names in lines.items()]
 
 
 def apply(
@@ -50,17 +62,22 @@ def apply(
     errors: Output,
     as_json: bool,
     only: t.Sequence[str] | None = None,
+    at_boot: bool = False,
 ) -> int:
     """Build the networks of the files, all or those that are named; the exit code.
 
-    check: nothing is changed, and what differs is told. only: namespaces, if not all. Errors: SpecError where a name
-    has no file.
+    check: nothing is changed, and what differs is told. only: namespaces, if not all. at_boot: what may cut the way to
+    this host is done as well, unless an SSH session is open; otherwise it is left as it is, which is told. Errors:
+    SpecError where a name has no file.
     """
-    applied = build(chosen(names), check, only=only)
+    applied = build(chosen(names), check, only=only, at_boot=at_boot)
     if as_json:
         output.json(
             {
-                "networks": {name: {"actions": result.actions} for name, result in applied.results.items()},
+                "networks": {
+                    name: {"actions": result.actions, **({"left": list(result.left)} if result.left else {})}
+                    for name, result in applied.results.items()
+                },
                 "failed": {name: str(error) for name, error in applied.failed.items()},
             }
         )
@@ -70,6 +87,8 @@ def apply(
             output.line(f"would {action}" if check else action)
     for name, error in sorted(applied.failed.items()):
         errors.line(f"{name}: {error}", "bad")
+    for name, line in applied.left:
+        errors.line(f"{name}: {left_alone(line)}", "bad")
     if applied.told:
         errors.line(applied.told, "bad")
     return applied.exit_code(check)
@@ -80,13 +99,18 @@ def build(
     check: bool,
     permit: Permit = lambda _steps, _hazards: None,
     only: t.Sequence[str] | None = None,
+    at_boot: bool = False,
 ) -> Applied:
-    """Damaged files are put aside, and keep no other network down. permit: as of run. only: namespaces, if not all."""
+    """Damaged files are put aside, and keep no other network down. permit: as of run. only: namespaces, if not all.
+
+    at_boot: nobody controls this host yet, so nobody is cut off.
+    """
     sound = [one for one in stored if one.error is None]
     told = "" if check else _put_ledger_away()
     if only is not None:
         _check_only(stored, only)
-    build_some = functools.partial(_build, check=check, permit=permit, only=only)
+    leave = not check and not (at_boot and _is_alone())
+    build_some = functools.partial(_build, check=check, permit=permit, only=only, leave_hazards=leave)
     results, failed = _together(sound, build_some) if sound else ({}, {})
     failed.update((one.name, _put_away(one, check)) for one in stored if one.error)
     return Applied(results, failed, told)
@@ -135,7 +159,20 @@ def _together(
     return results, failed
 
 
-def _build(stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequence[str] | None) -> Result:
+def _is_alone() -> bool:
+    """Whether nobody controls this host by SSH."""
+    with Namespaces() as namespaces:
+        return not management.ssh_sessions(namespaces)
+
+
+def left_alone(line: str) -> str:
+    """What a person is told of an action that was not taken."""
+    return f"not done: {line}. It may cut the way to this host; the role egress does it and has it confirmed"
+
+
+def _build(
+    stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequence[str] | None, leave_hazards: bool
+) -> Result:
     kept = {name: cidrs for one in stored for name, cidrs in one.addresses.items()}
     options: dict[str, t.Any] = {"networks": [one.network for one in stored], "state": "present"}
     if only is not None:
@@ -144,7 +181,7 @@ def _build(stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequ
     def wanted(observer: Observer) -> Want:
         return path.wanted(options, _Remembering(observer, kept))
 
-    return run(wanted, check, permit)
+    return run(wanted, check, permit, leave_hazards=leave_hazards)
 
 
 class _Remembering(Observer):
