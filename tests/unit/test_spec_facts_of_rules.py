@@ -131,6 +131,7 @@ TRANSLATION: dict[str, Case] = {
             absent=(
                 *(Ruleset("", "pods", backend=backend) for backend in NAT_BACKENDS),
                 *(Ruleset("", "pods", None, backend, "publish") for backend in PUBLISH_BACKENDS),
+                *(Ruleset("", "pods", None, backend, "guard", flush=False) for backend in GUARD_BACKENDS),
             )
         ),
     ),
