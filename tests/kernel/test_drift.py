@@ -193,7 +193,6 @@ FAULTS = {
     "jump flushed": Fault(f"nft flush chain {TABLE} postrouting", [NAT], ALL),
     "table deleted": Fault(f"nft delete table {TABLE}", [NAT_AGAIN], ALL),
     "ruleset flushed": Fault("nft flush ruleset", ["create guard of pods", NAT_AGAIN], ALL),
-    "guard deleted": Fault("nft delete table inet netpath_egress_guard", ["create guard of pods"], []),
     "guard asleep": Fault(
         "nft 'add table inet netpath_egress_guard { flags dormant; }'", ["replace guard of pods"], []
     ),
