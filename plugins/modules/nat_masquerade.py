@@ -99,6 +99,31 @@ options:
             V([fd00:22:33::2]:80). Its family is the one in which the port is published.
         type: str
         required: true
+  guard: &guard
+    description:
+      - What never leaves this host, whatever connection tracking says of it. Behind all translation, packets are
+        dropped that still have one of O(sources) and leave by an interface other than a bridge of a guarded network,
+        except to destinations in O(exclude).
+      - The rules are in a table of their own, C(inet netpath_egress_guard), whatever O(backend) is. Without the program
+        C(nft) they are in the table C(mangle) of iptables, and there the first packet of a flow is not held.
+    type: dict
+    suboptions:
+      bridge:
+        description: Bridge behind which the sources are.
+        type: str
+        required: true
+      shared:
+        description: The bridge is a way out of this host as well, so that destinations tell what leaves.
+        type: bool
+        default: false
+      strict:
+        description: Drops what comes from the bridge with a source other than O(sources), unless it stays on it.
+        type: bool
+        default: true
+      replies:
+        description: Lets replies to connections that began outside leave with their own source.
+        type: bool
+        default: false
   backend: &backend
     description:
       - What the rules are written for. V(auto) takes V(nftables) where its program is there, as a table of our own
@@ -140,6 +165,7 @@ options:
       ports: *ports
       random_fully: *random_fully
       publish: *publish
+      guard: *guard
       backend: *backend
       netns: *netns
       flush_conntrack: *flush_conntrack

@@ -16,7 +16,8 @@ from tests.lab.world import World
 from tests.support.playbook_runs import Playbooks, answers
 
 _OBSTACLE = privilege.obstacle()
-pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
+# The limit ends what hangs: on a busy machine the runs of Ansible take minutes.
+pytestmark = [pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE)), pytest.mark.timeout(1200)]
 
 PODS: dict[str, t.Any] = {
     "name": "pods",

@@ -166,7 +166,7 @@ def test_other_flows_go_on(world: World, node: Node) -> None:
         assert answered(world.internet.call(who, node.address, 8080, "udp"))
         assert answered(world.internet.call(who, node.address, 7070))
         changed = {**PODS, "publish": [PODS["publish"][2], {"port": 8080, "protocol": "udp", "to": "c2:7070"}]}
-        actions = ["change veth np-c1: hairpin on -> off", "replace published ports of pods"]
+        actions = ["replace published ports of pods", "change veth np-c1: hairpin on -> off"]
         assert node.call(build_at_once, [changed]) == actions
         left = node.run(["conntrack", "-L"]).stdout
         assert "dport=7070" in left

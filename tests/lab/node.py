@@ -14,7 +14,7 @@ import traceback
 import typing as t
 from pathlib import Path
 
-from tests.lab import snapshot
+from tests.lab import settling, snapshot
 from tests.lab.holder import LabError
 from tests.lab.syscalls import die_with
 
@@ -135,7 +135,8 @@ class Node:
         raise error from ChildTracebackError(f"\n{text}")
 
     def snapshot(self) -> snapshot.Snapshot:
-        """Describe the network state of the node and of its named namespaces, as text."""
+        """Describe the network state of the node and of its named namespaces, as text, once all of it has settled."""
+        self.call(settling.await_links)
         return self.call(snapshot.collect)
 
     def _entrance(self, options: t.Mapping[str, t.Any]) -> t.Callable[[], None]:

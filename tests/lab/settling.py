@@ -41,7 +41,6 @@ def inside(namespace: str) -> t.Iterator[None]:
 
 def settled(node: Node) -> Snapshot:
     """The state of a node once nothing in it changes by itself."""
-    node.call(await_links)
     return node.snapshot()
 
 

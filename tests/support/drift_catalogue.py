@@ -21,6 +21,7 @@ ROUTE6 = f"add route -6 default via fd00:22:33::1 dev eth0 {IN_C1}"
 ADDRESS4 = f"add address 10.22.33.2/24 to eth0 {IN_C1}"
 ADDRESS6 = f"add address fd00:22:33::2/64 to eth0 {IN_C1}"
 NAT = "replace source NAT pods"
+GUARD = "replace guard of pods"
 NAT_AGAIN = "create source NAT pods for 10.22.33.0/24, fd00:22:33::/64"
 # A neighbour that did not answer is asked again after a second only.
 FORGET = "; ".join(["ip neigh flush all nud all", *(f"ip -n {name} neigh flush all nud all" for name in NAMES)])
@@ -164,7 +165,14 @@ DRIFT: dict[str, Drift] = {
     ),
     "jump flushed": Drift(f"nft flush chain {TABLE} postrouting", [NAT], ALL),
     "no rule translates": Drift("", [NAT_AGAIN], ALL),
-    "ruleset flushed": Drift("nft flush ruleset", [NAT_AGAIN], ALL),
+    "ruleset flushed": Drift("nft flush ruleset", ["create guard of pods", NAT_AGAIN], ALL),
+    "guard asleep": Drift("nft 'add table inet netpath_egress_guard { flags dormant; }'", [GUARD]),
+    "guard flushed": Drift("nft flush chain inet netpath_egress_guard left_pods", [GUARD]),
+    "guard without a source": Drift("nft flush map inet netpath_egress_guard sources4", [GUARD]),
+    "guard lets an uplink through": Drift(
+        "nft add element inet netpath_egress_guard bridges_out '{ \"up0\" : accept }'", [GUARD]
+    ),
+    "guard passed by": Drift("nft insert rule inet netpath_egress_guard left_pods accept", [GUARD]),
     "rule for other sources": Drift("", [NAT], ALL[::2]),
     "rule for an uplink that is gone": Drift(
         f"nft flush chain {TABLE} nat_pods; nft add rule {TABLE} nat_pods oifname eth9 masquerade", [NAT], ALL

@@ -105,6 +105,32 @@ def test_reboot_brings_the_networks_back(host: Host) -> None:
     host.sh("systemctl disable --now inhabitant; rm /etc/systemd/system/inhabitant.service")
 
 
+# Debian's own, which flushes the ruleset when it starts, reloads and stops.
+_RULES = "nft list chain inet netpath_egress_guard left_pods && nft list chain inet netpath_egress nat_pods"
+
+
+@pytest.mark.parametrize("event", ["restart", "reload", "stop start"])
+def test_rules_come_back_with_the_service_that_flushed_them(host: Host, event: str) -> None:
+    host.sh("systemctl start nftables")
+    host.build(*BOTH)
+    install(host)
+    host.sh(f"cat >/etc/systemd/system/inhabitant.service <<END\n{_INHABITANT}END\nsystemctl start inhabitant")
+    host.sh("timeout 60 sh -c 'until systemctl is-active -q netpath-egress-restore; do sleep 0.1; done'")
+    inhabitant = host.sh("systemctl show -P MainPID inhabitant")
+    for word in event.split():
+        host.sh(f"systemctl {word} nftables")
+    host.sh(f"timeout 30 sh -c 'until {_RULES}; do sleep 0.1; done' >/dev/null 2>&1")
+    assert unreachable_after_a_while(host) == []
+    assert (
+        host.sh("systemctl is-active netpath-egress@apps netpath-egress@pods netpath-egress-restore").split()
+        == ["active"] * 3
+    )
+    # A service that needs the network is not restarted along.
+    assert host.sh("systemctl show -P MainPID inhabitant") == inhabitant
+    assert host.sh(f"{PROGRAM} apply --check") == ""
+    host.sh("systemctl stop inhabitant nftables; rm /etc/systemd/system/inhabitant.service; systemctl daemon-reload")
+
+
 def test_network_that_comes_late_brings_its_service(host: Host) -> None:
     """systemd gives a service up for good whose network is not there at the first try."""
     host.sh(_LINK)

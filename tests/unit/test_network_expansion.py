@@ -69,6 +69,7 @@ def test_smallest_network() -> None:
                 "out_interface": None,
                 "publish": [],
                 "backend": "auto",
+                "guard": {"bridge": "br-pods", "shared": False, "strict": True},
             }
         ],
         "forward_accept": [

@@ -38,6 +38,7 @@ from tests.support.planned_path import (
 from tests.support.spec_questions import Options, all_of, found, want
 
 LINES = [
+    "create source NAT pods for 10.0.0.0/24, fd00::/64",
     "create namespace ns1",
     "create bridge br0",
     "create veth ve1 with peer eth0 in namespace ns1 on bridge br0",
@@ -48,7 +49,6 @@ LINES = [
     "add route -6 default via fd00::1 in namespace ns1",
     "add address 10.0.0.1/24 to br0",
     "add address fd00::1/64 to br0",
-    "create source NAT pods for 10.0.0.0/24, fd00::/64",
     "write /etc/netns/ns1/resolv.conf",
 ]
 

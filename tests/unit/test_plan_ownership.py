@@ -60,12 +60,12 @@ def test_all_is_removed_backwards() -> None:
     gone = all_of(*((module, absent(options)) for module, options in PATH))
     assert planned(gone, THERE).actions == [
         "delete /etc/netns/ns1/resolv.conf",
-        "delete source NAT pods",
         "delete route default via 10.0.0.1 dev eth0 in namespace ns1",
         "delete route -6 default via fd00::1 dev eth0 in namespace ns1",
         "delete veth ve1",
         "delete bridge br0",
         "delete namespace ns1",
+        "delete source NAT pods",
     ]
 
 

@@ -15,6 +15,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import (
     CLAMP_BACKENDS,
     FORWARD_BACKENDS,
+    GUARD_BACKENDS,
     NAT_BACKENDS,
     PUBLISH_BACKENDS,
     NatRules,
@@ -37,6 +38,7 @@ def translated(ruleset: Ruleset) -> Want:
     others += [
         Ruleset(ruleset.netns, ruleset.name, None, other, "publish", ruleset.flush) for other in PUBLISH_BACKENDS
     ]
+    others += [Ruleset(ruleset.netns, ruleset.name, None, other, "guard", flush=False) for other in GUARD_BACKENDS]
     return Want((ruleset,), tuple(others), choices=(Choice(ruleset.name, "nat", "nftables", "chosen"),))
 
 
@@ -129,6 +131,7 @@ TRANSLATION: dict[str, Case] = {
             absent=(
                 *(Ruleset("", "pods", backend=backend) for backend in NAT_BACKENDS),
                 *(Ruleset("", "pods", None, backend, "publish") for backend in PUBLISH_BACKENDS),
+                *(Ruleset("", "pods", None, backend, "guard", flush=False) for backend in GUARD_BACKENDS),
             )
         ),
     ),

@@ -78,7 +78,9 @@ def roll_back(journal: t.Sequence[Step], executor: Executor, first: t.Sequence[S
     """Undo what took effect, last first. Returns lines on what could not be undone."""
     executor.go_back()
     inverses = [*first, *(inverse for done in reversed(journal) for inverse in done.inverses)]
-    return [f"{step.line} ({error})" for step in inverses for error in [_attempt(step, executor)] if error]
+    # What leads to a gateway may come back only after the route by it was due.
+    again = [step for step in inverses if _attempt(step, executor)]
+    return [f"{step.line} ({error})" for step in again for error in [_attempt(step, executor)] if error]
 
 
 def _attempt(step: Step, executor: Executor) -> str:

@@ -42,6 +42,7 @@ class Outcome:
             tuple(dict.fromkeys(choice for result in results for choice in result.choices)),
             next((result.unconfirmed for result in results if result.unconfirmed), None),
             frozenset[str]().union(*(result.networks for result in results)),
+            tuple(dict.fromkeys(line for result in results for line in result.left)),
         )
 
 

@@ -194,7 +194,7 @@ class Setting:
 class Ruleset:
     """What a packet filter holds for one network. rules None means unreadable: edited by hand.
 
-    purpose: "nat", "publish", "forward" or "mss". backend: one of the purpose's.
+    purpose: "nat", "publish", "forward", "mss" or "guard". backend: one of the purpose's.
     """
 
     netns: str

@@ -13,10 +13,12 @@ from .kernel import rulesets
 from .kernel.link_messages import LinkReply
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of, seen_by
 from .model import HOST, Ruleset
-from .rules import CLAMP_BACKENDS, FORWARD_BACKENDS, NAT_BACKENDS, PUBLISH_BACKENDS
+from .rules import CLAMP_BACKENDS, FORWARD_BACKENDS, GUARD_BACKENDS, NAT_BACKENDS, PUBLISH_BACKENDS
 
 Data = dict[str, t.Any]
-_BACKENDS = tuple(dict.fromkeys((*NAT_BACKENDS, *PUBLISH_BACKENDS, *FORWARD_BACKENDS, *CLAMP_BACKENDS)))
+_BACKENDS = tuple(
+    dict.fromkeys((*NAT_BACKENDS, *PUBLISH_BACKENDS, *FORWARD_BACKENDS, *CLAMP_BACKENDS, *GUARD_BACKENDS))
+)
 _PURPOSES = ("nat", "publish", "forward")
 
 
@@ -55,8 +57,9 @@ def rulesets_without(namespaces: Namespaces, networks: t.Collection[str]) -> lis
     found: list[Ruleset] = []
     for backend in _BACKENDS:
         try:
-            clamped = ("mss",) if backend in CLAMP_BACKENDS else ()
-            held = rulesets.read(namespaces, HOST, backend, (*_PURPOSES, *clamped))
+            others = (("mss", CLAMP_BACKENDS), ("guard", GUARD_BACKENDS))
+            more = [purpose for purpose, backends in others if backend in backends]
+            held = rulesets.read(namespaces, HOST, backend, (*_PURPOSES, *more))
         except UnsupportedError:
             continue  # what the host cannot read, nobody wrote
         for purpose, name in held:

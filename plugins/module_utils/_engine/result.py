@@ -18,6 +18,7 @@ class Result:
 
     choices: what rules were written for, and why. unconfirmed: the token to confirm it by, and for which actions.
     networks: those for which something was done.
+    left: actions that were not taken, as they may cut the way to this host.
     """
 
     changed: bool = False
@@ -26,6 +27,7 @@ class Result:
     choices: t.Sequence[Choice] = ()
     unconfirmed: tuple[str, list[str]] | None = None
     networks: frozenset[str] = frozenset()
+    left: t.Sequence[str] = ()
 
     @functools.cached_property
     def diff(self) -> dict[str, str]:

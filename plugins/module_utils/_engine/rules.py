@@ -85,11 +85,38 @@ class ClampRules:
     bridge: str
 
 
+@dataclass(frozen=True)
+class GuardRules:
+    """What of one translated network never leaves, whatever connection tracking says of it. In canonical order.
+
+    Dropped is what leaves with one of the sources by an interface other than a bridge of a guarded network, except to
+    the networks of exclude.
+    bridges: behind which the sources are; several only while one takes the place of another.
+    shared: the bridge is a way out as well, so that the destination tells what leaves.
+    strict: what comes from the bridge with another source does not leave it.
+    replies: to connections that began outside leave with their own source.
+    former: sources that the network has until a change is complete; those of other networks go first.
+    """
+
+    bridges: tuple[str, ...]
+    sources: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    shared: bool = False
+    strict: bool = True
+    replies: bool = False
+    former: tuple[str, ...] = ()
+
+    @property
+    def every_source(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.sources, *self.former)))
+
+
 NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy", "firewalld")
 PUBLISH_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
 CLAMP_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
-Rules = t.Union[NatRules, PublishRules, ForwardRules, ClampRules]
+GUARD_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+Rules = t.Union[NatRules, PublishRules, ForwardRules, ClampRules, GuardRules]
 
 
 def places_of(rules: Rules | None) -> list[PortPlace]:

@@ -38,13 +38,14 @@ def run(
     permit: Permit = lambda _steps, _hazards: None,
     judge: t.Callable[[], None] = lambda: None,
     confirm_within: float = 0,
+    leave_hazards: bool = False,
 ) -> Result:
     """Bring this host to what build wants. build may look at the host through the observer that it is given.
 
     permit: may refuse the steps before the first of them; its second argument are lines of what may cut the way to
     this host. judge: may refuse the host as it is afterwards, and then all is put back. Both do so by an EgressError.
     confirm_within: seconds after which what may cut the way is put back, unless confirmation.confirm is called;
-    0 for never.
+    0 for never. leave_hazards: what may cut the way to this host is left as it is, and the rest is done.
 
     Errors: EgressError of any kind; then nothing was changed, or it was put back, or the error says what was not.
     """
@@ -54,7 +55,7 @@ def run(
     gc.disable()
     try:
         with locked() as lock, Namespaces() as namespaces:
-            return _Run(lock, namespaces, check, permit, judge, confirm_within).result(build)
+            return _Run(lock, namespaces, check, permit, judge, confirm_within, leave_hazards).result(build)
     except OSError as error:
         asked = "look at and change the network of this host"
         raise KernelError(asked, str(error), error.errno or 0, "See errno(3)").for_all() from error
@@ -73,6 +74,7 @@ class _Run:
     permit: Permit
     judge: t.Callable[[], None]
     confirm_within: float
+    leave_hazards: bool
 
     def result(self, build: t.Callable[[Observer], Want]) -> Result:
         finished: list[str] = []
@@ -87,6 +89,12 @@ class _Run:
         have = observer.observe(want)
         plan = make_plan(want, have, predicting=self.check)
         hazards = management_path.hazards(plan.steps, have)
+        left: list[str] = []
+        if hazards and self.leave_hazards:
+            left, want = hazards, management_path.without_hazards(want, plan.steps, have)
+            plan = make_plan(want, have, predicting=self.check)
+            hazards = management_path.hazards(plan.steps, have)
+            management_path.refuse_hazards("leave the way to this host as it is", hazards)
         self.permit(plan.steps, hazards)
         unconfirmed = None
         if not self.check:
@@ -96,7 +104,7 @@ class _Run:
         actions = [*finished, *plan.actions]
         shown = functools.partial(difference, plan.steps)
         networks = concerned(plan, want)
-        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed, networks)
+        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed, networks, left)
 
     def _await_confirmation(self, plan: Plan, ledger: Ledger, done: t.Sequence[Step]) -> str:
         """Have a process put all of it back unless somebody comes by in time with the token that this returns."""

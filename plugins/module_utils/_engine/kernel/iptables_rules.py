@@ -15,19 +15,21 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ..model import MARK
-from ..rules import ForwardRules, NatRules, Publication, PublishRules, Rules
+from ..rules import ForwardRules, GuardRules, NatRules, Publication, PublishRules, Rules
 from ..spec.publish import joined
 from ..spec.values import collapsed, family
+from . import iptables_guard
 from .nft import PORT_PROTOCOLS
 from .nft_nat import UNTRANSLATED
 from .nft_publish import LOOPBACK
 
 MAX_CHAIN_NAME = 28  # XT_EXTENSION_MAXNAMELEN in linux/netfilter/x_tables.h, less the NUL
-TABLES = {"nat": "nat", "publish": "nat", "forward": "filter"}
+TABLES = {"nat": "nat", "publish": "nat", "forward": "filter", "guard": "mangle"}
 DOCKER_USER = "DOCKER-USER"
 FINAL = ("ACCEPT", "DROP", "REJECT")
 # Network names have no capitals, so that two chains never become one.
 CHAINS = {"nat": ("netpath-",), "publish": ("netpath-IN-", "netpath-HP-"), "forward": ("netpath-",)}
+CHAINS["guard"] = ("netpath-GD-", "netpath-GF-")
 # The purpose of a rule that has our mark, and nothing else of ours, by its chain.
 _STRAY = {
     "PREROUTING": {"publish"},
@@ -155,6 +157,9 @@ def rules_of(name: str, rules: Rules, version: int) -> dict[str, list[Rule]]:
     elif isinstance(rules, PublishRules):
         made = [list(_publish_rules(name, rules, version)), list(_hairpin_rules(name, rules, version))]
         chains = chains_of("publish", name)
+    elif isinstance(rules, GuardRules):
+        made = [list(part(name, rules, version)) for part in (iptables_guard.left_rules, iptables_guard.from_rules)]
+        chains = chains_of("guard", name)
     elif not isinstance(rules, ForwardRules):
         raise TypeError(f"{rules} have no chains in iptables")
     else:
@@ -172,6 +177,8 @@ def jumps_of(name: str, rules: Rules, version: int, table: Table) -> list[Jump]:
         local = ["!", "-d", LOOPBACK[version], "-m", "addrtype", "--dst-type", "LOCAL"]
         led = ["-m", "conntrack", "--ctstate", "DNAT"]
         calls = [("PREROUTING", local, arriving), ("OUTPUT", local, arriving), ("POSTROUTING", led, leaving)]
+    elif isinstance(rules, GuardRules):
+        calls = iptables_guard.calls(rules, *chains_of("guard", name))
     elif isinstance(rules, NatRules):
         ways = [["-o", out] for out in rules.out_interfaces]
         if not ways:
@@ -252,6 +259,9 @@ def candidate(purpose: str, name: str, there: t.Mapping[int, Table]) -> Rules:
     """Rules that the tables of both families may stand for. Errors: IndexError, ValueError for none."""
     if purpose == "nat":
         return _parsed_nat(name, there)
+    if purpose == "guard":
+        left, arriving = ([rule for table in there.values() for rule in table.of(c)] for c in chains_of("guard", name))
+        return iptables_guard.parsed(left, arriving)
     return _parsed_publish(name, there) if purpose == "publish" else _parsed_forward(name, there)
 
 

@@ -65,6 +65,7 @@ class LinkReply:
 
     port_state: of a port of a bridge, BR_STATE_* of linux/if_bridge.h. counters: COUNTERS, where they were asked for.
     lower: of a macvlan or ipvlan, the link of this namespace that it takes packets from. other_names: alternative ones.
+    parent: of any link that stands on another one of this namespace, such as a VLAN, that one; 0 for none.
     ipv6_link_local: whether it gets such an address when it comes up.
     """
 
@@ -83,6 +84,7 @@ class LinkReply:
     port_state: int | None = None
     counters: t.Mapping[str, int] = field(default_factory=dict)
     lower: int = 0
+    parent: int = 0
     other_names: tuple[str, ...] = ()
     ipv6_link_local: bool = False
 
@@ -198,6 +200,7 @@ def parse_link(data: bytes) -> LinkReply:
         port_state=data[port[IFLA_BRPORT_STATE][0]] if IFLA_BRPORT_STATE in port else None,
         counters=dict(zip(COUNTERS, _COUNTED.unpack_from(data, found[_STATS64][0]))) if _STATS64 in found else {},
         lower=below if kind in _ON_ANOTHER and _NETNSID not in found else 0,
+        parent=below if not veth and _NETNSID not in found and below != index else 0,
         other_names=_other_names(data, *found[_PROP_LIST]) if _PROP_LIST in found else (),
         ipv6_link_local=_makes_link_local(data, attributes(data, *found.get(IFLA_AF_SPEC, _NOTHING))),
     )

@@ -1,7 +1,9 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What carries the management path: links of the default routes and the SSH session, the way to its other end."""
+"""What carries the management path: the links of the default routes and the SSH session with all that is below and
+above them, and the way to the other end of the session.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,19 @@ import ipaddress
 import os
 import typing as t
 
-from ..model import HOST
+from ..model import HOST, is_ours
 from ..planning.state import WayBack
 from . import addresses, listeners, route_lookup, routes
+from .link_messages import LinkReply
 from .links import Links
 from .namespaces import Namespaces
 
+# Kinds that are never the master of others: a physical link has none.
+_NO_MASTERS = ("", "veth", "vlan", "macvlan", "macvtap", "ipvlan", "ipvtap", "dummy", "tun", "wireguard")
+
 
 def protected_links(namespaces: Namespaces, links: Links, sessions: t.Sequence[listeners.Connection]) -> dict[str, str]:
-    """{link: reason} in the namespace of the host, with the ports of a bridge that is protected."""
+    """{link: reason} in the namespace of the host: the default routes' links, the SSH sessions', and their closure."""
     opened = namespaces.socket(HOST)
     reasons: dict[int, str] = {}
     for family in (4, 6):
@@ -29,17 +35,50 @@ def protected_links(namespaces: Namespaces, links: Links, sessions: t.Sequence[l
     for address in addresses.read(opened) if local else ():
         if address.cidr.split("/")[0] in local:
             reasons.setdefault(address.index, f"the SSH session ({address.cidr.split('/')[0]})")
-    protected: dict[str, str] = {}
+    return closure(reasons, lambda index: links.get(HOST, index=index), lambda link: links.ports(HOST, link.name))
+
+
+def closure(
+    reasons: t.Mapping[int, str],
+    known: t.Callable[[int], LinkReply | None],
+    ports: t.Callable[[LinkReply], t.Iterable[LinkReply]],
+) -> dict[str, str]:
+    """{name: reason} of links, given by index, and of all that packets pass on their way to the outside.
+
+    Below a link are its slaves and ports, what it stands on (VLAN, macvlan, tunnel), and the other end of a pair with
+    what that end is a port of. Above are its masters alone: others that stand on it are not in the way.
+    known: the link of an index. ports: those that have a link as their master.
+    """
+    found: dict[str, str] = {}
+    waiting = [(known(index), reason) for index, reason in reasons.items()]
+    for link, reason in waiting:
+        if link and link.name not in found:
+            found[link.name] = reason
+            waiting += [(below, f"{reason}, {how} {link.name}") for below, how in _below(link, known, ports)]
     for index, reason in reasons.items():
-        link = links.get(HOST, index=index)
-        if link is None:
-            continue
-        protected[link.name] = reason
-        if link.kind == "bridge":
-            for port in links.ports(HOST, link.name):
-                if port.kind != "veth":
-                    protected[port.name] = f"{reason}, as a port of {link.name}"
-    return protected
+        link = known(index)
+        while link and link.master:
+            above = known(link.master)
+            if above:
+                found.setdefault(above.name, f"{reason}, as the master of {link.name}")
+            link = above
+    return found
+
+
+def _below(
+    link: LinkReply, known: t.Callable[[int], LinkReply | None], ports: t.Callable[[LinkReply], t.Iterable[LinkReply]]
+) -> t.Iterator[tuple[LinkReply | None, str]]:
+    if link.kind not in _NO_MASTERS:
+        slave = "as a port of" if link.kind == "bridge" else "as a slave of"
+        # Those of networks lead to namespaces, not to the outside.
+        yield from ((port, slave) for port in ports(link) if not (port.kind == "veth" and is_ours(port.alias)))
+    if link.parent:
+        yield known(link.parent), "below"
+    if link.peer_index and link.peer_nsid is None:
+        other = known(link.peer_index)
+        yield other, "as the other end of"
+        if other and other.master:
+            yield known(other.master), "by the other end of"
 
 
 def ways_back(namespaces: Namespaces, links: Links, sessions: t.Sequence[listeners.Connection]) -> list[WayBack]:

@@ -20,7 +20,7 @@ from ..model import MARK
 from ..rules import ClampRules
 from . import iptables
 from .base_chains import may_hold
-from .iptables_rules import NETWORK_MARK, Rule, Table, comment_of
+from .iptables_rules import NETWORK_MARK, Rule, Table, called_by, chains_of, comment_of
 from .nft import run
 from .nft_nat import escaped
 
@@ -102,12 +102,17 @@ def _comment(rule: Json) -> str:
 
 
 def _networks(table: Table) -> set[str]:
-    marks = (NETWORK_MARK.fullmatch(comment_of(rule)) for rule in table.rules.get("FORWARD", []))
+    marks = (NETWORK_MARK.fullmatch(comment_of(rule)) for rule in table.rules.get("FORWARD", []) if _clamps(rule))
     return {mark[1] for mark in marks if mark}
 
 
 def _of_network(table: Table, name: str) -> list[Rule]:
-    return [rule for rule in table.rules.get("FORWARD", []) if comment_of(rule) == MARK + name]
+    return [rule for rule in table.rules.get("FORWARD", []) if comment_of(rule) == MARK + name and _clamps(rule)]
+
+
+def _clamps(rule: Rule) -> bool:
+    """Not a jump of the guard, which has the same mark and place."""
+    return called_by(rule) not in chains_of("guard", comment_of(rule)[len(MARK) :])
 
 
 def _value(rule: Rule, option: str) -> str:

@@ -10,8 +10,8 @@ import typing as t
 
 from ..errors import EgressError, UnsupportedError
 from ..model import Ruleset
-from ..rules import ClampRules, Rules
-from . import firewalld, iptables, mss, nftables, ufw
+from ..rules import ClampRules, GuardRules, Rules
+from . import firewalld, guard, iptables, mss, nftables, ufw
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -25,8 +25,11 @@ def read(
     names: networks that are asked about; some back ends find them where others' rules hide the marks.
     """
     found: dict[tuple[str, str], Rules | None] = {}
-    if set(purposes) - {"mss"}:
+    if set(purposes) - {"mss", *(("guard",) if backend == "nftables" else ())}:
         found.update(_read(namespaces, netns, backend, names))
+    if "guard" in purposes and backend == "nftables":
+        with contextlib.suppress(UnsupportedError):
+            found.update({("guard", name): rules for name, rules in guard.read(namespaces, netns).items()})
     if "mss" in purposes:
         # Without the program nothing of ours can be there.
         with contextlib.suppress(UnsupportedError):
@@ -79,7 +82,10 @@ def write(namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[
         mss.write(namespaces, netns, backend, held)
         return
     pairs = [((ruleset.purpose, ruleset.name), rules) for ruleset, rules in changes]
-    if backend == "nftables":
+    if backend == "nftables" and changes[0][0].purpose == "guard":
+        guards = [(r.name, rules) for r, rules in changes if rules is None or isinstance(rules, GuardRules)]
+        guard.write(namespaces, netns, guards)
+    elif backend == "nftables":
         nftables.write(namespaces, netns, pairs)
     elif backend == "firewalld":
         firewalld.write(namespaces, netns, [((r.purpose, r.name), rules) for r, rules in changes])

@@ -12,16 +12,17 @@ import typing as t
 
 from ..ledger import Ledger
 from ..model import Fact, Identity, Ruleset, Want
-from ..rules import ClampRules, Rules
+from ..rules import ClampRules, GuardRules, Rules
 from ..spec.values import family
 
 BACKEND = "iptables-nft"
-_TABLES = {"nat": "nat", "publish": "nat", "forward": "filter", "mss": "mangle"}
+_TABLES = {"nat": "nat", "publish": "nat", "forward": "filter", "mss": "mangle", "guard": "mangle"}
 _CHAINS = {
     "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
     "filter": ("INPUT", "FORWARD", "OUTPUT"),
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
 }
+_READ_TOGETHER = ("nat", "publish", "forward", "guard")
 _KINDS = ("table", "chain")
 _FAMILIES = {4: "ip", 6: "ip6"}
 
@@ -39,18 +40,23 @@ def written_down(ledger: Ledger, there: t.Container[Identity], ruleset: Ruleset)
 
 def unneeded(ledger: Ledger, want: Want, facts: t.Mapping[Identity, Fact]) -> list[Identity]:
     """Of what the ledger has, that in which no ruleset is any more; none where nobody looked for them."""
-    seen: set[tuple[str, str]] = set()
+    asked: dict[str, set[str]] = {}
     for fact in (*want.facts, *want.absent):
         if isinstance(fact, Ruleset) and fact.backend == BACKEND:
             # Those of all purposes but one are read together.
-            purposes = ("mss",) if fact.purpose == "mss" else ("nat", "publish", "forward")
-            seen.update((fact.netns, _TABLES[purpose]) for purpose in purposes)
+            asked.setdefault(fact.netns, set()).update(("mss",) if fact.purpose == "mss" else _READ_TOGETHER)
+    seen = {(netns, table) for netns, purposes in asked.items() for table in _CHAINS if _users(table) <= purposes}
     used = {place for fact in facts.values() if isinstance(fact, Ruleset) for place in _places(fact)}
     return [
         identity
         for identity in ledger.originals
         if identity[0] in _KINDS and (identity[1], identity[3]) in seen and _place(identity) not in used
     ]
+
+
+def _users(table: str) -> set[str]:
+    """The purposes that a table is used for."""
+    return {purpose for purpose, used in _TABLES.items() if used == table}
 
 
 def dropped(first: Ledger, second: Ledger) -> dict[str, list[Identity]]:
@@ -75,6 +81,6 @@ def _places(ruleset: Ruleset) -> list[Place]:
 
 def _versions(rules: Rules | None) -> list[int]:
     """Both where nobody can tell."""
-    if rules is None or isinstance(rules, ClampRules):
+    if rules is None or isinstance(rules, (ClampRules, GuardRules)):
         return [4, 6]
     return sorted({family(source) for source in rules.sources})

@@ -5,17 +5,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import typing as t
 
 from ..errors import ConflictError
-from ..model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, Address, Link, Route, Setting
+from ..model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, Address, Claim, Fact, Link, Route, Setting, Want
 from .state import Have, WayBack, ends, interface_of
 from .step import Step, destination, place
 
 # Of all links, or of one that is protected: it drops packets that come in by it.
 _FILTERING = "rp_filter"
 _BRIDGE_FILTERING = "net/bridge/"
+# Of a link: what it lets through, and when.
+_PASSING = ("mtu", "stp", "vlan_filtering", "nf_call_iptables", "nf_call_ip6tables")
 
 
 def check(steps: t.Iterable[Step], have: Have) -> None:
@@ -138,9 +141,34 @@ def _is_hazard(step: Step, have: Have) -> bool:
     return any(_replaces(route, way) or _is_aside(route, way) for route in routes for way in have.ways_back)
 
 
+def without_hazards(want: Want, steps: t.Iterable[Step], have: Have) -> Want:
+    """The want without what may cut the way to this host; of links that are changed, without those fields alone."""
+    risky = {step.identity for step in steps if _is_hazard(step, have)}
+    keys = {
+        (step.fact.netns, step.fact.key) for step in steps if step.identity in risky and isinstance(step.fact, Setting)
+    }
+
+    def kept(facts: t.Iterable[Fact]) -> tuple[Fact, ...]:
+        return tuple(
+            _without_passes(fact) if isinstance(fact, Link) else fact
+            for fact in facts
+            if fact.identity not in risky or isinstance(fact, Link)
+            if not (isinstance(fact, Claim) and (fact.netns, fact.key) in keys)
+        )
+
+    def _without_passes(link: Link) -> Link:
+        if link.identity not in risky:
+            return link
+        anything: dict[str, t.Any] = dict.fromkeys(_PASSING)
+        peer = dataclasses.replace(link.peer, **anything) if link.peer else None
+        return dataclasses.replace(link, peer=peer, **anything)
+
+    return dataclasses.replace(want, facts=kept(want.facts), absent=kept(want.absent))
+
+
 def _passes(link: Link) -> tuple[t.Any, ...]:
     """What a link lets through, and when."""
-    return link.mtu, link.stp, link.vlan_filtering, link.nf_call_iptables, link.nf_call_ip6tables
+    return tuple(getattr(link, field) for field in _PASSING)
 
 
 def _is_aside(route: Route, way: WayBack) -> bool:

@@ -36,13 +36,16 @@ from ..model import (
 from ..spec.drop_ins import manager_of
 from . import conflicts, containers, management_path, rule_conflicts
 from .facts import Facts
+from .guarding import guards, widened
 from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
 from .state import FORWARD4, FORWARD6, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
 _NO_FACTS = Facts()
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Vlans, Address, Claim, Setting, Route, Ruleset, File, Flows)
+_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Vlans, Address, Claim, Setting, Route, File, Flows)
+# Behind all that comes.
+_AT_THE_END = 5
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,13 @@ _Order = tuple[int, str, int, bool]
 
 
 def _order(fact: Fact) -> _Order:
-    """Namespaces, bridges, other links; then all that is inside one namespace, the host last; then rules and files.
+    """Rules; namespaces, bridges, other links; then all that is inside one namespace, the host last; then files.
 
-    A gateway may be reached by a route that has none.
+    Rules come before anything can send, the guard first of all, and go when nothing can any more. Those inside a
+    namespace come right after it. A gateway may be reached by a route that has none.
     """
+    if isinstance(fact, Ruleset):
+        return (-1 if fact.netns == HOST else 0, "", 1 if guards(fact) else 2, True)
     kind = _ORDER.index(type(fact))
     if isinstance(fact, File) and manager_of(fact.path):
         # Ahead of the links that it is about.
@@ -164,11 +170,11 @@ class _Planner:
         if isinstance(fact, Limit):
             # Its link may first have to get the name or the place by which it is known here.
             return _order(fact)
-        # The same network has its rules elsewhere: these come first, without a gap.
-        moves = isinstance(fact, Ruleset) and any(
-            isinstance(other, Ruleset) and other.identity[:4] == fact.identity[:4] for other in self.want.facts
-        )
-        return (5, "", 0, False) if moves else None
+        if not isinstance(fact, Ruleset):
+            return None
+        # The same network has its rules elsewhere: these come first, without a gap. The guard is the last to go.
+        moves = any(isinstance(other, Ruleset) and other.identity[:4] == fact.identity[:4] for other in self.want.facts)
+        return (_AT_THE_END, "", 1 if guards(fact) else 0, False) if moves or guards(fact) else None
 
     def converge_all(self) -> None:
         """Do what is wanted, in order; what a step takes along and shall stay is put back in its turn."""
@@ -218,8 +224,19 @@ class _Planner:
         if isinstance(fact, (Link, Namespace)):
             # The mark is given at birth only: what was there before us never becomes ours.
             fact, changed = _without_mark(fact, t.cast("Link | Namespace", have), changed)
+        if isinstance(fact, Ruleset) and isinstance(have, Ruleset) and guards(fact):
+            while_changing = widened(fact, have)
+            if while_changing != fact:
+                self._later((_AT_THE_END, "", 1, False), self.narrow, fact)
+                fact, changed = while_changing, differences(while_changing, have)
         if changed:
             self.add(Step(have, merged(have, fact)))
+
+    def narrow(self, fact: Ruleset) -> None:
+        """The guard as it is wanted, when nothing of the network is as it was any more."""
+        have = self.facts[fact.identity]
+        if differences(fact, have):
+            self.add(Step(have, fact))
 
     def remove(self, fact: Fact) -> None:
         have = self.facts.get(fact.identity)

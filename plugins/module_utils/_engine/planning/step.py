@@ -150,6 +150,7 @@ _PURPOSES = {
     "publish": "published ports of",
     "forward": "accept in FORWARD for",
     "mss": "clamp of the MSS for",
+    "guard": "guard of",
 }
 
 

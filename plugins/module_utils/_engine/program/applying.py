@@ -12,7 +12,8 @@ import typing as t
 from .. import inventory, isolation
 from .. import ledger as ledgers
 from ..errors import EgressError, SpecError
-from ..kernel import files
+from ..kernel import files, management
+from ..kernel.namespaces import Namespaces
 from ..model import Want
 from ..observe import Observer
 from ..result import Result
@@ -40,7 +41,17 @@ class Applied:
     def exit_code(self, check: bool) -> int:
         if self.failed:
             return FAILED
-        return DIFFERS if check and any(result.changed for result in self.results.values()) else DONE
+        differs = self.left or (check and any(result.changed for result in self.results.values()))
+        return DIFFERS if differs else DONE
+
+    @property
+    def left(self) -> list[tuple[str, str]]:
+        """(network, line) of what was left as it is; networks that were built together share it."""
+        lines: dict[str, str] = {}
+        for name, result in self.results.items():
+            for line in result.left:
+                lines[line] = f"{lines[line]}, {name}" if line in lines else name
+        return [(names, line) for line, names in lines.items()]
 
 
 def apply(
@@ -50,17 +61,22 @@ def apply(
     errors: Output,
     as_json: bool,
     only: t.Sequence[str] | None = None,
+    at_boot: bool = False,
 ) -> int:
     """Build the networks of the files, all or those that are named; the exit code.
 
-    check: nothing is changed, and what differs is told. only: namespaces, if not all. Errors: SpecError where a name
-    has no file.
+    check: nothing is changed, and what differs is told. only: namespaces, if not all. at_boot: what may cut the way to
+    this host is done as well, unless an SSH session is open; otherwise it is left as it is, which is told. Errors:
+    SpecError where a name has no file.
     """
-    applied = build(chosen(names), check, only=only)
+    applied = build(chosen(names), check, only=only, at_boot=at_boot)
     if as_json:
         output.json(
             {
-                "networks": {name: {"actions": result.actions} for name, result in applied.results.items()},
+                "networks": {
+                    name: {"actions": result.actions, **({"left": list(result.left)} if result.left else {})}
+                    for name, result in applied.results.items()
+                },
                 "failed": {name: str(error) for name, error in applied.failed.items()},
             }
         )
@@ -70,6 +86,8 @@ def apply(
             output.line(f"would {action}" if check else action)
     for name, error in sorted(applied.failed.items()):
         errors.line(f"{name}: {error}", "bad")
+    for name, line in applied.left:
+        errors.line(f"{name}: {left_alone(line)}", "bad")
     if applied.told:
         errors.line(applied.told, "bad")
     return applied.exit_code(check)
@@ -80,16 +98,21 @@ def build(
     check: bool,
     permit: Permit = lambda _steps, _hazards: None,
     only: t.Sequence[str] | None = None,
+    at_boot: bool = False,
 ) -> Applied:
-    """Damaged files are put aside, and keep no other network down. permit: as of run. only: namespaces, if not all."""
+    """Damaged files are put aside, and keep no other network down. permit: as of run. only: namespaces, if not all.
+
+    at_boot: nobody controls this host yet, so nobody is cut off.
+    """
     sound = [one for one in stored if one.error is None]
     told = "" if check else _put_ledger_away()
     if only is not None:
         _check_only(stored, only)
+    leave = not check and not (at_boot and _is_alone())
     results: dict[str, Result] = {}
     failed: dict[str, EgressError] = {}
     if sound:
-        outcome = _isolated(sound, check, permit, only)
+        outcome = _isolated(sound, check, permit, only, leave)
         results = {name: result for names, result in outcome.together for name in names}
         failed = dict(outcome.failed)
     failed.update((one.name, _put_away(one, check)) for one in stored if one.error)
@@ -119,8 +142,19 @@ def _check_only(stored: t.Sequence[Stored], only: t.Sequence[str]) -> None:
             raise SpecError("--only", f"there is no namespace {name!r} in the networks{unread}", "give one of theirs")
 
 
+def _is_alone() -> bool:
+    """Whether nobody controls this host by SSH."""
+    with Namespaces() as namespaces:
+        return not management.ssh_sessions(namespaces)
+
+
+def left_alone(line: str) -> str:
+    """What a person is told of an action that was not taken."""
+    return f"not done: {line}. It may cut the way to this host; the role egress does it and has it confirmed"
+
+
 def _isolated(
-    stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequence[str] | None
+    stored: t.Sequence[Stored], check: bool, permit: Permit, only: t.Sequence[str] | None, leave_hazards: bool
 ) -> isolation.Outcome:
     kept = {name: cidrs for one in stored for name, cidrs in one.addresses.items()}
     options: dict[str, t.Any] = {"networks": [one.network for one in stored], "state": "present"}
@@ -131,7 +165,7 @@ def _isolated(
         def wanted(observer: Observer) -> Want:
             return path.wanted(options, _Remembering(observer, kept), chosen=names)
 
-        return run(wanted, ahead, permit)
+        return run(wanted, ahead, permit, leave_hazards=leave_hazards)
 
     names = [one.name for one in stored]
     try:

@@ -121,6 +121,7 @@ def _names(asked: Asked) -> dict[str, bool]:
 def _follow(steps: t.Sequence[_Step], names: t.Mapping[str, bool]) -> None:
     """Tell systemd, where something that it or a unit reads was changed."""
     started = {**{units.link(name): units.unit(name) for name in names}, units.TIMER_LINK: units.NAME_OF_TIMER}
+    started[units.RESTORE_LINKS[0]] = units.NAME_OF_RESTORE
     changed = {step.path: step for step in steps}
     links = {path: changed[path] for path in started if path in changed}
     # A timer counts from when it was started.
@@ -181,11 +182,20 @@ def _units(asked: Asked, names: t.Mapping[str, bool], last: bool) -> list[_Step]
     used = {f"{units.WANTS}/{name}" for name in listed if name.startswith(units.unit("").partition("@")[0] + "@")}
     others = used - {step.path for step in links}
     if any(names.values()):
-        links.insert(0, _step(units.TEMPLATE, units.template(asked.path), UNIT_MODE, _is_unit))
+        template, restore = units.template(asked.path), units.restore(asked.path)
+        pulled = [_Step(path, files.target(path), units.RESTORE, link=True) for path in units.RESTORE_LINKS]
+        made = [_step(path, text, UNIT_MODE, _is_unit) for path, text in _shared(template, restore)]
+        links = [*made, *links, *pulled]
     elif not others:
-        # The unit goes with the last that uses it.
-        links.append(_step(units.TEMPLATE, None, UNIT_MODE, _is_unit))
+        # These units go with the last network that uses them.
+        links += [_Step(path, files.target(path), None, link=True) for path in units.RESTORE_LINKS]
+        links += [_step(path, None, UNIT_MODE, _is_unit) for path, _text in _shared(None, None)]
     return [*links, *_watch(asked, last)]
+
+
+def _shared(template: str | None, restore: str | None) -> list[tuple[str, str | None]]:
+    """The units that all networks share, with their text."""
+    return [(units.TEMPLATE, template), (units.RESTORE, restore)]
 
 
 def _watch(asked: Asked, last: bool) -> list[_Step]:

@@ -99,6 +99,8 @@ def _add_apply(commands: t.Any) -> None:
         action="append",
         help="of its namespaces, look at this one alone; may be given again",
     )
+    text = "do what may cut the way to this host as well, unless an SSH session is open; for units, and on a console"
+    command.add_argument("--at-boot", action="store_true", help=text)
     _add_json(command)
     command.set_defaults(run=_apply)
 
@@ -198,7 +200,8 @@ def _apply(arguments: argparse.Namespace, output: Output) -> int:
     from . import applying
 
     errors = Output(sys.stderr, last=True)
-    return applying.apply(arguments.network, arguments.check, output, errors, arguments.json, arguments.only)
+    options = (arguments.json, arguments.only, arguments.at_boot)
+    return applying.apply(arguments.network, arguments.check, output, errors, *options)
 
 
 def _watch(arguments: argparse.Namespace, output: Output) -> int:

@@ -19,6 +19,13 @@ from . import networks
 DIRECTORY = "/etc/systemd/system"
 TEMPLATE = f"{DIRECTORY}/netpath-egress@.service"
 WANTS = f"{DIRECTORY}/multi-user.target.wants"
+NAME_OF_RESTORE = "netpath-egress-restore.service"
+RESTORE = f"{DIRECTORY}/{NAME_OF_RESTORE}"
+# Services that load a whole ruleset, and so delete what others have written, when they start, restart or reload.
+RULE_LOADERS = ("nftables.service", "netfilter-persistent.service")
+RESTORE_LINKS = tuple(
+    f"{DIRECTORY}/{puller}.wants/{NAME_OF_RESTORE}" for puller in ("multi-user.target", *RULE_LOADERS)
+)
 SERVICE = f"{DIRECTORY}/netpath-egress-watch.service"
 NAME_OF_TIMER = "netpath-egress-watch.timer"
 TIMER = f"{DIRECTORY}/{NAME_OF_TIMER}"
@@ -62,7 +69,9 @@ After=firewalld.service ufw.service docker.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart={program} apply -- %i
+ExecStart={program} apply --at-boot -- %i
+# 1 says that something that may cut the way to this host was left as it is.
+SuccessExitStatus=1
 TimeoutStartSec=120
 Restart=on-failure
 RestartSec=5
@@ -70,6 +79,29 @@ RestartSec=5
 
 [Install]
 WantedBy=multi-user.target
+"""
+_RESTORE = """\
+{mark}: written for the networks below {directory}. Changes are overwritten.
+# Services that need a network require its own unit, which stays as it is while a firewall starts anew.
+[Unit]
+Description=Rules of network namespaces, again after another service has loaded a whole ruleset
+ConditionPathExistsGlob={directory}/*.json*
+# At boot the units of the networks come first.
+After=multi-user.target {loaders}
+PartOf={loaders}
+ReloadPropagatedFrom={loaders}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={program} apply
+ExecReload={program} apply
+# Of a network that cannot be built its own unit says so. One that fails here would not be restarted or reloaded.
+SuccessExitStatus=1 4
+TimeoutStartSec=120
+
+[Install]
+WantedBy=multi-user.target {loaders}
 """
 _SERVICE = """\
 {mark}. Changes are overwritten.
@@ -110,6 +142,12 @@ def runs_here() -> bool:
 def template(program: str) -> str:
     """The unit that all networks share."""
     return _TEMPLATE.format(mark=MARK, directory=networks.DIRECTORY, program=program, hardening=_HARDENING)
+
+
+def restore(program: str) -> str:
+    """What builds all networks again when another service has loaded a whole ruleset."""
+    loaders = " ".join(RULE_LOADERS)
+    return _RESTORE.format(mark=MARK, directory=networks.DIRECTORY, program=program, loaders=loaders)
 
 
 def service(program: str, repair: bool) -> str:

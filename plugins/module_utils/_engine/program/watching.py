@@ -68,7 +68,12 @@ def _repair(
     for one in due:
         applied = applying.build([one], False, lambda steps, _hazards: refuse_to_take("repair by the timer", steps))
         failed.update(applied.failed)
-        done[one.name] = [action for result in applied.results.values() for action in result.actions]
+        for _name, left in applied.left:
+            output.line(f"{one.name}: {applying.left_alone(left)}", "warn")
+        actions = [action for result in applied.results.values() for action in result.actions]
+        if not actions and not applied.failed:
+            continue  # all that differs is left to a person
+        done[one.name] = actions
         memory.networks[one.name] = memory.networks[one.name].after(not applied.failed, now)
         for action in done[one.name]:
             output.line(f"{one.name}: {action}", "good")

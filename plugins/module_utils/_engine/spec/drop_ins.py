@@ -33,14 +33,21 @@ def manager_of(path: str) -> str:
 
 def drop_in(manager: str, bridge: str, links: t.Iterable[str] = (), network: str = "") -> File:
     """The file that keeps one of them away from a bridge and links that belong to it."""
-    names = [_pattern(name) for name in (bridge, *links)]
-    listed = " ".join(names) if manager == NETWORKD else ";".join(f"interface-name:{name}" for name in names)
+    names = (bridge, *links)
+    listed = " ".join(map(_glob, names)) if manager == NETWORKD else ";".join(map(_literal, names))
     return File(_PATHS[manager].format(bridge), f"{FILE_MARK}{network}\n{_TEXTS[manager].format(listed)}")
 
 
-def _pattern(name: str) -> str:
-    """A name as both read it: whatever means something to them stands as one character of any kind.
+def _glob(name: str) -> str:
+    """The pattern of fnmatch(3) that networkd reads, and that matches the name alone.
 
-    Beyond ASCII nothing does, and names of such letters alone would fit any other of their length, such as eth0.
+    A "!" at its start would match all others, and a backslash would be taken before it is matched. Names of letters
+    beyond ASCII networkd ignores.
     """
-    return re.sub(r"[^A-Za-z0-9_.@+\x80-\U0010ffff-]", "?", name)
+    pattern = re.sub(r"[*?[]", r"[\g<0>]", name)
+    return f"[[.!.]]{pattern[1:]}" if pattern.startswith("!") else pattern
+
+
+def _literal(name: str) -> str:
+    """The name as it is, without any pattern; only separators are escaped."""
+    return "interface-name:=" + re.sub(r"[,;\\]", r"\\\g<0>", name)

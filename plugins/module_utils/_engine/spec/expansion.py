@@ -124,7 +124,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
         }
     )
     leaves_by_bridge = any(network.bridge in links for routes in host.uplinks.values() for links in routes)
-    options["nat_masquerade"].append(_nat(network, addresses, leaves_by_bridge))
+    options["nat_masquerade"].append(_nat(network, addresses, leaves_by_bridge, ours))
     options["forward_accept"].append(_forward(network))
 
 
@@ -196,7 +196,9 @@ def _remove_resolvers(
             parts[owner]["netns"].append({"name": name, **(there if name in host.namespaces else {"state": "absent"})})
 
 
-def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool) -> dict[str, t.Any]:
+def _nat(
+    network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool, ours: bool
+) -> dict[str, t.Any]:
     published = _published(network, addresses)
     if (network.nat["mode"] == "none" and not published) or network.firewall == "none":
         return {"name": network.name, "state": "absent"}
@@ -210,6 +212,8 @@ def _nat(network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by
         "out_interface": list(network.uplinks) or None,
         "publish": published,
         "backend": network.firewall,
+        # Behind the bridge of another tool there may be others.
+        "guard": {"bridge": network.bridge, "shared": leaves_by_bridge, "strict": ours},
     }
 
 

@@ -11,10 +11,16 @@ import typing as t
 
 from ..errors import SpecError
 from ..model import Choice, Ruleset, Want
-from ..rules import NAT_BACKENDS, PUBLISH_BACKENDS, NatRules, PublishRules
+from ..rules import GUARD_BACKENDS, NAT_BACKENDS, PUBLISH_BACKENDS, GuardRules, NatRules, PublishRules
 from . import publish, values
 from .schema import STATE, Options
 
+GUARD: Options = {
+    "bridge": {"type": "str", "required": True},
+    "shared": {"type": "bool", "default": False},
+    "strict": {"type": "bool", "default": True},
+    "replies": {"type": "bool", "default": False},
+}
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
     "sources": {"type": "list", "elements": "str"},
@@ -26,6 +32,7 @@ OPTIONS: Options = {
     "ports": {"type": "str"},
     "random_fully": {"type": "bool", "default": False},
     "publish": {"type": "list", "elements": "dict", "options": publish.OPTIONS},
+    "guard": {"type": "dict", "options": GUARD},
     "backend": {"type": "str", "choices": ["auto", "nftables", "iptables", "firewalld"], "default": "auto"},
     "netns": {"type": "str"},
     "flush_conntrack": {"type": "bool", "default": True},
@@ -50,20 +57,36 @@ def wanted(options: t.Mapping[str, t.Any], host: Translators, key: str = "") -> 
         chosen, reason = host.nat_backend(netns, options["backend"])
         choices = (Choice(name, "nat", chosen, reason),)
         if options["mode"] != "none":
-            facts.append(Ruleset(netns, name, rules(options, key), chosen, flush=flush))
+            translated = rules(options, key)
+            facts.append(Ruleset(netns, name, translated, chosen, flush=flush))
+            if options["guard"]:
+                guarding, reason = host.nat_backend(netns, "auto")
+                choices += (Choice(name, "guard", guarding, reason),)
+                facts.append(Ruleset(netns, name, guard(options, translated, key), guarding, "guard", flush=False))
         if options["publish"]:
             backend = chosen if chosen in PUBLISH_BACKENDS else PUBLISH_BACKENDS[0]
             facts.append(Ruleset(netns, name, published(options, key), backend, "publish", flush))
     there = {(fact.purpose, fact.backend) for fact in facts}
     moved = {fact.purpose for fact in facts}
-    everywhere = [("nat", backend) for backend in NAT_BACKENDS] + [("publish", backend) for backend in PUBLISH_BACKENDS]
+    places = (("nat", NAT_BACKENDS), ("publish", PUBLISH_BACKENDS), ("guard", GUARD_BACKENDS))
+    everywhere = [(purpose, backend) for purpose, backends in places for backend in backends]
     gone = [
         # Flows go on when the same rules move elsewhere.
-        Ruleset(netns, name, None, backend, purpose, flush and purpose not in moved)
+        Ruleset(netns, name, None, backend, purpose, flush and purpose not in (*moved, "guard"))
         for purpose, backend in everywhere
         if (purpose, backend) not in there
     ]
     return Want(tuple(facts), tuple(gone), choices=choices)
+
+
+def guard(options: t.Mapping[str, t.Any], translated: NatRules, key: str = "") -> GuardRules:
+    """What never leaves, of a network that is translated so."""
+    asked = options["guard"]
+    bridge = values.interface_in_rules(asked["bridge"], f"{key}guard.bridge")
+    strict = asked["strict"] and not asked["shared"]
+    return GuardRules(
+        (bridge,), translated.sources, translated.exclude, asked["shared"], strict, replies=asked["replies"]
+    )
 
 
 def published(options: t.Mapping[str, t.Any], key: str = "") -> PublishRules:
