@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import ApplyError, EgressError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import guard_rules, programs
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import guard, guard_rules, programs
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Want
 from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import GuardRules

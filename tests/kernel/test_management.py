@@ -127,7 +127,10 @@ def test_what_may_cut_the_way_is_told_and_left(drifted: Node, command: t.Callabl
 
 def test_at_boot_nobody_is_cut_off(drifted: Node) -> None:
     def with_a_session() -> tuple[int, str]:
-        management.ssh_sessions = lambda namespaces: [listeners.Connection("198.18.0.1", "198.18.0.11")]
+        def ssh_sessions(namespaces: object) -> list[listeners.Connection]:  # noqa: ARG001
+            return [listeners.Connection("198.18.0.1", "198.18.0.11")]
+
+        management.ssh_sessions = ssh_sessions
         return applied(at_boot=True)
 
     assert drifted.call(with_a_session)[0] == applying.DIFFERS
