@@ -266,3 +266,18 @@ def test_name_of_a_process_steers_no_terminal(node: Node) -> None:
     for text in (refused["msg"], refused["found"]):
         assert text.isprintable(), text
         assert r"\x1b]0;PWN" in text
+
+
+def test_name_of_a_link_steers_no_terminal(node: Node) -> None:
+    """Nor its alias, nor what a diagnosis says of either."""
+    odd = "\x1b]0;P\x07"
+    node.call(build_at_once, [PODS])
+    node.run(["ip", "-n", "c1", "link", "set", "eth0", "down"])
+    node.run(["ip", "-n", "c1", "link", "set", "eth0", "name", odd, "alias", f"netpath:pods {odd}"])
+    repaired = run(node, "egress_path", {"networks": [PODS]}, check=True)
+    assert repaired["actions"] or repaired["msg"]
+    for text in (*repaired.get("actions", ()), repaired.get("msg", "")):
+        assert text.isprintable(), text
+    for one in run(node, "egress_check", {"networks": [PODS], "probe": False})["verdicts"]:
+        for text in (one["summary"], one["fix"], *one["evidence"]):
+            assert text.isprintable(), text

@@ -113,7 +113,7 @@ FAILING: dict[str, tuple[list[str], Options, str]] = {
     "folder where everybody may write": (
         ["chmod 777 /etc/sysctl.d"],
         PODS,
-        "others than root may write there. chmod go-w /etc/sysctl.d",
+        "others than root may write there, in /etc/sysctl.d. Make it root's alone: chown root /etc/sysctl.d",
     ),
     "IPv6 is off on the host": (
         ["sysctl -qw net.ipv6.conf.default.disable_ipv6=1"],

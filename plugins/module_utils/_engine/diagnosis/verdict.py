@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field, replace
 
+from ..errors import printable
 from .by_hand import by_hand
 from .catalogue import CODES, HOPS
 from .path import Path
@@ -19,7 +20,7 @@ Data = dict[str, t.Any]
 class Finding:
     """Something that is wrong. hop, fix, tier, summary: "" for the catalogue's; direction: out or return.
 
-    presumed: it may stop packets and may not, which one that is sent decides.
+    presumed: it may stop packets and may not, which one that is sent decides. Its texts are made printable.
     """
 
     code: str
@@ -30,6 +31,11 @@ class Finding:
     tier: str = ""
     summary: str = ""
     presumed: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "evidence", tuple(map(printable, self.evidence)))
+        object.__setattr__(self, "fix", printable(self.fix))
+        object.__setattr__(self, "summary", printable(self.summary))
 
     @property
     def place(self) -> str:
@@ -60,7 +66,7 @@ def verdict(
     ordered = sorted(_united(findings), key=_order)
     first = ordered[0] if ordered else None
     status = _status(first, probed)
-    subject = f"{path.shown} ({path.label})"
+    subject = printable(f"{path.shown} ({path.label})")
     return {
         "namespace": path.shown,
         "network": path.network,
@@ -113,7 +119,8 @@ def _fix(path: Path, finding: Finding) -> str:
     if finding.fix:
         return finding.fix
     # The roles and netpath-egress apply build described networks alone.
-    return CODES[finding.code].fix.format(namespace=path.shown) if path.network else by_hand(path, finding.code)
+    described = CODES[finding.code].fix.format(namespace=path.shown)
+    return printable(described if path.network else by_hand(path, finding.code))
 
 
 def _summary(finding: Finding) -> str:
@@ -129,7 +136,7 @@ def _listed(path: Path, finding: Finding) -> Data:
         "code": finding.code,
         "hop": finding.place,
         "direction": finding.direction,
-        "summary": f"{path.shown} ({path.label}): {_summary(finding)}",
+        "summary": f"{printable(path.shown)} ({path.label}): {_summary(finding)}",
         "evidence": list(finding.evidence),
         "fix": _fix(path, finding),
         "tier": _tier(path, finding),
@@ -151,5 +158,7 @@ def _hops(findings: t.Sequence[Finding], probed: Probed, status: str) -> list[Da
             state = "not_reached"
         else:
             state = "ok" if probed.answered or number < end < len(HOPS) else "unknown"
-        listed.append({"hop": hop, "status": state, "evidence": [*found.get(hop, []), *probed.notes.get(hop, ())]})
+        listed.append(
+            {"hop": hop, "status": state, "evidence": [*found.get(hop, []), *map(printable, probed.notes.get(hop, ()))]}
+        )
     return listed

@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 from dataclasses import dataclass
 
+from ..errors import printable
 from ..model import (
     DEFAULT_DESTINATION,
     HOST,
@@ -78,12 +79,12 @@ class Step:
 
     @property
     def line(self) -> str:
-        """What the step does, for a person to read."""
+        """What the step does, for a person to read: printable, as tenants choose names and aliases."""
         if self.before is None:
-            return _CREATE[type(self.fact)](self.fact)
+            return printable(_CREATE[type(self.fact)](self.fact))
         if self.after is None:
-            return _DELETE[type(self.fact)](self.fact)
-        return _change(self.before, self.after)
+            return printable(_DELETE[type(self.fact)](self.fact))
+        return printable(_change(self.before, self.after))
 
 
 def _ends(fact: Fact | None) -> list[Link]:

@@ -76,8 +76,10 @@ def wanted(
             for name, want in network_file.wanted(options, host.network_files(), view.assigned).items()
             if chosen is None or name in chosen
         ]
-    for name, expanded in expansion.by_network(parsed, view, absent, only, chosen).items():
-        wants += [(name, one) for one in _wants(name, expanded, host)]
+    parts = expansion.by_network(parsed, view, absent, only, chosen)
+    # In the order in which the modules run: it is that of tables and rules.
+    for module in _MODULES:
+        wants += [(name, one) for name, expanded in parts.items() for one in _wants(name, module, expanded, host)]
     concerned: dict[Identity, frozenset[str]] = {}
     for name, (_key, want) in wants:
         for fact in (*want.facts, *want.absent):
@@ -85,11 +87,13 @@ def wanted(
     return union([one for _name, one in wants]) + Want(only=only or frozenset(), concerned=concerned)
 
 
-def _wants(name: str, expanded: expansion.ModuleOptions, host: Host) -> t.Iterator[tuple[str, Want]]:
-    for module_name, items in expanded.items():
-        module = _MODULES[module_name]
-        for index, item in enumerate(items):
-            key = f"{name}.{module_name}[{index}]"
-            checked = schema.checked(item, module.OPTIONS, key)
-            arguments = (checked, host) if module in _LOOKING else (checked,)
-            yield key, module.wanted(*arguments, f"{key}.")
+def _wants(
+    network_name: str, module_name: str, expanded: expansion.ModuleOptions, host: Host
+) -> t.Iterator[tuple[str, Want]]:
+    """What one module wants for one network."""
+    module = _MODULES[module_name]
+    for index, item in enumerate(expanded[module_name]):
+        key = f"{network_name}.{module_name}[{index}]"
+        checked = schema.checked(item, module.OPTIONS, key)
+        arguments = (checked, host) if module in _LOOKING else (checked,)
+        yield key, module.wanted(*arguments, f"{key}.")
