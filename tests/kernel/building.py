@@ -43,7 +43,9 @@ def build(networks: t.Sequence[Options], absent: bool = False, check: bool = Fal
     """Run the modules one after the other, as the role does, and return what they did."""
     with Namespaces() as namespaces:
         # What the role learns from egress_info; that lists the namespaces of all processes of this machine as well.
-        info = read_sections(namespaces, ("namespaces", "links", "uplinks", "routes", "resolvers"), anonymous=False)
+        info = read_sections(
+            namespaces, ("namespaces", "links", "uplinks", "routes", "resolvers", "restricted"), anonymous=False
+        )
     options = module_options(list(networks), HostView.from_info(info), absent=absent)
     actions = []
     for module in ORDER:

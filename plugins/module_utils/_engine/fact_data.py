@@ -10,10 +10,10 @@ import functools
 import typing as t
 
 from .model import FACTS, Fact, Link
-from .rules import ClampRules, ForwardRules, NatRules, Publication, PublishRules
+from .rules import ClampRules, ForwardRules, NatRules, Publication, PublishRules, WallRules
 
 _PARTS: dict[str, type[t.Any]] = {
-    kind.__name__: kind for kind in (NatRules, PublishRules, Publication, ForwardRules, ClampRules)
+    kind.__name__: kind for kind in (NatRules, PublishRules, Publication, ForwardRules, ClampRules, WallRules)
 }
 _KINDS: dict[str, type[t.Any]] = {**FACTS, **_PARTS}
 _VALUES = (str, int, bool, tuple, *_KINDS.values())

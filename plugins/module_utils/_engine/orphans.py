@@ -13,7 +13,7 @@ from .kernel import rulesets
 from .kernel.link_messages import LinkReply
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of, seen_by
 from .model import HOST, Ruleset
-from .rules import CLAMP_BACKENDS, FORWARD_BACKENDS, NAT_BACKENDS, PUBLISH_BACKENDS
+from .rules import CLAMP_BACKENDS, FORWARD_BACKENDS, NAT_BACKENDS, PUBLISH_BACKENDS, WALL_BACKENDS
 
 Data = dict[str, t.Any]
 _BACKENDS = tuple(dict.fromkeys((*NAT_BACKENDS, *PUBLISH_BACKENDS, *FORWARD_BACKENDS, *CLAMP_BACKENDS)))
@@ -56,7 +56,8 @@ def rulesets_without(namespaces: Namespaces, networks: t.Collection[str]) -> lis
     for backend in _BACKENDS:
         try:
             clamped = ("mss",) if backend in CLAMP_BACKENDS else ()
-            held = rulesets.read(namespaces, HOST, backend, (*_PURPOSES, *clamped))
+            walled = ("wall",) if backend in WALL_BACKENDS else ()
+            held = rulesets.read(namespaces, HOST, backend, (*_PURPOSES, *clamped, *walled))
         except UnsupportedError:
             continue  # what the host cannot read, nobody wrote
         for purpose, name in held:

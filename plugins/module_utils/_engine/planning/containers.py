@@ -12,7 +12,7 @@ import typing as t
 
 from ..ledger import Ledger
 from ..model import Fact, Identity, Ruleset, Want
-from ..rules import ClampRules, Rules
+from ..rules import ClampRules, Rules, WallRules
 from ..spec.values import family
 
 BACKEND = "iptables-nft"
@@ -75,6 +75,6 @@ def _places(ruleset: Ruleset) -> list[Place]:
 
 def _versions(rules: Rules | None) -> list[int]:
     """Both where nobody can tell."""
-    if rules is None or isinstance(rules, ClampRules):
+    if rules is None or isinstance(rules, (ClampRules, WallRules)):
         return [4, 6]
     return sorted({family(source) for source in rules.sources})

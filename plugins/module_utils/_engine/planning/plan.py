@@ -25,6 +25,7 @@ from ..model import (
     Namespace,
     Route,
     Ruleset,
+    Sender,
     Setting,
     Vlans,
     Want,
@@ -35,13 +36,34 @@ from ..model import (
 from ..spec.drop_ins import manager_of
 from . import conflicts, containers, management_path, rule_conflicts
 from .facts import Facts
-from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
+from .ownership import (
+    hairpin_lent,
+    owned,
+    released_originals,
+    restored_link,
+    with_senders,
+    without_hairpin,
+    written_down,
+)
 from .state import FORWARD4, FORWARD6, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
 _NO_FACTS = Facts()
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Vlans, Address, Claim, Setting, Route, Ruleset, File, Flows)
+_ORDER: tuple[type[t.Any], ...] = (
+    Namespace,
+    Sender,
+    Link,
+    Limit,
+    Vlans,
+    Address,
+    Claim,
+    Setting,
+    Route,
+    Ruleset,
+    File,
+    Flows,
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +100,7 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         if stale:
             planner.release(netns, stale)
     planner.converge_all()
+    planner.ledger = with_senders(planner.ledger, [fact for fact in want.facts if isinstance(fact, Sender)])
     planner.write_sysctl_file()
     planner.forget_what_is_as_it_was()
     management_path.check(planner.steps, have)
@@ -89,7 +112,7 @@ _Order = tuple[int, str, int, bool]
 
 
 def _order(fact: Fact) -> _Order:
-    """Namespaces, bridges, other links; then all that is inside one namespace, the host last; then rules and files.
+    """What keeps packets in; namespaces, bridges, other links; then all that is inside one namespace, the host last; then rules and files.
 
     A gateway may be reached by a route that has none.
     """
@@ -97,6 +120,9 @@ def _order(fact: Fact) -> _Order:
     if isinstance(fact, File) and manager_of(fact.path):
         # Ahead of the links that it is about.
         return (0, "", 0, True)
+    if isinstance(fact, Sender) or (isinstance(fact, Ruleset) and fact.purpose == "wall"):
+        # Ahead of the first link, and gone after the last.
+        return (-1 if fact.netns == HOST else 0, "", kind, True)
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
     if isinstance(fact, (Limit, Vlans, Address, Claim, Setting, Route)):
