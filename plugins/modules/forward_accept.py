@@ -76,7 +76,7 @@ options:
     choices: [published, open]
   peers: &peers
     description:
-      - Names of other networks of this host with which packets are exchanged untranslated, in both directions, or V(all).
+      - Names of other networks of this host with which packets are exchanged untranslated, both ways, or V(all).
       - It is enough that one of two networks names the other, which may still be missing. Needs O(inbound).
     type: list
     elements: str

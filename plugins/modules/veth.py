@@ -78,8 +78,8 @@ options:
     type: str
   spoof_protection: &spoof_protection
     description:
-      - Whether the port sends only with the MAC address of the other end, and in IPv4, IPv6, ARP and neighbour discovery
-        only from the addresses in O(peer.addresses) and the link-local address of that MAC address. It sends no router
+      - Whether the port sends only with the MAC address of the other end and, in IPv4, IPv6, ARP and neighbour
+        discovery, from the addresses in O(peer.addresses) and the link-local address of that MAC address. It sends no router
         advertisements, redirects and answers of DHCP servers either. Needs O(master) and O(peer.addresses).
       - With O(trunk) the addresses are not checked, since those of VLAN interfaces are listed nowhere.
       - The rules are in the nftables table C(bridge netpath_egress), in place before the port is made. The MAC address

@@ -32,15 +32,13 @@ def packed(address: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
-def checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data + b"\0" * (len(data) % 2) if len(data) % 2 else data))
+def _sum(data: bytes) -> int:
+    """The internet checksum (RFC 1071)."""
+    data += b"\0" * (len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
-
-
-def _sum(data: bytes) -> int:
-    return checksum(data + b"\0" * (len(data) % 2))
 
 
 def ether(source: str, target: str, kind: int, body: bytes) -> bytes:
@@ -130,7 +128,7 @@ def passed(
 def _heard(
     ear: socket.socket, remind: t.Callable[[], t.Any], bodies: t.Collection[bytes], outgoing: bool
 ) -> list[bytes]:
-    found = []
+    found: list[bytes] = []
     give_up = time.monotonic() + _PATIENCE
     remind()
     while time.monotonic() < give_up:

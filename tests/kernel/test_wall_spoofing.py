@@ -188,6 +188,8 @@ def test_what_a_namespace_says_of_itself(built: tuple[Node, bool, Ends], case: s
 def test_host_keeps_its_neighbours(built: tuple[Node, bool, Ends], address: str, frame: Frame) -> None:
     """Replies for c1 go to c1, also where somebody else says that they are for it."""
     node, protected, ends = built
+    # What was just learned is not replaced (arp(7)).
+    node.run(["sysctl", "-qw", "net.ipv4.neigh.br0.locktime=0"])
     assert unreachable_from(node, "c1") == []
     _sent(node, ends, frame, ("c1", "eth0"))
     entry = node.run(["ip", "neigh", "show", address, "dev", "br0"]).stdout
@@ -233,8 +235,10 @@ def _edits() -> dict[str, str]:
         "a chain emptied": f"nft flush chain {table} from_arp",
         "a rule added": f"nft insert rule {table} prerouting accept",
         "a chain added": f"nft add chain {table} mine",
-        "an address added": f'nft add element {table} from4 {{ "np-c2" . {OTHER} }}',
-        "an address taken": f'nft delete element {table} from4 {{ "np-c2" . {OWN} }}',
+        "an address added": f'nft add element {table} from4 {{ "np-c2" . {STRANGE} . {OTHER} }}',
+        "a MAC added": f'nft add element {table} macs {{ "np-c2" . {STRANGE} }}',
+        "a port made a trunk": f'nft add element {table} trunks {{ "np-c2" . {STRANGE} }}',
+        "addresses taken": f"nft flush set {table} from6",
         "a target added": f'nft add element {table} targets {{ "np-c2" . 0x{packed(OTHER6).hex()} }}',
         "a port let go": f'nft delete element {table} ports {{ "np-c2" }}',
         "dormant": f"nft add table {table} '{{ flags dormant; }}'",
@@ -320,7 +324,7 @@ def test_host_without_nft_is_refused_before_anything_changes(node: Node) -> None
         from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import programs
 
         found = programs.find
-        programs.find = lambda program: None if program == "nft" else found(program)  # type: ignore[assignment]
+        programs.find = lambda program: None if program == "nft" else found(program)
         return build_at_once([PODS])
 
     refused = refusal(node, without)

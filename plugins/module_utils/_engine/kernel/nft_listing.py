@@ -37,7 +37,7 @@ _EXPR_NAME, _EXPR_DATA = 1, 2  # NFTA_EXPR_*
 _SET_TABLE, _SET_NAME, _SET_FLAGS, _SET_KEY_LEN, _SET_DATA_LEN = 1, 2, 3, 5, 7  # NFTA_SET_*
 _LIST_TABLE, _LIST_SET, _LIST_ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_*
 _KEY, _DATA, _FLAGS, _USERDATA, _KEY_END = 1, 2, 3, 6, 10  # NFTA_SET_ELEM_*
-_VALUE, _VERDICT, _VERDICT_CHAIN = 1, 2, 2  # NFTA_DATA_*, NFTA_VERDICT_CHAIN
+_VALUE = 1  # NFTA_DATA_VALUE
 _ANONYMOUS, _INTERVAL_END = 1, 1  # NFT_SET_ANONYMOUS, NFT_SET_ELEM_INTERVAL_END
 _COMMENT = 0  # the type of a comment in user data, of rules and of elements alike (libnftnl)
 # No such table, or a kernel without nftables.
@@ -47,16 +47,16 @@ _BODY = 20  # where the attributes begin, after nlmsghdr and nfgenmsg
 
 @dataclass(frozen=True)
 class Element:
-    """One of a set. key, until: bytes of the first and the last key; of a map leads is the chain that it leads to.
+    """One of a set. key, until: bytes of the first and the last key.
 
-    ends: it is no element, but the first key after an interval.
+    ends: it is no element, but the first key after an interval. data: of a map, what it leads to, encoded.
     """
 
     key: bytes
     until: bytes = b""
-    leads: str = ""
     comment: str = ""
     ends: bool = False
+    data: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,12 @@ class _Reader:
 
 
 def _element(found: t.Mapping[int, bytes]) -> Element:
-    leads = dict(attributes(dict(attributes(found[_DATA])).get(_VERDICT, b""))) if _DATA in found else {}
     return Element(
         _value(found.get(_KEY, b"")),
         _value(found.get(_KEY_END, b"")),
-        _text(leads.get(_VERDICT_CHAIN, b"")),
         _comment(found.get(_USERDATA, b"")),
         bool(int.from_bytes(found.get(_FLAGS, b""), "big") & _INTERVAL_END),
+        found.get(_DATA, b""),
     )
 
 

@@ -10,6 +10,7 @@ that are neither IP nor ARP, as these reach no address that is checked. See RFC 
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ..errors import EgressError
@@ -34,17 +35,17 @@ RULES = """
 set ports {
   type ifname
 }
-map senders {
-  type ifname . ether_addr : verdict
+set trunks {
+  type ifname . ether_addr
 }
 set macs {
   type ifname . ether_addr
 }
 set from4 {
-  type ifname . ipv4_addr
+  type ifname . ether_addr . ipv4_addr
 }
 set from6 {
-  type ifname . ipv6_addr
+  type ifname . ether_addr . ipv6_addr
 }
 set targets {
   typeof iifname . @th,64,128
@@ -54,64 +55,64 @@ set options {
 }
 chain prerouting {
   type filter hook prerouting priority -350; policy accept;
-  iifname . ether saddr vmap @senders
-  iifname @ports counter drop
+  meta protocol vmap { 0x0800 : goto from_ipv4, 0x86dd : goto from_ipv6, 0x0806 : goto from_arp }
+  goto other
 }
 chain input {
   type filter hook input priority -350; policy accept;
   ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 iifname @ports counter drop
 }
-chain address {
-  meta protocol vmap { 0x0800 : goto from_ipv4, 0x86dd : goto from_ipv6, 0x0806 : goto from_arp }
-  counter drop
-}
 chain from_ipv4 {
   meta l4proto vmap { 1 : jump redirect4, 17 : jump server4 }
-  iifname . ip saddr @from4 accept
-  ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept
-  counter drop
+  meta protocol 0x0800 iifname . ether saddr . ip saddr @from4 accept
+  ip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname . ether saddr @macs accept
+  goto other
 }
 chain redirect4 {
-  icmp type 5 counter drop
+  icmp type 5 iifname @ports counter drop
 }
 chain server4 {
-  udp sport 67 counter drop
-  udp dport 68 counter drop
+  @th,0,16 67 iifname @ports counter drop
+  @th,16,16 68 iifname @ports counter drop
 }
 chain from_ipv6 {
   meta l4proto vmap { 17 : jump server6, 58 : jump neighbour }
-  iifname . ip6 saddr @from6 accept
-  ip6 saddr :: meta l4proto 58 icmpv6 type { 131, 133, 143 } accept
-  ip6 saddr :: meta l4proto 58 icmpv6 type 135 meta protocol 0x86dd iifname . @th,64,128 @targets accept
-  counter drop
+  meta protocol 0x86dd iifname . ether saddr . ip6 saddr @from6 accept
+  ip6 saddr :: meta l4proto 58 icmpv6 type { 131, 133, 143 } iifname . ether saddr @macs accept
+  ip6 saddr :: meta l4proto 58 icmpv6 type 135 iifname . ether saddr @macs iifname . @th,64,128 @targets accept
+  goto other
 }
 chain server6 {
-  udp sport 547 counter drop
-  udp dport 546 counter drop
+  @th,0,16 547 iifname @ports counter drop
+  @th,16,16 546 iifname @ports counter drop
 }
 chain neighbour {
-  icmpv6 type vmap { 134 : goto refused, 137 : goto refused, 136 : goto advertisement }
+  icmpv6 type vmap { 134 : goto router, 137 : goto router, 136 : goto advertisement }
+}
+chain router {
+  iifname @ports counter drop
 }
 chain advertisement {
+  iifname != @ports return
+  iifname . ether saddr @trunks return
   meta protocol 0x86dd ip6 length 24 iifname . @th,64,128 @targets return
   meta protocol 0x86dd ip6 length 32 iifname . @th,64,128 @targets iifname . @th,192,64 @options return
   counter drop
 }
-chain refused {
-  counter drop
-}
 chain from_arp {
-  meta protocol 0x0806 iifname . arp saddr ether @macs iifname . arp saddr ip @from4 accept
-  meta protocol 0x0806 iifname . arp saddr ether @macs arp saddr ip 0.0.0.0 iifname . arp daddr ip @from4 accept
-  counter drop
+  meta protocol 0x0806 iifname . arp saddr ether @macs iifname . ether saddr . arp saddr ip @from4 accept
+  meta protocol 0x0806 iifname . arp saddr ether @macs arp saddr ip 0.0.0.0 jump arp_probe
+  goto other
 }
-chain trunk {
-  meta protocol 0x86dd meta l4proto 58 icmpv6 type { 134, 137 } counter drop
-  accept
+chain arp_probe {
+  meta protocol 0x0806 iifname . ether saddr . arp daddr ip @from4 accept
+}
+chain other {
+  iifname . ether saddr @trunks accept
+  iifname @ports counter drop
 }
 """.strip()
-_SETS = ("ports", "senders", "macs", "from4", "from6", "targets", "options")
-_CHAINS = {False: "address", True: "trunk"}
+_SETS = ("ports", "trunks", "macs", "from4", "from6", "targets", "options")
 _TARGET_OPTION = b"\x02\x01"  # target link-layer address, of eight bytes
 
 
@@ -137,51 +138,44 @@ def write(namespaces: Namespaces, netns: str, changes: t.Sequence[tuple[str, Sen
             TABLE.delete(namespaces, netns)
         return
     before = {name: _texts(listing, name) if listing else {} for name in _SETS}
-    after: dict[str, dict[tuple[bytes, str, str], str]] = {name: {} for name in _SETS}
+    after: dict[str, dict[_Known, str]] = {name: {} for name in _SETS}
     for port, sender in stay.items():
-        for name, key, leads, comment, text in _elements(port, sender):
-            after[name][key, leads, comment] = text
+        for name, key, comment, text in _elements(port, sender):
+            after[name][key, comment] = text
     if not TABLE.is_sound(listing, RULES):
         lines = [line for name in _SETS for line in TABLE.change("add", name, list(after[name].values()))]
         TABLE.write(namespaces, netns, RULES, lines)
         return
-    gone = [
-        line
-        for name in _SETS
-        for line in TABLE.change("delete", name, [text for key, text in before[name].items() if key not in after[name]])
-    ]
-    new = [
-        line
-        for name in _SETS
-        for line in TABLE.change("add", name, [text for key, text in after[name].items() if key not in before[name]])
-    ]
-    if gone or new:
-        TABLE.run(namespaces, netns, [*gone, *new])
+    lines = []
+    for verb, here, there_too in (("delete", before, after), ("add", after, before)):
+        for name in _SETS:
+            changed = [text for known, text in here[name].items() if known not in there_too[name]]
+            lines += TABLE.change(verb, name, changed)
+    if lines:
+        TABLE.run(namespaces, netns, lines)
 
 
-_Item = tuple[str, bytes, str, str, str]  # set, key, chain, comment, and the element in nft's words
+_Known = tuple[bytes, str]  # what tells elements of a set apart: key and comment
+_Item = tuple[str, bytes, str, str]  # set, key, comment, and the element in nft's words
 
 
 def _elements(port: str, sender: Sender) -> t.Iterator[_Item]:
     """All that is looked up for a port."""
     name, key, mac = quoted(port), interface(port), sender.mac or ""
     hardware = bytes.fromhex(mac.replace(":", ""))
-    chain = _CHAINS[bool(sender.any_address)]
     mark = MARK + sender.network
-    yield "ports", key, "", mark, f'{name} comment "{mark}"'
-    yield "senders", key + _aligned(hardware), chain, "", f"{name} . {mac} : goto {chain}"
+    yield "ports", key, mark, f'{name} comment "{mark}"'
+    yield "trunks" if sender.any_address else "macs", key + _aligned(hardware), "", f"{name} . {mac}"
     if sender.any_address:
         return
-    yield "macs", key + _aligned(hardware), "", "", f"{name} . {mac}"
     option = _TARGET_OPTION + hardware
-    yield "options", key + option, "", "", f"{name} . 0x{option.hex()}"
+    yield "options", key + option, "", f"{name} . 0x{option.hex()}"
     for address in (*(sender.addresses or ()), link_local_of(mac)):
         data = packed(address)
-        if len(data) == 4:
-            yield "from4", key + data, "", "", f"{name} . {address}"
-        else:
-            yield "from6", key + data, "", "", f"{name} . {address}"
-            yield "targets", key + data, "", "", f"{name} . 0x{data.hex()}"
+        version = 4 if len(data) == 4 else 6
+        yield f"from{version}", key + _aligned(hardware) + data, "", f"{name} . {mac} . {address}"
+        if version == 6:
+            yield "targets", key + data, "", f"{name} . 0x{data.hex()}"
 
 
 def _aligned(data: bytes) -> bytes:
@@ -202,40 +196,32 @@ def _sender(netns: str, port: str, found: t.Sequence[tuple[str, Element]], sound
     by_set: dict[str, list[Element]] = {}
     for name, element in found:
         by_set.setdefault(name, []).append(element)
-    first = next(iter(by_set.get("senders", ())), Element(b""))
-    mac = first.key[16:22].hex(":")
+    hardware = next((element.key[16:22] for name in ("macs", "trunks") for element in by_set.get(name, ())), b"")
+    mac = hardware.hex(":")
     own = link_local_of(mac) if mac else ""
-    texts = [address_text(element.key[16:]) for name in ("from4", "from6") for element in by_set.get(name, ())]
-    addresses = tuple(sorted((text for text in texts if text != own), key=_order))
+    texts = {address_text(element.key[24:]) for name in ("from4", "from6") for element in by_set.get(name, ())}
+    addresses = tuple(sorted(texts - {own}, key=_order))
     network = next((element.comment[len(MARK) :] for element in by_set.get("ports", ())), "")
-    any_address = first.leads == _CHAINS[True]
-    sender = Sender(netns, port, mac, addresses, any_address, sound, network)
+    sender = Sender(netns, port, mac, addresses, "trunks" in by_set, sound and bool(mac), network)
     if mac:
-        written = {(name, key, leads) for name, key, leads, _comment, _text in _elements(port, sender)}
-        sound = sound and written == {(name, element.key, element.leads) for name, element in found}
-    return Sender(netns, port, mac, () if any_address else addresses, any_address, sound and bool(mac), network)
+        written = {(name, key) for name, key, _comment, _text in _elements(port, sender)}
+        sound = sound and written == {(name, element.key) for name, element in found}
+    return dataclasses.replace(sender, sound=sound and bool(mac))
 
 
 def _order(address: str) -> tuple[int, bytes]:
     return (6 if ":" in address else 4, packed(address))
 
 
-def canonical(addresses: t.Iterable[str]) -> tuple[str, ...]:
-    """In the order in which they are read back."""
-    return tuple(sorted(set(addresses), key=_order))
-
-
-def _texts(listing: Listing, name: str) -> dict[tuple[bytes, str, str], str]:
+def _texts(listing: Listing, name: str) -> dict[_Known, str]:
     """The elements of a set in nft's words, by what tells them apart."""
-    return {(one.key, one.leads, one.comment): _words(name, one) for one in listing.elements.get(name, ())}
+    return {(one.key, one.comment): _words(name, one.key) for one in listing.elements.get(name, ())}
 
 
-def _words(name: str, element: Element) -> str:
-    port = quoted(element.key[:16].rstrip(b"\0").decode(errors="surrogateescape"))
-    rest = element.key[16:]
-    if name == "ports":
-        return port
-    if name in ("senders", "macs"):
-        text = rest[:6].hex(":")
-        return f"{port} . {text}" + (f" : goto {element.leads}" if name == "senders" else "")
-    return f"{port} . " + (f"0x{rest.hex()}" if name in ("targets", "options") else address_text(rest))
+def _words(name: str, key: bytes) -> str:
+    port, rest = quoted(key[:16].rstrip(b"\0").decode(errors="surrogateescape")), key[16:]
+    if name in ("targets", "options"):
+        return f"{port} . 0x{rest.hex()}"
+    mac, address = rest[:6].hex(":"), rest[8:]
+    words = [port, *([mac] if mac else []), *([address_text(address)] if address else [])]
+    return " . ".join(words)

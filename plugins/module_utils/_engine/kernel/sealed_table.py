@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A table of nftables that is written as a whole in nft's own words, and sealed with the digest of what became of them."""
+"""A table of nftables that is written as a whole in nft's own words, and sealed by a digest of what became of them."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which packets managed bridges exchange by way of the host: the table inet netpath_egress_wall, for all networks.
 
-The number of its rules does not depend on that of networks. What a network asks for is kept in comments of elements, and
-what packets are looked up in is made of that, so that a peer may be named before it is there.
+The number of its rules does not depend on that of networks. What a network asks for is kept in comments of elements.
+What packets are looked up in is made of that, so that a peer may be named before it is there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TABLE = SealedTable(
     "inet",
     "netpath_egress_wall",
     "spoof_protection, inbound, peers and isolated",
-    "ask for spoof_protection: false, isolated: false, inbound: open and peers: [all], and networks are open to each other",
+    "ask for spoof_protection: false, isolated: false, inbound: open and peers: [all], and all is open",
 )
 _RULES = """
 set bridges {{
@@ -70,7 +70,7 @@ chain forward {{
   iifname @bridges goto leaving{entering}
 }}
 chain leaving {{
-  oifname @bridges goto between
+  oifname @bridges goto between{begun}
   iifname . ip saddr != @sources4 counter drop
   iifname . ip6 saddr != @sources6 counter drop
   ip daddr 169.254.0.0/16 counter drop
@@ -89,6 +89,9 @@ _TRACKED = {
     "entering": """
   oifname @closed ct state established,related accept
   oifname @closed ct status & dnat != dnat counter drop""",
+    # Of these, the first packet was looked at.
+    "begun": """
+  ct state established accept""",
     "published": """
   ct status & dnat == dnat accept""",
     # Ahead of whoever translates sources at 100: a connection is translated once.
