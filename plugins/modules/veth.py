@@ -79,8 +79,8 @@ options:
   spoof_protection: &spoof_protection
     description:
       - Whether the port sends only with the MAC address of the other end and, in IPv4, IPv6, ARP and neighbour
-        discovery, from the addresses in O(peer.addresses) and the link-local address of that MAC address. It sends no router
-        advertisements, redirects and answers of DHCP servers either. Needs O(master) and O(peer.addresses).
+        discovery, from the addresses in O(peer.addresses) and the link-local address of that MAC address. It sends no
+        router advertisements, redirects and answers of DHCP servers either. Needs O(master) and O(peer.addresses).
       - With O(trunk) the addresses are not checked, since those of VLAN interfaces are listed nowhere.
       - The rules are in the nftables table C(bridge netpath_egress), in place before the port is made. The MAC address
         is the one that the pair had when this was asked for first, and is set again where somebody changed it.

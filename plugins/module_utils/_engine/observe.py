@@ -60,14 +60,16 @@ class Observer:
         for place, fact in enumerate(facts):
             sender = senders.get(("sender", *fact.identity[1:])) if isinstance(fact, Link) else None
             if isinstance(fact, Link) and fact.peer and sender:
-                mac = fact.peer.mac or noted.get((fact.netns, fact.name), ("",))[0] or self._mac_of_peer(links, fact)
+                mac = (
+                    fact.peer.mac
+                    or noted.get((fact.netns, fact.name), ("",))[0]
+                    or self._mac_of_peer(links, fact, fact.peer)
+                )
                 facts[place] = dataclasses.replace(fact, peer=dataclasses.replace(fact.peer, mac=mac))
                 senders[sender.identity] = dataclasses.replace(sender, mac=mac)
         return dataclasses.replace(want, facts=tuple(senders.get(fact.identity, fact) for fact in facts))
 
-    def _mac_of_peer(self, links: Links, pair: Link) -> str:
-        peer = pair.peer
-        assert peer is not None
+    def _mac_of_peer(self, links: Links, pair: Link, peer: Link) -> str:
         there = self.namespaces.exists(pair.netns) and links.get(pair.netns, pair.name) is not None
         found = links.find(pair) if there else None
         return (found.peer.mac if found and found.peer else None) or stable_mac(peer.netns, peer.name)
