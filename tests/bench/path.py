@@ -4,7 +4,7 @@
 
 What is told is how much passes in a second of processor time of those who send and take it, and a second of time.
 The first also says something on a machine that has other things to do. Two nodes have the same network, with all
-protections and with none. In each round both are measured in turn, in one order and then in the other, so that a machine
+protections and with none. In each round both are measured in turn, in one order and then in the other: a machine
 that becomes slower does so for both. What came out is written to
 build/bench: path.json and path.md.
 """

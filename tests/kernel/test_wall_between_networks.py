@@ -6,6 +6,8 @@ import contextlib
 import typing as t
 
 import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import check as diagnosis
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Target
 
 from tests.kernel import frames
 from tests.kernel.building import build_at_once, refusal, unreachable_from
@@ -263,6 +265,21 @@ def test_edits_are_seen_and_repaired(node: Node, edit: str) -> None:
     with services(node, w1=W1):
         assert seen(node, "c1", W1) == CLOSED
         assert seen(node, "a1", W1) == list(A1)
+
+
+def test_diagnosis_says_what_closes_them(node: Node) -> None:
+    targets = [Target(address, "tcp", 7070) for address in W1]
+
+    def found(peers: t.Sequence[str]) -> list[tuple[str, str, str]]:
+        networks = [{**PODS, "peers": peers, "namespaces": ["c1"]}, WEB]
+        node.call(build_at_once, networks)
+        with services(node, w1=W1):
+            verdicts = node.call(diagnosis.check, networks, targets)
+        return [(one["status"], one["code"] or "", one["fix"] or "") for one in verdicts if one["namespace"] == "c1"]
+
+    assert found(["web"]) == [("ok", "", "")] * 2
+    closed = ("broken", "FORWARD_DROPPED", "name the target's network in peers, or publish the port")
+    assert found([]) == [closed] * 2
 
 
 def test_one_network_goes_and_the_others_stay_closed(node: Node) -> None:

@@ -112,7 +112,7 @@ _Order = tuple[int, str, int, bool]
 
 
 def _order(fact: Fact) -> _Order:
-    """What keeps packets in; namespaces, bridges, other links; what is inside one namespace, the host last; rules, files.
+    """What keeps packets in; namespaces, bridges, other links; what is in one namespace, the host last; rules, files.
 
     A gateway may be reached by a route that has none.
     """
