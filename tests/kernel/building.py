@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import time
@@ -62,6 +63,18 @@ def build_at_once(networks: t.Sequence[Options], absent: bool = False, check: bo
         return path.wanted({"networks": list(networks), "state": state}, observer)
 
     return run(wanted, check=check).actions
+
+
+def restrictions(namespaces: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """The lines of a run that restricts the ports of namespaces to these addresses, as without_macs gives them."""
+    return [
+        f"restrict what np-{name} sends to MAC with {', '.join(addresses)}" for name, addresses in namespaces.items()
+    ]
+
+
+def without_macs(lines: t.Sequence[str]) -> list[str]:
+    """They depend on the name of the host."""
+    return [re.sub(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "MAC", line) for line in lines]
 
 
 def families_of(*namespaces: str) -> list[str]:
