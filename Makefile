@@ -1,6 +1,6 @@
 # Every target does its own set-up: a fresh clone on Debian or Ubuntu needs nothing but make.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo program build docs lint lock check test-unit test-kernel test-playbooks test-browser test-system test-molecule test-stock test-compat test test-nightly bench bench-fleet demo changelog clean
+.PHONY: help setup setup-demo program build docs lint lock check test-unit test-kernel test-playbooks test-browser test-system test-molecule test-stock test-compat test test-nightly bench bench-fleet bench-path demo changelog clean
 
 PYROUTE2_VERSIONS ?= 0.7.2 0.9.7
 export PYROUTE2_VERSIONS
@@ -61,6 +61,9 @@ bench: setup ## what the path costs beside other ways to build it: SIZES, ROUNDS
 
 bench-fleet: setup ## what a playbook costs on booted nodes: NODES, ROUNDS, WAYS, SUMMARISED
 	@scripts/bench/fleet.sh
+
+bench-path: setup ## what packets cost with all protections on and off: ROUNDS, SECONDS_EACH
+	@scripts/bench/path.sh
 
 build: setup ## the archive for Galaxy in build/dist, installed in build/installed: COLLECTIONS=build/installed make demo
 	@scripts/release/build.sh

@@ -160,9 +160,29 @@ options:
         type: raw
         default: auto
       isolated:
-        description: Whether the namespaces are kept from talking to each other over the bridge.
+        description: Whether the namespaces are kept from talking to each other, over the bridge and by the gateway.
         type: bool
         default: false
+      spoof_protection:
+        description:
+          - Whether a namespace sends only with its own MAC address and from its own addresses, in IPv4, IPv6, ARP and
+            neighbour discovery, and sends no router advertisements, redirects and answers of DHCP servers.
+          - Left out, it is V(true), unless O(networks[].firewall) is V(none).
+        type: bool
+      peers:
+        description:
+          - Names of other networks of this host whose namespaces it exchanges packets with, each with its own address,
+            or V(all). It is enough that one of two networks names the other.
+        type: list
+        elements: str
+        default: []
+      inbound:
+        description:
+          - Who outside may begin a connection to a namespace. With V(published) those to a published port alone, with
+            V(open) everybody who has a route.
+          - Left out, it is V(published), and V(open) with C(nat) V(none).
+        type: str
+        choices: [published, open]
       hairpin:
         description:
           - Whether a namespace may reach itself by the bridge. Left out, it is on while a port is published to the

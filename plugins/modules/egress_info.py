@@ -21,7 +21,7 @@ options:
     elements: str
     choices: &sections
       [requirements, namespaces, links, counters, bridges, fdb, neighbours, routes, forwarding, nat, conntrack,
-       bridge_netfilter, uplinks, resolvers, orphans]
+       bridge_netfilter, uplinks, resolvers, restricted, orphans]
     default: *sections
 extends_documentation_fragment:
   - netpath.egress.egress
@@ -257,6 +257,11 @@ resolvers:
   returned: when gathered
   type: list
   elements: dict
+restricted:
+  description: Ports of the host that send from their own addresses alone, each with its C(port) and C(network).
+  returned: when gathered
+  type: list
+  elements: dict
 orphans:
   description:
     - Leftovers, each with its C(kind), C(name) and the C(evidence) for it. Nothing is removed.
@@ -287,6 +292,7 @@ SECTIONS = [
     "bridge_netfilter",
     "uplinks",
     "resolvers",
+    "restricted",
     "orphans",
 ]
 

@@ -23,6 +23,7 @@ description:
     are rules in iptables, all of which it would flush.
   - Where ufw is active, the network gets route rules of ufw with our comment. These cannot tell what a published port
     leads on, so with O(published) it gets a chain that is called from C(FORWARD) as well.
+  - With O(inbound) it also closes the bridge towards other networks and the outside, in a table of its own.
   - A chain of somebody else's in nftables that drops the packets cannot be overruled. It is named in a warning, and in
     RV(backends).
 extends_documentation_fragment:
@@ -63,6 +64,38 @@ options:
       - The rules are in the nftables table C(inet netpath_egress_mss), or in the table C(mangle) of iptables.
     type: bool
     default: false
+  inbound: &inbound
+    description:
+      - Who outside may begin a connection to the sources. With V(published) only what reached this host at a port that
+        leads to them, by whosever rules, and replies; with V(open) everybody.
+      - Whatever it is, networks for which it is given exchange packets with each other only as O(peers) says, or by
+        published ports, and nothing is forwarded from O(bridge) to 169.254.0.0/16 (RFC 3927).
+      - The rules are in the nftables table C(inet netpath_egress_wall). A drop there is final, whatever O(backend) is.
+      - Leaving it out removes them, so O(bridge) is open in all directions.
+    type: str
+    choices: [published, open]
+  peers: &peers
+    description:
+      - Names of other networks of this host with which packets are exchanged untranslated, both ways, or V(all).
+      - It is enough that one of two networks names the other, which may still be missing. Needs O(inbound).
+    type: list
+    elements: str
+    default: []
+  isolated: &isolated
+    description:
+      - Whether nothing that came by O(bridge) is sent back to it, but to a published port. Needs O(inbound).
+      - It is for a bridge with isolated ports, which could otherwise reach each other by the gateway.
+    type: bool
+    default: false
+  spoof_protection: &spoof_protection
+    description: Whether what comes by O(bridge) with a source outside O(sources) is dropped. Needs O(inbound).
+    type: bool
+    default: false
+  former_ports: &former_ports
+    description:
+      - Ports of bridges whose C(spoof_protection), as of M(netpath.egress.veth), goes, also where the ports are gone.
+    type: list
+    elements: str
   backend: &backend
     description:
       - V(auto) writes rules where a filter of this host would drop the packets.
@@ -92,6 +125,11 @@ options:
       sources: *sources
       published: *published
       mss_clamp: *mss_clamp
+      inbound: *inbound
+      peers: *peers
+      isolated: *isolated
+      spoof_protection: *spoof_protection
+      former_ports: *former_ports
       backend: *backend
       netns: *netns
       state: *state

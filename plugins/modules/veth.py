@@ -76,6 +76,16 @@ options:
         with another one that somebody chose is refused.
       - V(none) lifts the limit. Leaving this out leaves it as it is.
     type: str
+  spoof_protection: &spoof_protection
+    description:
+      - Whether the port sends only with the MAC address of the other end and, in IPv4, IPv6, ARP and neighbour
+        discovery, from the addresses in O(peer.addresses) and the link-local address of that MAC address. It sends no
+        router advertisements, redirects and answers of DHCP servers either. Needs O(master) and O(peer.addresses).
+      - With O(trunk) the addresses are not checked, since those of VLAN interfaces are listed nowhere.
+      - The rules are in the nftables table C(bridge netpath_egress), in place before the port is made. The MAC address
+        is the one that the pair had when this was asked for first, and is set again where somebody changed it.
+      - V(false) lifts it. Leaving this out leaves it as it is.
+    type: bool
   arp_notify: &arp_notify
     description:
       - Whether this end tells its IPv4 addresses to its neighbours when it comes up or gets another MAC address
@@ -161,6 +171,7 @@ options:
       up: *up
       ipv6_link_local: *ipv6_link_local
       isolated: *isolated
+      spoof_protection: *spoof_protection
       hairpin: *hairpin
       published: *published
       bandwidth: *bandwidth

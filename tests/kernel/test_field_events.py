@@ -19,7 +19,7 @@ import pytest
 from tests.lab import privilege, probe
 from tests.lab.settling import inside
 from tests.lab.world import Node, World, wire
-from tests.support.building import build, build_at_once
+from tests.support.building import build, build_at_once, restrictions, without_macs
 from tests.support.echo_service import answered, serving, who
 from tests.support.spec_questions import Options
 
@@ -39,6 +39,11 @@ INSIDE = ("10.22.33.2", "fd00:22:33::2")
 SECOND = ("198.18.99.1", "2001:db8:18::9901")
 FIRST_UPLINK, RENAMED = "uplink0", "wan0"
 PORTS = "tcp 8080 to 10.22.33.2:7070, tcp 8080 to [fd00:22:33::2]:7070"
+WALLED = [
+    *restrictions({f"c{number - 1}": [f"10.22.33.{number}", f"fd00:22:33::{number}"] for number in (2, 3)}),
+    "create forwarding limits of pods",
+    "create guard of pods",
+]
 NAT_AGAIN = "create source NAT pods for 10.22.33.0/24, fd00:22:33::/64"
 PORTS_AGAIN = f"create published ports of pods: {PORTS}"
 ALL = ("ipv4", "ipv6", "flow ipv4", "flow ipv6")
@@ -75,10 +80,11 @@ class Event:
 
 
 EVENTS = {
-    "nft flush ruleset": Event("nft flush ruleset", [NAT_AGAIN, PORTS_AGAIN], ALL),
+    "nft flush ruleset": Event("nft flush ruleset", [*WALLED, NAT_AGAIN, PORTS_AGAIN], ALL),
     "nft flush ruleset, rules in iptables": Event(
         "nft flush ruleset",
         [
+            *WALLED,
             "create source NAT pods in iptables-nft for 10.22.33.0/24, fd00:22:33::/64",
             f"create published ports of pods in iptables-nft: {PORTS}",
             "create accept in FORWARD for pods in iptables-nft",
@@ -283,8 +289,8 @@ def test_event(world: World, node: Node, name: str, record_property: t.Callable[
     node.run(["sh", "-ec", script])
     after = SECOND if event.second else own
     broken = wrong(node, after, event.broken)
-    expected = node.call(build_at_once, networks, check=True)
-    actions = node.call(build_at_once, networks)
+    expected = without_macs(node.call(build_at_once, networks, check=True))
+    actions = without_macs(node.call(build_at_once, networks))
     outcome = "survived" if not broken else "put right"
     record_property("event of the field", (name, "\n".join(broken), "\n".join(actions), outcome))
 

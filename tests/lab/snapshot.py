@@ -136,7 +136,9 @@ def _stable(value: t.Any) -> t.Any:
 def _ruleset() -> str:
     if shutil.which("nft") is None:
         return "nft is not installed"
-    return _output(["nft", "--stateless", "list", "ruleset"])
+    listed = _output(["nft", "--stateless", "list", "ruleset"])
+    # They are listed in the order in which they were made, which means nothing.
+    return "".join(sorted(re.split(r"(?m)^(?=table )", listed)))
 
 
 def _rules_of_iptables(ruleset: str) -> Snapshot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import time
@@ -43,7 +44,9 @@ def build(networks: t.Sequence[Options], absent: bool = False, check: bool = Fal
     """Run the modules one after the other, as the role does, and return what they did."""
     with Namespaces() as namespaces:
         # What the role learns from egress_info; that lists the namespaces of all processes of this machine as well.
-        info = read_sections(namespaces, ("namespaces", "links", "uplinks", "routes", "resolvers"), anonymous=False)
+        info = read_sections(
+            namespaces, ("namespaces", "links", "uplinks", "routes", "resolvers", "restricted"), anonymous=False
+        )
     options = module_options(list(networks), HostView.from_info(info), absent=absent)
     actions = []
     for module in ORDER:
@@ -60,6 +63,18 @@ def build_at_once(networks: t.Sequence[Options], absent: bool = False, check: bo
         return path.wanted({"networks": list(networks), "state": state}, observer)
 
     return run(wanted, check=check).actions
+
+
+def restrictions(namespaces: t.Mapping[str, t.Sequence[str]]) -> list[str]:
+    """The lines of a run that restricts the ports of namespaces to these addresses, as without_macs gives them."""
+    return [
+        f"restrict what np-{name} sends to MAC with {', '.join(addresses)}" for name, addresses in namespaces.items()
+    ]
+
+
+def without_macs(lines: t.Sequence[str]) -> list[str]:
+    """They depend on the name of the host."""
+    return [re.sub(r"\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b", "MAC", line) for line in lines]
 
 
 def families_of(*namespaces: str) -> list[str]:

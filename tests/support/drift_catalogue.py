@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass
 
-from tests.support.building import families_of
+from tests.support.building import families_of, restrictions
 from tests.support.fault_catalogue import FAULTS
 
 NAMES = ("c1", "c2")
@@ -20,6 +20,7 @@ ROUTE4 = f"add route default via 10.22.33.1 dev eth0 {IN_C1}"
 ROUTE6 = f"add route -6 default via fd00:22:33::1 dev eth0 {IN_C1}"
 ADDRESS4 = f"add address 10.22.33.2/24 to eth0 {IN_C1}"
 ADDRESS6 = f"add address fd00:22:33::2/64 to eth0 {IN_C1}"
+RESTRICTED = restrictions({f"c{number - 1}": [f"10.22.33.{number}", f"fd00:22:33::{number}"] for number in (2, 3)})
 NAT = "replace source NAT pods"
 GUARD = "replace guard of pods"
 NAT_AGAIN = "create source NAT pods for 10.22.33.0/24, fd00:22:33::/64"
@@ -165,7 +166,11 @@ DRIFT: dict[str, Drift] = {
     ),
     "jump flushed": Drift(f"nft flush chain {TABLE} postrouting", [NAT], ALL),
     "no rule translates": Drift("", [NAT_AGAIN], ALL),
-    "ruleset flushed": Drift("nft flush ruleset", ["create guard of pods", NAT_AGAIN], ALL),
+    "ruleset flushed": Drift(
+        "nft flush ruleset",
+        [*RESTRICTED, "create guard of pods", NAT_AGAIN, "create forwarding limits of pods"],
+        ALL,
+    ),
     "guard asleep": Drift("nft 'add table inet netpath_egress_guard { flags dormant; }'", [GUARD]),
     "guard flushed": Drift("nft flush chain inet netpath_egress_guard left_pods", [GUARD]),
     "guard without a source": Drift("nft flush map inet netpath_egress_guard sources4", [GUARD]),

@@ -52,6 +52,7 @@ def test_smallest_network() -> None:
                 "isolated": False,
                 "published": False,
                 "bandwidth": "none",
+                "spoof_protection": True,
                 "addresses": [],
                 "ipv6_link_local": False,
                 "peer": {"name": "eth0", "netns": "ns1", "addresses": ["10.0.0.2/24"], "ipv6_link_local": False},
@@ -81,9 +82,52 @@ def test_smallest_network() -> None:
                 "published": False,
                 "mss_clamp": False,
                 "backend": "auto",
+                "inbound": "published",
+                "peers": [],
+                "isolated": False,
+                "spoof_protection": True,
             }
         ],
     }
+
+
+WALLS: dict[str, tuple[Options, Options]] = {
+    "routed": ({"nat": "none"}, {"inbound": "open", "peers": [], "isolated": False, "spoof_protection": True}),
+    "asked for": (
+        {"inbound": "open", "peers": ["web", "apps", "web"], "isolated": True, "spoof_protection": False},
+        {"inbound": "open", "peers": ["apps", "web"], "isolated": True, "spoof_protection": False},
+    ),
+    "all of them": (
+        {"peers": ["apps", "all"]},
+        {"inbound": "published", "peers": ["all"], "isolated": False, "spoof_protection": True},
+    ),
+    "nothing to refuse": ({"inbound": "open", "peers": "all", "spoof_protection": False}, {}),
+    "no rules": ({"firewall": "none"}, {}),
+}
+
+
+@pytest.mark.parametrize("case", WALLS)
+def test_what_the_bridge_exchanges(case: str) -> None:
+    given, wanted = WALLS[case]
+    options = expanded(network(namespaces=["ns1"], **given))
+    (forward,) = options["forward_accept"]
+    keys = ("inbound", "peers", "isolated", "spoof_protection")
+    assert {key: forward[key] for key in keys if key in forward} == wanted
+    assert options["veth"][0]["spoof_protection"] == wanted.get("spoof_protection", False)
+
+
+def test_bridge_of_another_tool_exchanges_what_it_likes() -> None:
+    host = HostView(owners={"br0": None}, kinds={"br0": "bridge"}, mtus={"br0": 1500})
+    options = expanded(network(bridge="br0", namespaces=["ns1"]), host=host)
+    assert "inbound" not in options["forward_accept"][0]
+    assert options["veth"][0]["spoof_protection"] is True
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_restriction_goes_with_the_last_that_knows_of_the_port(state: str) -> None:
+    host = HostView(restricted={"np-ns1": "pods", "np-gone": "pods", "np-other": "apps"})
+    options = expanded(network(namespaces=["ns1"], state=state), host=host)
+    assert options["forward_accept"][0]["former_ports"] == ["np-gone", *(["np-ns1"] if state == "absent" else [])]
 
 
 def test_both_families_and_all_choices() -> None:

@@ -10,6 +10,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Link,
     Namespace,
     Route,
+    Sender,
     Setting,
     Want,
 )
@@ -130,11 +131,53 @@ LINKS: dict[str, Case] = {
             )
         ),
     ),
-    "pair absent": ("veth", {"name": "ve1", "state": "absent"}, Want(absent=(Link("", "ve1", "veth"),))),
+    "pair absent": (
+        "veth",
+        {"name": "ve1", "state": "absent"},
+        Want(absent=(Link("", "ve1", "veth"), Sender("", "ve1"))),
+    ),
     "pair absent, found by its peer": (
         "veth",
         {"name": "ve1", "state": "absent", "peer": {"name": "eth0", "netns": "ns1"}},
-        Want(absent=(Link("", "ve1", "veth", peer=Link("ns1", "eth0", "veth")),)),
+        Want(absent=(Link("", "ve1", "veth", peer=Link("ns1", "eth0", "veth")), Sender("", "ve1"))),
+    ),
+    "port that sends from its own addresses": (
+        "veth",
+        {
+            "name": "ve1",
+            "master": "br0",
+            "spoof_protection": True,
+            "network": "pods",
+            "peer": {"name": "eth0", "netns": "ns1", "addresses": ["fd00::2/64", "10.0.0.10/24", "10.0.0.2/24"]},
+        },
+        Want(
+            (
+                Link(
+                    "",
+                    "ve1",
+                    "veth",
+                    "netpath:pods",
+                    master="br0",
+                    up=True,
+                    peer=Link("ns1", "eth0", "veth", "netpath:pods", up=True),
+                ),
+                *(Address("ns1", "eth0", cidr) for cidr in ("fd00::2/64", "10.0.0.10/24", "10.0.0.2/24")),
+                Sender("", "ve1", None, ("10.0.0.2", "10.0.0.10", "fd00::2"), any_address=False, network="pods"),
+            ),
+            exclusive_addresses=frozenset([("ns1", "eth0")]),
+        ),
+    ),
+    "port that sends what it likes": (
+        "veth",
+        {"name": "a", "master": "br0", "spoof_protection": False, "peer": {"name": "b"}},
+        Want(
+            (
+                Link(
+                    "", "a", "veth", "netpath:", master="br0", up=True, peer=Link("", "b", "veth", "netpath:", up=True)
+                ),
+            ),
+            (Sender("", "a"),),
+        ),
     ),
     "bridge": ("linux_bridge", {"name": "br0"}, present(Link("", "br0", "bridge", "netpath:", up=True))),
     "bridge with all": (

@@ -9,6 +9,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.model impor
     Fact,
     Flows,
     Ruleset,
+    Sender,
     Setting,
     Want,
 )
@@ -19,6 +20,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.rules impor
     NAT_BACKENDS,
     PUBLISH_BACKENDS,
     NatRules,
+    WallRules,
 )
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.conntrack import rounded
 
@@ -140,6 +142,7 @@ NO_WAY = Want(
     absent=(
         *(Ruleset("", "pods", None, backend, "forward") for backend in FORWARD_BACKENDS),
         *(Ruleset("", "pods", None, backend, "mss") for backend in CLAMP_BACKENDS),
+        Ruleset("", "pods", None, "nftables", "wall"),
     )
 )
 FORWARDED: dict[str, Case] = {
@@ -152,6 +155,35 @@ FORWARDED: dict[str, Case] = {
         "forward_accept",
         {"name": "pods", "state": "absent"},
         NO_WAY,
+    ),
+    "absent with its ports": (
+        "forward_accept",
+        {"name": "pods", "state": "absent", "former_ports": ["np-a"]},
+        Want(absent=(*NO_WAY.absent, Sender("", "np-a"))),
+    ),
+    "what the bridge exchanges": (
+        "forward_accept",
+        {
+            "name": "pods",
+            "bridge": "br0",
+            "sources": ["10.0.0.0/25", "10.0.0.128/25", "fd00::/64"],
+            "inbound": "open",
+            "peers": ["web", "apps"],
+            "isolated": True,
+            "spoof_protection": True,
+        },
+        Want(
+            (
+                Ruleset(
+                    "",
+                    "pods",
+                    WallRules("br0", ("10.0.0.0/24", "fd00::/64"), ("apps", "web"), True, True, open=True),
+                    "nftables",
+                    "wall",
+                ),
+            ),
+            NO_WAY.absent[:-1],
+        ),
     ),
 }
 

@@ -10,11 +10,10 @@ import functools
 import typing as t
 
 from .model import FACTS, Fact, Link
-from .rules import ClampRules, ForwardRules, GuardRules, NatRules, Publication, PublishRules
+from .rules import ClampRules, ForwardRules, GuardRules, NatRules, Publication, PublishRules, WallRules
 
-_PARTS: dict[str, type[t.Any]] = {
-    kind.__name__: kind for kind in (NatRules, PublishRules, Publication, ForwardRules, ClampRules, GuardRules)
-}
+_RULES = (NatRules, PublishRules, ForwardRules, ClampRules, GuardRules, WallRules)
+_PARTS: dict[str, type[t.Any]] = {kind.__name__: kind for kind in (*_RULES, Publication)}
 _KINDS: dict[str, type[t.Any]] = {**FACTS, **_PARTS}
 _VALUES = (str, int, bool, tuple, *_KINDS.values())
 _TEXTS = frozenset(["netns", "name", "link", "cidr", "destination", "key", "value", "path", "content", "user", "alias"])

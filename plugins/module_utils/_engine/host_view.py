@@ -8,7 +8,7 @@ from __future__ import annotations
 import types
 import typing as t
 
-from .inventory import added, label, readable_ledger, resolvers
+from .inventory import added, label, readable_ledger, resolvers, restricted
 from .kernel import addresses, namespaces, peers, routes
 from .kernel.link_messages import LinkReply
 from .kernel.links import Links
@@ -61,6 +61,7 @@ def host_view(
         },
         routed={name[3]: network for name, network in routed.items() if name[1:3] == (HOST, str(MAIN_TABLE))},
         resolvers=resolvers(),
+        restricted=restricted(ledger),
     )
 
 

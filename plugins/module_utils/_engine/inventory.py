@@ -20,7 +20,7 @@ from .kernel.processes import namespaces_of_processes
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
 from .model import FILE_MARK, HOST, MARK, is_ours
-from .planning.ownership import lent_addresses, routes_of_networks
+from .planning.ownership import lent_addresses, routes_of_networks, senders_noted
 from .planning.state import FORWARD4, FORWARD6
 from .rules import NAT_BACKENDS
 from .spec import values
@@ -40,6 +40,7 @@ SECTIONS = (
     "bridge_netfilter",
     "uplinks",
     "resolvers",
+    "restricted",
     "orphans",
 )
 _FORWARDING = {"ipv4": FORWARD4, "ipv6": FORWARD6}
@@ -87,6 +88,11 @@ def added(ledger: Ledger) -> dict[tuple[str, str], list[Data]]:
     for netns, link, cidr, network in lent_addresses(ledger):
         found.setdefault((netns, link), []).append({"address": cidr, "network": network})
     return found
+
+
+def restricted(ledger: Ledger) -> dict[str, str]:
+    """{port of the host that sends from its own addresses alone: network that asked for it}."""
+    return {port: network for (netns, port), (_mac, network) in senders_noted(ledger).items() if netns == HOST}
 
 
 def resolvers() -> dict[str, str]:
@@ -298,6 +304,9 @@ class _Inventory:
 
     def _resolvers(self) -> list[Data]:
         return [{"netns": name, "network": network} for name, network in sorted(resolvers().items())]
+
+    def _restricted(self) -> list[Data]:
+        return [{"port": port, "network": network} for port, network in sorted(restricted(self.ledger).items())]
 
     def _orphans(self) -> list[Data]:
         """What nobody seems to need any more, with what says so. Nothing is judged by its name."""

@@ -194,7 +194,7 @@ class Setting:
 class Ruleset:
     """What a packet filter holds for one network. rules None means unreadable: edited by hand.
 
-    purpose: "nat", "publish", "forward", "mss" or "guard". backend: one of the purpose's.
+    purpose: "nat", "publish", "forward", "mss", "guard" or "wall". backend: one of the purpose's.
     """
 
     netns: str
@@ -260,10 +260,31 @@ class Flows:
         return None if not self.protocol else IP_PROTOCOLS.get(self.protocol) or int(self.protocol)
 
 
-Fact = t.Union[Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows]
+@dataclass(frozen=True)
+class Sender:
+    """What a port of a bridge may send: frames from this MAC address, and packets from these addresses.
+
+    any_address: the MAC address alone is checked, since a trunk carries addresses that nobody listed.
+    sound: the rules that look the addresses up are as they were written. mac None is resolved before anything is read.
+    """
+
+    netns: str
+    link: str
+    mac: str | None = None
+    addresses: tuple[str, ...] | None = None
+    any_address: bool | None = None
+    sound: bool = True
+    network: str = field(default="", metadata=ASIDE)
+
+    @property
+    def identity(self) -> Identity:
+        return ("sender", self.netns, self.link)
+
+
+Fact = t.Union[Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows, Sender]
 FACTS: dict[str, type[t.Any]] = {
     kind.__name__: kind
-    for kind in (Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows)
+    for kind in (Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows, Sender)
 }
 AnyFact = t.TypeVar("AnyFact", bound=Fact)
 

@@ -18,6 +18,7 @@ from .kernel import (
     limits,
     listeners,
     management,
+    port_table,
     routes,
     rulesets,
     sysctls,
@@ -40,9 +41,11 @@ from .model import (
     Namespace,
     Route,
     Ruleset,
+    Sender,
     Setting,
     Vlans,
     Want,
+    differences,
     is_ours,
 )
 from .planning import containers
@@ -87,6 +90,7 @@ class Observation:
         self._routes()
         self._settings()
         self._rulesets()
+        self._senders()
         self._files()
         self._flows()
         kinds = (Address, Link, Route, Setting)
@@ -317,6 +321,14 @@ class Observation:
                     found = Ruleset(netns, name, rules, backend, purpose)
                     self.facts[found.identity] = found
 
+    def _senders(self) -> None:
+        asked = {fact.identity for fact in self.asked if isinstance(fact, Sender)}
+        for netns in {identity[1] for identity in asked}:
+            if self.namespaces.exists(netns):
+                for found in port_table.read(self.namespaces, netns).values():
+                    if found.identity in asked:
+                        self.facts[found.identity] = found
+
     def _refusals(self) -> list[EgressError]:
         """Why firewalls would not take the rules that they do not have yet, or let go of those that they have."""
         asked: dict[tuple[str, str], list[tuple[Ruleset, Rules | None]]] = {}
@@ -328,7 +340,10 @@ class Observation:
         for fact in self.want.absent:
             if isinstance(fact, Ruleset) and fact.identity in self.facts:
                 asked.setdefault((fact.netns, fact.backend), []).append((fact, None))
-        refusals = (rulesets.refusal(self.namespaces, *place, changes) for place, changes in asked.items())
+        refusals = [rulesets.refusal(self.namespaces, *place, changes) for place, changes in asked.items()]
+        senders = [fact for fact in self.want.facts if isinstance(fact, Sender)]
+        places = {fact.netns for fact in senders if differences(fact, self.facts.get(fact.identity, Sender("", "")))}
+        refusals += [port_table.refusal(self.namespaces, netns) for netns in places if self.namespaces.exists(netns)]
         return [refusal for refusal in refusals if refusal]
 
     def _files(self) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import typing as t
 
@@ -19,12 +20,13 @@ from .kernel import (
     routes,
     sysctls,
 )
-from .kernel.links import Links
+from .kernel.links import Links, stable_mac
 from .kernel.namespaces import Namespaces
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
-from .model import HOST, NETWORK_FILES, Want
+from .model import HOST, NETWORK_FILES, Fact, Link, Sender, Want
 from .observation import Observation
+from .planning.ownership import senders_noted
 from .planning.state import Have
 from .spec.host import HostView
 
@@ -43,6 +45,34 @@ class Observer:
         seen, self._seen = self._seen or Snapshot(self.namespaces), None
         ledger = read_ledger() if ledger is None else ledger
         return Observation(self.namespaces, seen, want, ledger, self._ssh_sessions).have()
+
+    def assigned(self, want: Want) -> Want:
+        """The same with the MAC address of each port that is restricted to one.
+
+        It is the one in the ledger, whatever the namespace says. A pair from before there was one keeps its own.
+        """
+        senders = {fact.identity: fact for fact in want.facts if isinstance(fact, Sender) and fact.mac is None}
+        if not senders:
+            return want
+        noted = senders_noted(read_ledger())
+        links = Links(self.namespaces, self._seen) if self._seen else self.links
+        facts: list[Fact] = list(want.facts)
+        for place, fact in enumerate(facts):
+            sender = senders.get(("sender", *fact.identity[1:])) if isinstance(fact, Link) else None
+            if isinstance(fact, Link) and fact.peer and sender:
+                mac = (
+                    fact.peer.mac
+                    or noted.get((fact.netns, fact.name), ("",))[0]
+                    or self._mac_of_peer(links, fact, fact.peer)
+                )
+                facts[place] = dataclasses.replace(fact, peer=dataclasses.replace(fact.peer, mac=mac))
+                senders[sender.identity] = dataclasses.replace(sender, mac=mac)
+        return dataclasses.replace(want, facts=tuple(senders.get(fact.identity, fact) for fact in facts))
+
+    def _mac_of_peer(self, links: Links, pair: Link, peer: Link) -> str:
+        there = self.namespaces.exists(pair.netns) and links.get(pair.netns, pair.name) is not None
+        found = links.find(pair) if there else None
+        return (found.peer.mac if found and found.peer else None) or stable_mac(peer.netns, peer.name)
 
     def _ssh_sessions(self) -> t.Sequence[listeners.Connection]:
         """Looked for once: the kernel walks the table of all connections of all namespaces for that."""

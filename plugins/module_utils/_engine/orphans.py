@@ -13,7 +13,14 @@ from .kernel import rulesets
 from .kernel.link_messages import LinkReply
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of, seen_by
 from .model import HOST, Ruleset
-from .rules import CLAMP_BACKENDS, FORWARD_BACKENDS, GUARD_BACKENDS, NAT_BACKENDS, PUBLISH_BACKENDS
+from .rules import (
+    CLAMP_BACKENDS,
+    FORWARD_BACKENDS,
+    GUARD_BACKENDS,
+    NAT_BACKENDS,
+    PUBLISH_BACKENDS,
+    WALL_BACKENDS,
+)
 
 Data = dict[str, t.Any]
 _BACKENDS = tuple(
@@ -57,7 +64,7 @@ def rulesets_without(namespaces: Namespaces, networks: t.Collection[str]) -> lis
     found: list[Ruleset] = []
     for backend in _BACKENDS:
         try:
-            others = (("mss", CLAMP_BACKENDS), ("guard", GUARD_BACKENDS))
+            others = (("mss", CLAMP_BACKENDS), ("guard", GUARD_BACKENDS), ("wall", WALL_BACKENDS))
             more = [purpose for purpose, backends in others if backend in backends]
             held = rulesets.read(namespaces, HOST, backend, (*_PURPOSES, *more))
         except UnsupportedError:

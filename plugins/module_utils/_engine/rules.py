@@ -111,12 +111,33 @@ class GuardRules:
         return tuple(dict.fromkeys((*self.sources, *self.former)))
 
 
+@dataclass(frozen=True)
+class WallRules:
+    """Which packets a managed bridge exchanges by way of this host.
+
+    subnets: canonical, families may mix. peers: networks of this host, by name, or "all". isolated: nothing returns to
+    the bridge that it came from. spoof_protection: sources outside the subnets are dropped. open: whoever is outside
+    may begin a connection. published: ports of the host lead into the network.
+    """
+
+    bridge: str
+    subnets: tuple[str, ...]
+    peers: tuple[str, ...] = ()
+    isolated: bool = False
+    spoof_protection: bool = False
+    open: bool = False
+    published: bool = False
+
+
 NAT_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy", "firewalld")
 PUBLISH_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 FORWARD_BACKENDS = ("iptables-nft", "iptables-legacy", "firewalld", "ufw")
 CLAMP_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
 GUARD_BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
-Rules = t.Union[NatRules, PublishRules, ForwardRules, ClampRules, GuardRules]
+# A drop there is final, whatever else filters on the host.
+WALL_BACKENDS = ("nftables",)
+ALL_NETWORKS = "all"
+Rules = t.Union[NatRules, PublishRules, ForwardRules, ClampRules, GuardRules, WallRules]
 
 
 def places_of(rules: Rules | None) -> list[PortPlace]:

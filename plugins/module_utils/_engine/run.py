@@ -84,7 +84,7 @@ class _Run:
             confirmation.forget()
             finished = _finish(self.namespaces)
         observer = Observer(self.namespaces)
-        want = build(observer)
+        want = observer.assigned(build(observer))
         features.require(self.namespaces, want.facts)
         have = observer.observe(want)
         plan = make_plan(want, have, predicting=self.check)

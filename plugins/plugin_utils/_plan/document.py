@@ -40,7 +40,7 @@ def plan(asked: t.Mapping[str, t.Any]) -> Data:
             "namespaces": sum(len(one["namespaces"]) for told in hosts.values() for one in told["networks"]),
             "refused": sum(1 for told in hosts.values() if told["errors"]),
         },
-        "warnings": overlaps(hosts),
+        "warnings": [*overlaps(hosts), *_unprotected(hosts)],
         "refused": {host: told["errors"] for host, told in hosts.items() if told["errors"]},
         "hosts": {host: {key: told[key] for key in ("networks", "removed")} for host, told in hosts.items()},
         "rows": [row for host, told in hosts.items() for one in told["networks"] for row in _rows(host, one)],
@@ -79,6 +79,9 @@ def _network(network: Network, options: ModuleOptions) -> Data:
         # Without rules nothing is translated either.
         "nat": "none" if network.firewall == "none" else str(network.nat["mode"]),
         "to_source": list(network.nat.get("to_source") or []),
+        "spoof_protection": network.wall.spoof_protection,
+        "inbound": network.wall.inbound,
+        "peers": list(network.wall.peers),
         "namespaces": [
             {
                 "name": pair["peer"]["netns"],
@@ -89,6 +92,17 @@ def _network(network: Network, options: ModuleOptions) -> Data:
             for pair in options["veth"]
         ],
     }
+
+
+def _unprotected(hosts: t.Mapping[str, Data]) -> list[str]:
+    """A warning for each network whose namespaces may send what they like, with the hosts."""
+    found: dict[str, list[str]] = {}
+    for host, told in hosts.items():
+        for network in told["networks"]:
+            if not network["spoof_protection"]:
+                found.setdefault(network["name"], []).append(host)
+    may = "send from any address, answer for each other, and advertise themselves as routers"
+    return [f"namespaces of {name} on {', '.join(on)} may {may}: spoof_protection is off" for name, on in found.items()]
 
 
 def _towards(published: t.Sequence[Data], cidrs: t.Sequence[str]) -> list[Data]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import typing as t
 
-from ..kernel import mss, nft
+from ..kernel import mss, nft, wall
 from .calls import Reader, Step, of_base
 from .rule import REFUSED, Rule
 
@@ -18,7 +18,7 @@ Place = tuple[str, str]  # family and name of a table
 _FAMILIES = {"ip": 4, "ip6": 6, "inet": 0}
 _HOOKS = ("prerouting", "postrouting")
 _OF_IPTABLES = ("PREROUTING", "POSTROUTING")
-_OURS = (nft.TABLE, mss.TABLE)
+_OURS = (nft.TABLE, mss.TABLE, wall.TABLE.name)
 _ACTIONS = {name: name for name in ("masquerade", "snat", "dnat", "redirect")}
 _ACTIONS.update({"accept": "pass", "return": "pass"})
 _SILENT = ("counter", "log", "comment", "continue")

@@ -9,7 +9,7 @@ import ipaddress
 import typing as t
 from dataclasses import replace
 
-from ..kernel import limits
+from ..kernel import limits, wall
 from ..kernel.link_messages import LinkReply
 from ..kernel.probes import DNS_PORT, Sight
 from ..rules import NatRules
@@ -198,9 +198,18 @@ def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | N
     if full:
         return full
     if probing.ruling:
+        if (probing.ruling.family, probing.ruling.table) == (wall.TABLE.family, wall.TABLE.name):
+            return _closed((said, str(probing.ruling)))
         return dropped_by_others((said, str(probing.ruling)))
     refused = _refused_flows(seen, probing)
     return Finding("PORTS_EXHAUSTED", (said, *refused, *_pool(seen))) if refused else None
+
+
+def _closed(evidence: tuple[str, ...]) -> Finding:
+    """By what networks of this host are asked to keep from each other."""
+    summary = "networks of this host are closed to each other and to 169.254.0.0/16"
+    fix = "name the target's network in peers, or publish the port"
+    return Finding("FORWARD_DROPPED", evidence, summary=summary, fix=fix, tier="advise")
 
 
 def _table_full(seen: Seen, probing: Probing, said: str) -> Finding | None:

@@ -25,6 +25,7 @@ from ..model import (
     Namespace,
     Route,
     Ruleset,
+    Sender,
     Setting,
     Vlans,
 )
@@ -38,6 +39,7 @@ from . import (
     limits,
     link_creation,
     managers,
+    port_table,
     routes,
     rulesets,
     sysctls,
@@ -107,6 +109,9 @@ class Executor:
             return
         if kind is Namespace and batch[0].after is None:
             self._remove_namespaces(batch)
+            return
+        if kind is Sender:
+            self._guarded(batch[0], lambda: self._senders(batch), [])
             return
         if kind is Ruleset:
             self._guarded(batch[0], lambda: self._rulesets(batch), [])
@@ -265,6 +270,10 @@ class Executor:
         # Going back, there is nothing to do: a connection is tracked again with its next packet.
         if before is not None:
             conntrack.flush(self.namespaces, before.netns, before)
+
+    def _senders(self, batch: t.Sequence[Step]) -> None:
+        changes = [(t.cast(Sender, step.fact).link, t.cast("Sender | None", step.after)) for step in batch]
+        port_table.write(self.namespaces, t.cast(Sender, batch[0].fact).netns, changes)
 
     def _rulesets(self, batch: t.Sequence[Step]) -> None:
         first = t.cast(Ruleset, batch[0].fact)

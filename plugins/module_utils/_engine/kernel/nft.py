@@ -59,6 +59,19 @@ def run(
             raise missing.for_all() from error
 
 
+def run_words(
+    namespaces: Namespaces, netns: str, asked: str, lines: t.Iterable[str], check: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run nft with lines in its own language, as one transaction. check: no more than try it."""
+    with namespaces.entered(netns):
+        try:
+            return programs.run(asked, ["nft", *(["-c"] if check else []), "-f", "-"], "\n".join([*lines, ""]))
+        except KernelError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            raise UnsupportedError(asked, "the program nft is missing", "Install the package nftables") from error
+
+
 def code_in(words: str) -> int:
     """The errno whose text is in nft's words, or 0."""
     return next((code for code in errno.errorcode if os.strerror(code) in words), 0)

@@ -10,8 +10,8 @@ import typing as t
 
 from ..errors import EgressError, UnsupportedError
 from ..model import Ruleset
-from ..rules import ClampRules, GuardRules, Rules
-from . import firewalld, guard, iptables, mss, nftables, ufw
+from ..rules import ClampRules, GuardRules, Rules, WallRules
+from . import firewalld, guard, iptables, mss, nftables, ufw, wall
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -25,7 +25,7 @@ def read(
     names: networks that are asked about; some back ends find them where others' rules hide the marks.
     """
     found: dict[tuple[str, str], Rules | None] = {}
-    if set(purposes) - {"mss", *(("guard",) if backend == "nftables" else ())}:
+    if set(purposes) - {"mss", "wall", *(("guard",) if backend == "nftables" else ())}:
         found.update(_read(namespaces, netns, backend, names))
     if "guard" in purposes and backend == "nftables":
         with contextlib.suppress(UnsupportedError):
@@ -34,6 +34,8 @@ def read(
         # Without the program nothing of ours can be there.
         with contextlib.suppress(UnsupportedError):
             found.update({("mss", name): rules for name, rules in mss.read(namespaces, netns, backend).items()})
+    if "wall" in purposes and backend == "nftables":
+        found.update({("wall", name): rules for name, rules in wall.read(namespaces, netns).items()})
     return found
 
 
@@ -59,6 +61,9 @@ def refusal(
     """Why a firewall would not take the changes, which is known before anything is changed."""
     pairs = [((ruleset.purpose, ruleset.name), rules) for ruleset, rules in changes]
     new = [(key, rules) for key, rules in pairs if rules]
+    walls = [(key[1], rules) for key, rules in pairs if isinstance(rules, WallRules)]
+    if walls:
+        return wall.refusal(namespaces, netns, walls)
     try:
         if backend in iptables.FLAVOURS or backend == "ufw":
             iptables.refuse_wildcards(new)
@@ -80,6 +85,10 @@ def write(namespaces: Namespaces, netns: str, backend: str, changes: t.Sequence[
         # Those of one purpose come together.
         held = [(name, rules) for name, rules in clamps if rules is None or isinstance(rules, ClampRules)]
         mss.write(namespaces, netns, backend, held)
+        return
+    if any(ruleset.purpose == "wall" for ruleset, _rules in changes):
+        asked = [(ruleset.name, rules) for ruleset, rules in changes if rules is None or isinstance(rules, WallRules)]
+        wall.write(namespaces, netns, asked)
         return
     pairs = [((ruleset.purpose, ruleset.name), rules) for ruleset, rules in changes]
     if backend == "nftables" and changes[0][0].purpose == "guard":

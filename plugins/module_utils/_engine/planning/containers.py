@@ -12,7 +12,7 @@ import typing as t
 
 from ..ledger import Ledger
 from ..model import Fact, Identity, Ruleset, Want
-from ..rules import ClampRules, GuardRules, Rules
+from ..rules import ClampRules, GuardRules, Rules, WallRules
 from ..spec.values import family
 
 BACKEND = "iptables-nft"
@@ -81,6 +81,6 @@ def _places(ruleset: Ruleset) -> list[Place]:
 
 def _versions(rules: Rules | None) -> list[int]:
     """Both where nobody can tell."""
-    if rules is None or isinstance(rules, (ClampRules, GuardRules)):
+    if rules is None or isinstance(rules, (ClampRules, GuardRules, WallRules)):
         return [4, 6]
     return sorted({family(source) for source in rules.sources})

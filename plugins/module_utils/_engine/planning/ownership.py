@@ -24,6 +24,7 @@ from ..model import (
     Namespace,
     Route,
     Ruleset,
+    Sender,
     Setting,
     Vlans,
     differences,
@@ -54,7 +55,7 @@ def owned(facts: Facts, fact: Fact) -> bool:
         if _link_is_ours(facts, fact.netns, interface_of(fact.key)):
             return True
         return fact.netns != HOST and isinstance(namespace, Namespace) and is_ours(namespace.alias)
-    return isinstance(fact, (Ruleset, Flows))
+    return isinstance(fact, (Ruleset, Flows, Sender))
 
 
 def _link_is_ours(facts: Facts, netns: str, name: str) -> bool:
@@ -128,6 +129,23 @@ def lent_addresses(ledger: Ledger) -> list[tuple[str, str, str, str]]:
 def routes_of_networks(ledger: Ledger) -> dict[Identity, str]:
     """{identity: network} of routes that were made for networks."""
     return {note[:5]: note[5] for note in ledger.originals if note[0] == "route" and len(note) == 6}
+
+
+def with_senders(ledger: Ledger, senders: t.Sequence[Sender]) -> Ledger:
+    """The ledger with the MAC address that each port was given, so that what its namespace says decides nothing."""
+    places = {sender.identity for sender in senders}
+    notes = {(*sender.identity, sender.mac or "", sender.network) for sender in senders}
+    there = {identity for identity in ledger.originals if identity[:3] in places}
+    if there == notes:
+        return ledger
+    kept = {identity: fact for identity, fact in ledger.originals.items() if identity not in there}
+    return dataclasses.replace(ledger, originals={**kept, **dict.fromkeys(sorted(notes))})
+
+
+def senders_noted(ledger: Ledger) -> dict[tuple[str, str], tuple[str, str]]:
+    """{(namespace, port): (MAC address, network)} of what ports were given."""
+    notes = [note for note in ledger.originals if note[0] == "sender" and len(note) == 5]
+    return {(note[1], note[2]): (note[3], note[4]) for note in notes}
 
 
 def _setting_changed(

@@ -26,6 +26,7 @@ from ..model import (
     Namespace,
     Route,
     Ruleset,
+    Sender,
     Setting,
     Vlans,
     Want,
@@ -37,13 +38,23 @@ from ..spec.drop_ins import manager_of
 from . import conflicts, containers, management_path, rule_conflicts
 from .facts import Facts
 from .guarding import guards, widened
-from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
+from .ownership import (
+    hairpin_lent,
+    owned,
+    released_originals,
+    restored_link,
+    with_senders,
+    without_hairpin,
+    written_down,
+)
 from .state import FORWARD4, FORWARD6, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
 _NO_FACTS = Facts()
 _ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Vlans, Address, Claim, Setting, Route, File, Flows)
+# What keeps packets in, in the order in which it comes; other rules follow.
+_KEEPING_IN = {"wall": 2, "guard": 3}
 # Behind all that comes.
 _AT_THE_END = 5
 
@@ -82,6 +93,7 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         if stale:
             planner.release(netns, stale)
     planner.converge_all()
+    planner.ledger = with_senders(planner.ledger, [fact for fact in want.facts if isinstance(fact, Sender)])
     planner.write_sysctl_file()
     planner.forget_what_is_as_it_was()
     try:
@@ -99,11 +111,12 @@ _Order = tuple[int, str, int, bool]
 def _order(fact: Fact) -> _Order:
     """Rules; namespaces, bridges, other links; then all that is inside one namespace, the host last; then files.
 
-    Rules come before anything can send, the guard first of all, and go when nothing can any more. Those inside a
-    namespace come right after it. A gateway may be reached by a route that has none.
+    Rules come before anything can send, those that keep packets in first, and go when nothing can any more. Those
+    inside a namespace come right after it. A gateway may be reached by a route that has none.
     """
-    if isinstance(fact, Ruleset):
-        return (-1 if fact.netns == HOST else 0, "", 1 if guards(fact) else 2, True)
+    if isinstance(fact, (Sender, Ruleset)):
+        rank = 1 if isinstance(fact, Sender) else _KEEPING_IN.get(fact.purpose, 4)
+        return (-1 if fact.netns == HOST else 0, "", rank, True)
     kind = _ORDER.index(type(fact))
     if isinstance(fact, File) and manager_of(fact.path):
         # Ahead of the links that it is about.

@@ -25,6 +25,7 @@ from ..model import (
     Namespace,
     Route,
     Ruleset,
+    Sender,
     Setting,
     Vlans,
     differences,
@@ -152,6 +153,7 @@ _PURPOSES = {
     "forward": "accept in FORWARD for",
     "mss": "clamp of the MSS for",
     "guard": "guard of",
+    "wall": "forwarding limits of",
 }
 
 
@@ -166,6 +168,11 @@ def _create_rules(ruleset: Ruleset) -> str:
     if isinstance(ruleset.rules, PublishRules):
         return f"create {_rules_name(ruleset)}: {', '.join(map(str, ruleset.rules.publications))}"
     return f"create {_rules_name(ruleset)}"
+
+
+def _allowed(sender: Sender) -> str:
+    addresses = "any address" if sender.any_address else ", ".join(sender.addresses or ())
+    return f"{sender.mac or 'its own MAC address'} with {addresses or 'no address'}"
 
 
 def _flows_name(flows: Flows) -> str:
@@ -191,6 +198,7 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     File: lambda f: f"write {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} needs {dotted(f.key)} = {f.value}{place(f.netns)}",
     Flows: lambda f: f"leave {_flows_name(f)} as they are",
+    Sender: lambda f: f"restrict what {f.link} sends to {_allowed(f)}{place(f.netns)}",
 }
 _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"delete namespace {f.name}",
@@ -204,6 +212,7 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     File: lambda f: f"delete {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} no longer needs {dotted(f.key)}{place(f.netns)}",
     Flows: lambda f: f"delete {_flows_name(f)}",
+    Sender: lambda f: f"lift the restriction of what {f.link} sends{place(f.netns)}",
 }
 
 
@@ -222,8 +231,8 @@ def _change(before: Fact, after: Fact) -> str:
         return f"replace {_rules_name(after)}"
     if isinstance(after, Setting) and isinstance(before, Setting):
         return f"set {dotted(after.key)} to {after.value} (was {before.value}){place(after.netns)}"
-    if isinstance(after, Claim):
-        return _CREATE[Claim](after)
+    if isinstance(after, (Claim, Sender)):
+        return _CREATE[type(after)](after)
     if isinstance(after, Vlans) and isinstance(before, Vlans):
         return f"put {after.link} in {_vlans(after)} (was in {_vlans(before)}){place(after.netns)}"
     if isinstance(after, Limit) and isinstance(before, Limit):

@@ -67,6 +67,7 @@ def by_network(
             _build(network, host, options, only)
             if only is None:
                 _remove_strays(network, host, options, claimed)
+                options["forward_accept"][-1].update(_former_ports(network, host))
     for network in networks:
         _take_back(network, host, parts, absent or network.absent)
     _remove_resolvers({name: owner for name, owner in host.resolvers.items() if owner in listed}, host, parts, only)
@@ -125,7 +126,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
     )
     leaves_by_bridge = any(network.bridge in links for routes in host.uplinks.values() for links in routes)
     options["nat_masquerade"].append(_nat(network, addresses, leaves_by_bridge, ours))
-    options["forward_accept"].append(_forward(network))
+    options["forward_accept"].append({**_forward(network), **(_wall(network) if ours else {})})
 
 
 def _build_namespace(
@@ -142,6 +143,7 @@ def _build_namespace(
             **({} if network.hairpin is None else {"hairpin": network.hairpin}),
             "published": namespace.name in {entry.to for entry in network.publish},
             "bandwidth": namespace.bandwidth,
+            "spoof_protection": network.wall.spoof_protection,
             **namespace.vlans,
             "addresses": [],
             # As a port it has no use for one.
@@ -244,6 +246,25 @@ def _forward(network: Network) -> dict[str, t.Any]:
     }
 
 
+def _wall(network: Network) -> dict[str, t.Any]:
+    """What holds for packets of a bridge that is the network's own; others are used for more than the network."""
+    if network.firewall == "none" or not network.wall.needs_rules(network.isolated):
+        return {}
+    return {
+        "inbound": network.wall.inbound,
+        "peers": list(network.wall.peers),
+        "isolated": network.isolated,
+        "spoof_protection": network.wall.spoof_protection,
+    }
+
+
+def _former_ports(network: Network, host: HostView, absent: bool = False) -> dict[str, list[str]]:
+    """Ports that were restricted for the network, and are none of it any more."""
+    stay = () if absent else {namespace.host_end for namespace in network.namespaces}
+    gone = sorted(port for port, owner in host.restricted.items() if owner == network.name and port not in stay)
+    return {"former_ports": gone} if gone else {}
+
+
 def _remove_strays(network: Network, host: HostView, options: ModuleOptions, claimed: t.Collection[str]) -> None:
     """Namespaces and links that were made for the network and are no longer in it, nor claimed by another one."""
     gone = {name for name, owner in host.namespaces.items() if owner == network.name and name not in claimed}
@@ -291,7 +312,8 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
         options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": addresses})
     options["sysctl_forward"].append({"network": network.name, "state": "restored"})
     options["nat_masquerade"].append({"name": network.name, "state": "absent"})
-    options["forward_accept"].append({"name": network.name, "state": "absent"})
+    ports = _former_ports(network, host, absent=True)
+    options["forward_accept"].append({"name": network.name, "state": "absent", **ports})
 
 
 def narrowest_uplink(network: Network, host: HostView, families: t.Collection[int]) -> str:

@@ -9,9 +9,9 @@ import dataclasses
 import typing as t
 
 from ..errors import SpecError
-from ..model import Choice, Ruleset, Want
-from ..rules import CLAMP_BACKENDS, FORWARD_BACKENDS, ClampRules, ForwardRules
-from . import values
+from ..model import Choice, Ruleset, Sender, Want
+from ..rules import CLAMP_BACKENDS, FORWARD_BACKENDS, WALL_BACKENDS, ClampRules, ForwardRules, WallRules
+from . import values, wall
 from .schema import STATE, Options
 
 OPTIONS: Options = {
@@ -21,6 +21,11 @@ OPTIONS: Options = {
     "sources": {"type": "list", "elements": "str"},
     "published": {"type": "bool", "default": False},
     "mss_clamp": {"type": "bool", "default": False},
+    "inbound": {"type": "str", "choices": [wall.PUBLISHED, wall.OPEN]},
+    "peers": {"type": "list", "elements": "str", "default": []},
+    "isolated": {"type": "bool", "default": False},
+    "spoof_protection": {"type": "bool", "default": False},
+    "former_ports": {"type": "list", "elements": "str"},
     "backend": {"type": "str", "choices": ["auto", "iptables", "firewalld"], "default": "auto"},
     "netns": {"type": "str"},
     "state": STATE,
@@ -45,21 +50,55 @@ def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
     rulesets = {backend: Ruleset(netns, name, None, backend, "forward") for backend in FORWARD_BACKENDS}
     if options["state"] == "absent":
-        return Want(absent=(*rulesets.values(), *_clamps(netns, name, "").absent))
+        absent = (*rulesets.values(), *_clamps(netns, name, "").absent, *_walls(netns, name))
+        return Want(absent=(*absent, *_former_ports(options, netns, key)))
     rules = _rules(options, netns, host, key)
     families = {values.family(source) for source in rules.sources}
     found = host.forward_backends(netns, options["backend"], rules.bridge, families, rules.published)
     chosen = {backend: _of_families(rules, versions) for backend, _reason, versions in found if backend}
     if "ufw" in chosen:
         chosen["ufw"] = dataclasses.replace(chosen["ufw"], published=False)
-    return Want(
-        tuple(Ruleset(netns, name, chosen[backend], backend, "forward") for backend in chosen),
-        tuple(ruleset for backend, ruleset in rulesets.items() if backend not in chosen),
-        choices=(
-            *(Choice(name, "forward", backend, reason) for backend, reason, _versions in found),
-            *(() if options["uplink"] else _without_a_way(name, families, host.default_uplinks(netns))),
-        ),
-    ) + _clamps(netns, name, rules.bridge if options["mss_clamp"] else "", host, options["backend"])
+    return (
+        Want(
+            tuple(Ruleset(netns, name, chosen[backend], backend, "forward") for backend in chosen),
+            tuple(ruleset for backend, ruleset in rulesets.items() if backend not in chosen),
+            choices=(
+                *(Choice(name, "forward", backend, reason) for backend, reason, _versions in found),
+                *(() if options["uplink"] else _without_a_way(name, families, host.default_uplinks(netns))),
+            ),
+        )
+        + _clamps(netns, name, rules.bridge if options["mss_clamp"] else "", host, options["backend"])
+        + _wall(options, netns, name, rules, key)
+    )
+
+
+def _wall(options: t.Mapping[str, t.Any], netns: str, name: str, rules: ForwardRules, key: str) -> Want:
+    """What the bridge exchanges with other networks and with the outside, where inbound is given."""
+    gone = _former_ports(options, netns, key)
+    if options["inbound"] is None:
+        for option in ("peers", "isolated", "spoof_protection"):
+            if options[option]:
+                raise SpecError(f"{key}{option}", "given without inbound", "give inbound: published or open")
+        return Want(absent=(*_walls(netns, name), *gone))
+    found = WallRules(
+        rules.bridge,
+        rules.sources,
+        wall.peers(options["peers"], name, f"{key}peers"),
+        isolated=options["isolated"],
+        spoof_protection=options["spoof_protection"],
+        open=options["inbound"] == wall.OPEN,
+        published=options["published"],
+    )
+    return Want(tuple(Ruleset(netns, name, found, backend, "wall") for backend in WALL_BACKENDS), gone)
+
+
+def _walls(netns: str, name: str) -> t.Iterator[Ruleset]:
+    return (Ruleset(netns, name, None, backend, "wall") for backend in WALL_BACKENDS)
+
+
+def _former_ports(options: t.Mapping[str, t.Any], netns: str, key: str) -> tuple[Sender, ...]:
+    given = enumerate(options["former_ports"] or [])
+    return tuple(Sender(netns, values.interface_name(port, f"{key}former_ports[{i}]")) for i, port in given)
 
 
 def _without_a_way(name: str, families: t.Iterable[int], uplinks: t.Mapping[int, t.Any]) -> t.Iterator[Choice]:

@@ -23,6 +23,7 @@ class HostView:
     lent: {link that somebody else made: {address that was added to it: for which network}}.
     routed: {destination: network for which the host has a route to it}.
     resolvers: {namespace: network for which its resolv.conf was written}.
+    restricted: {port of a bridge that sends from its own addresses alone: network that asked for it}.
     """
 
     uplinks: t.Mapping[int, t.Sequence[t.Sequence[str]]] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class HostView:
     lent: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
     routed: t.Mapping[str, str] = field(default_factory=dict)
     resolvers: t.Mapping[str, str] = field(default_factory=dict)
+    restricted: t.Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_info(cls, info: t.Mapping[str, t.Any]) -> HostView:
@@ -72,4 +74,5 @@ class HostView:
                 if (route["netns"], route["table"]) == (HOST, MAIN_TABLE) and route.get("network")
             },
             resolvers={item["netns"]: item["network"] for item in info.get("resolvers", [])},
+            restricted={item["port"]: item["network"] for item in info.get("restricted", [])},
         )

@@ -11,7 +11,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import SpecError
-from . import link_settings, nat_masquerade, publish, values, vlans
+from . import link_settings, nat_masquerade, publish, values, vlans, wall
 from .linux_bridge import MAX_PORTS
 from .publish import Entry
 from .resolv_conf import DNS, resolv_conf
@@ -49,6 +49,7 @@ OPTIONS: Options = {
     "gateway": {"type": "raw", "default": "first"},
     "mtu": {"type": "raw", "default": "auto"},
     "isolated": {"type": "bool", "default": False},
+    **wall.OPTIONS,
     "hairpin": {"type": "bool"},
     "ipv6_link_local": {"type": "bool"},
     "vlan_filtering": {"type": "bool"},
@@ -99,6 +100,7 @@ class Network:
     gateways: tuple[str, ...]
     mtu: int
     isolated: bool
+    wall: wall.Wall
     hairpin: bool | None
     ipv6_link_local: bool
     vlans: t.Mapping[str, t.Any]
@@ -164,6 +166,7 @@ def parse_network(entry: t.Any, key: str, absent: bool = False) -> Network:
         gateways=_gateways(data["gateway"], subnets, f"{key}.gateway"),
         mtu=_mtu(data["mtu"], f"{key}.mtu"),
         isolated=data["isolated"],
+        wall=wall.parse(data, name, absent, key),
         hairpin=data["hairpin"],
         ipv6_link_local=_link_local(data["ipv6_link_local"], subnets),
         vlans=_vlans(data, ("vlan_filtering", "vlan"), key),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import SpecError
-from ..model import BURST_UNIT, Address, Limit, Link, Want
+from ..model import BURST_UNIT, Address, Limit, Link, Sender, Want
 from . import link_settings, values, vlans
 from .schema import NETWORK, STATE, Options
 
@@ -31,6 +31,7 @@ OPTIONS: Options = {
     "hairpin": {"type": "bool"},
     "published": {"type": "bool"},
     "bandwidth": {"type": "str"},
+    "spoof_protection": {"type": "bool"},
     **link_settings.OPTIONS,
     **vlans.OPTIONS,
     "peer": {
@@ -56,7 +57,7 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
     name = values.new_interface_name(options["name"], f"{key}name")
     if options["state"] == "absent":
-        return Want(absent=(Link(netns, name, kind="veth", peer=_peer_place(options, key)),))
+        return Want(absent=(Link(netns, name, kind="veth", peer=_peer_place(options, key)), Sender(netns, name)))
     if not options["peer"]:
         raise SpecError(f"{key}peer", "missing", "a pair has two ends; give at least peer.name")
     link = _end({**options, "peer": None}, key, None)
@@ -84,7 +85,26 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     port = vlans.vlans(options, link, key)
     if port and not master:
         raise SpecError(f"{key}vlan", "the pair is on no bridge", "vlan and trunk need master")
-    return Want((link,)) + addresses + _limits(options, link, key) + Want((*settings, *port))
+    return (
+        Want((link,)) + addresses + _limits(options, link, key) + Want((*settings, *port)) + _sender(options, link, key)
+    )
+
+
+def _sender(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
+    """What the port may send: from the addresses that its other end gets, by whatever MAC address that has."""
+    if options["spoof_protection"] is None:
+        return Want()
+    sender = Sender(link.netns, link.name)
+    if not options["spoof_protection"]:
+        return Want(absent=(sender,))
+    trunk = bool(options["trunk"])
+    if not link.master or (options["peer"]["addresses"] is None and not trunk):
+        missing = "peer.addresses" if link.master else "master"
+        raise SpecError(f"{key}spoof_protection", f"given without {missing}", "give the bridge, and all its addresses")
+    addresses = {values.interface(cidr).ip for cidr in options["peer"]["addresses"] or ()}
+    ordered = sorted(addresses, key=lambda address: (address.version, int(address)))
+    allowed = () if trunk else tuple(map(str, ordered))
+    return Want((Sender(link.netns, link.name, None, allowed, trunk, network=options["network"] or ""),))
 
 
 def _limits(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
