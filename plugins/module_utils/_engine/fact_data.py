@@ -9,18 +9,18 @@ import dataclasses
 import functools
 import typing as t
 
-from .model import FACTS, Fact, Link
+from .model import FACTS, Assignment, Fact, Link
 from .rules import ClampRules, ForwardRules, NatRules, Publication, PublishRules
 
 _PARTS: dict[str, type[t.Any]] = {
-    kind.__name__: kind for kind in (NatRules, PublishRules, Publication, ForwardRules, ClampRules)
+    kind.__name__: kind for kind in (NatRules, PublishRules, Publication, ForwardRules, ClampRules, Assignment)
 }
 _KINDS: dict[str, type[t.Any]] = {**FACTS, **_PARTS}
 _VALUES = (str, int, bool, tuple, *_KINDS.values())
 _TEXTS = frozenset(["netns", "name", "link", "cidr", "destination", "key", "value", "path", "content", "user", "alias"])
 
 
-def to_data(fact: Fact | None) -> dict[str, t.Any] | None:
+def to_data(fact: Fact | Assignment | None) -> dict[str, t.Any] | None:
     return t.cast("dict[str, t.Any] | None", _to_data(fact))
 
 

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import collections
 import types
 import typing as t
 
-from .inventory import added, label, readable_ledger, resolvers
+from .inventory import added, label, resolvers
 from .kernel import addresses, namespaces, peers, routes
-from .kernel.link_messages import LinkReply
+from .kernel.ledger_file import readable_ledger
 from .kernel.links import Links
-from .kernel.snapshot import Snapshot
+from .kernel.namespace_marks import marks_of
+from .kernel.snapshot import Place, Snapshot
+from .ledger import Ledger
 from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
 from .planning.ownership import routes_of_networks
 from .spec.host import HostView
@@ -39,6 +42,7 @@ def host_view(
     places = {place: snapshot.read(place) for place in (HOST, *names)}
     links = places[HOST].links.values()
     ledger = readable_ledger()
+    marks = marks_of(opened, Links(opened, snapshot), names, ledger)
     lent, routed = added(ledger), routes_of_networks(ledger)
     return HostView(
         uplinks={family: ways for family in (4, 6) if (ways := _default_ways(snapshot, family))},
@@ -48,14 +52,17 @@ def host_view(
         kinds={link.name: link.kind for link in links},
         peers=ends,
         routes=_routes_of_others(snapshot),
-        namespaces={name: _owner(places[name].links.get(1)) for name in names},
-        assigned={
-            **{name: known[name] if name in known else _addresses(opened, name) for name in others},
+        namespaces={name: label(marks.get(name)) for name in names},
+        assigned={name: one.addresses for name, one in ledger.assignments.items()},
+        found={
+            **{name: _addresses(opened, name) for name in others if not (name in known or name in ledger.assignments)},
             **{
                 name: [cidr for index in places[name].links for cidr in _chosen(snapshot, name, index)]
                 for name in names
+                if name not in ledger.assignments
             },
         },
+        macs=_macs(places, ends, ledger),
         lent={
             link.name: {item["address"]: item["network"] for item in lent.get((HOST, link.name), [])} for link in links
         },
@@ -64,8 +71,17 @@ def host_view(
     )
 
 
-def _owner(loopback: LinkReply | None) -> str | None:
-    return label(loopback.alias) if loopback else None
+def _macs(places: t.Mapping[str, Place], ends: t.Mapping[str, tuple[str, str]], ledger: Ledger) -> dict[str, str]:
+    """Those of the ledger. One that is not there may stay, unless a tenant took another's."""
+    known = {name: one.mac for name, one in ledger.assignments.items() if one.mac}
+    host = places[HOST].names
+    found: dict[str, tuple[str, str]] = {}
+    for outer, (place, inner) in ends.items():
+        if is_ours(host[outer].alias) and place in places and place not in known and place != HOST:
+            found[place] = (inner, places[place].names[inner].mac or "")
+    held = collections.Counter([*known.values(), *(mac for _inner, mac in found.values())])
+    held.update(link.mac or "" for link in host.values() if link.kind == "bridge")
+    return {**{name: mac if held[mac] == 1 else "" for name, (_inner, mac) in found.items()}, **known}
 
 
 def _chosen(snapshot: Snapshot, netns: str, index: int) -> list[str]:
@@ -107,7 +123,7 @@ def _default_ways(snapshot: Snapshot, family: int) -> list[list[str]]:
     """For each default route of the main table, best first, the links that it leads to."""
     there = snapshot.read(HOST).links
     ways = [
-        [there[device].name for device in reply.devices if device in there]
+        [there[index].name for index in reply.devices if index in there and routes.leads_out(reply, there[index].alias)]
         for reply in routes.defaults(snapshot.routes(HOST, family, MAIN_TABLE), family)
     ]
     return [way for way in ways if way]

@@ -13,9 +13,9 @@ import os
 import typing as t
 
 from ..errors import ConflictError, EgressError, KernelError
-from ..model import HOST, Address, Link, Setting, differences, is_ours
+from ..model import HOST, Address, Link, Setting, differences, is_closed_by_itself, is_ours
 from ..spec.values import SMALLEST_IPV6_MTU
-from . import addresses
+from . import addresses, switches
 from . import link_messages as messages
 from .netlink import Answer, Message, NetlinkSocket, kernel_error
 from .processes import namespaces_of_processes
@@ -77,6 +77,17 @@ def host_ends(namespaces: Namespaces, names: t.Sequence[str]) -> dict[str, list[
     return found
 
 
+def delete_marked(indexes: t.Sequence[int]) -> None:
+    """Ends on the host of managed pairs, the others of which are in a namespace that somebody holds after it is removed."""
+    opened = NetlinkSocket()
+    try:
+        answers = opened.request([messages.get_link(index=index) for index in indexes])
+        replies = [messages.parse_link(answer.replies[0]) for answer in answers if answer.replies]
+        opened.request([messages.delete_link(index=reply.index) for reply in replies if is_ours(reply.alias)])
+    finally:
+        opened.close()
+
+
 def let_forward(namespaces: Namespaces, indexes: t.Sequence[int], forward: bool, netns: str = HOST) -> None:
     """Open or close links, as far as they are ports of bridges."""
     state = BR_STATE_FORWARDING if forward else BR_STATE_DISABLED
@@ -98,13 +109,19 @@ class Links:
         self._next_index = _FIRST_INDEX + int.from_bytes(os.urandom(4), "big") % _FIRST_INDEX
 
     def get(self, netns: str, name: str = "", index: int = 0) -> messages.LinkReply | None:
-        """Errors: ConflictError where the name is an alternative one."""
-        reply = self._known(netns, name, index) if netns in self._places else self._asked(netns, name, index)
+        """Errors: ConflictError where the name is an alternative one of a link of the host."""
+        reply = self.holder(netns, name, index)
         if reply and name and reply.name != name:
+            if netns != HOST:
+                return None
             raise ConflictError(
                 f"use the name {name}", f"it is an alternative name of link {reply.name}", "Choose another name"
             )
         return reply
+
+    def holder(self, netns: str, name: str = "", index: int = 0) -> messages.LinkReply | None:
+        """The link that has a name, as its own or as an alternative one."""
+        return self._known(netns, name, index) if netns in self._places else self._asked(netns, name, index)
 
     def _known(self, netns: str, name: str, index: int) -> messages.LinkReply | None:
         return self._places[netns].names.get(name) if name else self._places[netns].links.get(index)
@@ -174,10 +191,12 @@ class Links:
 
         NetworkManager sets the mode of links that it leaves alone when it starts.
         """
+        if _begins_ipv6(have, want):
+            names = [name for name in ("ipv6_link_local", *switches.FIELDS) if getattr(want, name) is not None]
+            forgotten: dict[str, t.Any] = dict.fromkeys(names)
+            return dataclasses.replace(have, **forgotten)
         if want.ipv6_link_local is not False:
             return have
-        if _begins_ipv6(have, want):
-            return dataclasses.replace(have, ipv6_link_local=None)
         if not have.ipv6_link_local:
             return have
         reply = self.get(have.netns, index=have.index or 0)
@@ -202,7 +221,10 @@ class Links:
         if peer is None or peer.kind != "veth" or not is_ours(peer.alias):
             return None
         other = self._other_end(want.peer.netns, peer, want.netns)
-        return self.fact(other[0], other[1], want.peer) if other else None
+        # In the namespace a tenant may have made such a link: the other end alone says whose the pair is.
+        if other is None or other[0] == want.peer.netns or not is_ours(other[1].alias):
+            return None
+        return self.fact(other[0], other[1], want.peer)
 
     def _renamed(self, end: Link) -> messages.LinkReply | None:
         """A link that still has the MAC that one of this name gets. The host's may be too many to look through."""
@@ -228,7 +250,7 @@ class Links:
             index=reply.index,
             qdisc=reply.qdisc,
             ipv6_link_local=reply.ipv6_link_local,
-            **reply.options,
+            **{**reply.switches, **reply.options},
         )
         if other is None:
             return link
@@ -237,7 +259,7 @@ class Links:
     def _end(self, netns: str, reply: messages.LinkReply) -> Link:
         master = self._name(netns, reply.master)
         fields: dict[str, t.Any] = {"alias": reply.alias, "mac": reply.mac, "mtu": reply.mtu, "up": reply.up}
-        fields.update(index=reply.index, qdisc=reply.qdisc, ipv6_link_local=reply.ipv6_link_local)
+        fields.update(index=reply.index, qdisc=reply.qdisc, ipv6_link_local=reply.ipv6_link_local, **reply.switches)
         return Link(netns, reply.name, kind=reply.kind, master=master, **fields)
 
     def _name(self, netns: str, index: int) -> str:
@@ -308,6 +330,7 @@ class Links:
         if _begins_ipv6(before, after):
             send(self._namespaces.socket(after.netns), asked, *requests)
             requests = []
+        self._switch(after, changed, _begins_ipv6(before, after), asked)
         if after.ipv6_link_local is not None and {"ipv6_link_local", "netns"} & changed.keys():
             # Ahead of its coming up, when it would get one. In another namespace it begins with the choice there.
             self._choose_link_local(after, asked)
@@ -318,6 +341,20 @@ class Links:
             # They would go on waiting for spanning tree.
             ports = [port.index for port in self.ports(after.netns, after.name)]
             let_forward(self._namespaces, ports, True, after.netns)
+
+    def _switch(self, after: Link, changed: t.Mapping[str, t.Any], begins: bool, asked: str) -> None:
+        """Ahead of its coming up. In another namespace, and where IPv6 begins, it has what is usual there."""
+        anew = switches.FIELDS if "netns" in changed else ()
+        if begins and is_closed_by_itself(after):
+            anew = ("accept_ra", "accept_redirects")
+        wanted = {name: getattr(after, name) if name in anew or name in changed else None for name in switches.FIELDS}
+        values = switches.sysctls(wanted)
+        if values:
+            with self._namespaces.entered(after.netns):
+                self._namespaces.settings.write(f"net/ipv6/conf/{after.name}", values, asked)
+        index = self.index(after.netns, after.name) if wanted["accept_redirects"] is not None else 0
+        told = messages.set_families(index, wanted["accept_redirects"], None)
+        send(self._namespaces.socket(after.netns), asked, *([told] if told else []))
 
     def _choose_link_local(self, link: Link, asked: str) -> None:
         """By the sysctl, which also gives an address to a link that is up."""

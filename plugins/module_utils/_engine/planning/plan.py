@@ -20,9 +20,11 @@ from ..model import (
     Fact,
     File,
     Flows,
+    Learned,
     Limit,
     Link,
     Namespace,
+    Occupied,
     Route,
     Ruleset,
     Setting,
@@ -33,15 +35,17 @@ from ..model import (
     merged,
 )
 from ..spec.drop_ins import manager_of
-from . import conflicts, containers, management_path, rule_conflicts
-from .facts import Facts
+from . import conflicts, containers, management_path, rule_conflicts, wall
+from .facts import Facts, interface_of
 from .ownership import hairpin_lent, owned, released_originals, restored_link, without_hairpin, written_down
-from .state import FORWARD4, FORWARD6, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
+from .state import FORWARD4, FORWARD6, Have, ends, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
 _NO_FACTS = Facts()
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Vlans, Address, Claim, Setting, Route, Ruleset, File, Flows)
+_ORDER: tuple[type[t.Any], ...] = (
+    *(Namespace, Occupied, Link, Learned, Limit, Vlans, Address, Claim, Setting, Route, Ruleset, File, Flows),
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         stale = planner.stale_claims(user, netns)
         if stale:
             planner.release(netns, stale)
+    planner.release_misplaced()
     planner.converge_all()
+    planner.assign()
     planner.write_sysctl_file()
     planner.forget_what_is_as_it_was()
     management_path.check(planner.steps, have)
@@ -147,6 +153,8 @@ class _Planner:
             return False
         if isinstance(step.before, Link):
             after = ends(step.after) if isinstance(step.after, Link) else []
+            if any(old.ipv6 and new.ipv6 is False for old, new in zip(ends(step.before), after)):
+                return False
             pairs = zip(ends(step.before), after)
             return place in {(new.netns, new.name) for old, new in pairs if old.netns == new.netns}
         return isinstance(step.before, Address)
@@ -167,7 +175,8 @@ class _Planner:
 
     def converge_all(self) -> None:
         """Do what is wanted, in order; what a step takes along and shall stay is put back in its turn."""
-        strangers = self.strangers()
+        # Secondary ones first: whether they go with their primary one is up to promote_secondaries.
+        strangers = sorted(self.strangers(), key=lambda fact: not (isinstance(fact, Address) and fact.secondary))
         for stranger in strangers:
             # Ahead of the wanted addresses, and after the change of links that these are on.
             order = _order(stranger) if isinstance(stranger, Address) else (-1, "", 0, False)
@@ -206,6 +215,10 @@ class _Planner:
                 self._delete(fact, have)
                 have = None
             self.ledger, fact = hairpin_lent(self.ledger, fact, have)
+            fact = wall.closed(fact, have, self.want.present)
+            self.make_room(fact, have)
+        elif isinstance(fact, Namespace):
+            fact = wall.closed_namespace(fact, have, self.want.present)
         if have is None:
             self.add(Step(None, fact))
             return
@@ -215,6 +228,28 @@ class _Planner:
             fact, changed = _without_mark(fact, t.cast("Link | Namespace", have), changed)
         if changed:
             self.add(Step(have, merged(have, fact)))
+        for learned in wall.forgettable(fact, self.facts) if isinstance(fact, Link) else ():
+            self.add(Step(learned, None))
+
+    def make_room(self, fact: Link, have: Fact | None) -> None:
+        """Names that the ends are to get, and that something in a managed namespace has."""
+        old = ends(have) if isinstance(have, Link) else []
+        for end in ends(fact):
+            there = self.facts.get(("occupied", end.netns, end.name))
+            if there is not None and not any((other.netns, other.name) == (end.netns, end.name) for other in old):
+                self.add(Step(there, None))
+
+    def release_misplaced(self) -> None:
+        """What has managed links accept router advertisements; the links themselves are closed in their turn."""
+        for claim in wall.misplaced_claims(self.ledger.claims.values(), self.facts):
+            self.add(Step(claim, None))
+            self.ledger = self.ledger.unclaimed(claim).forgotten(claim.setting.identity)
+
+    def assign(self) -> None:
+        """Have the ledger remember what namespaces have, and forget it with the network."""
+        for user, _netns, start in self.want.released or ():
+            self.ledger = self.ledger.unassigned(network=user) if user and not start else self.ledger
+        self.ledger = self.ledger.assigned(self.want.assignments)
 
     def remove(self, fact: Fact) -> None:
         have = self.facts.get(fact.identity)
@@ -241,7 +276,7 @@ class _Planner:
         if isinstance(fact, Namespace):
             self.ledger = self.ledger.without_namespace(fact.name)
         if isinstance(have, Link):
-            self.ledger = without_hairpin(self.ledger, have)
+            self.ledger = without_hairpin(self.ledger, have).unassigned(link=have.name)
 
     def _goes_with_link(self, fact: Fact) -> bool:
         """An address on a link of ours that is to be removed itself."""
@@ -335,7 +370,8 @@ class _Planner:
             if isinstance(step.after, Claim):
                 ledger = ledger.claimed(step.after)
         self.ledger = ledger
-        if not any(isinstance(fact, Claim) for fact in self.want.facts) and not self.want.released:
+        asked = any(isinstance(fact, Claim) for fact in (*self.want.facts, *(step.fact for step in self.steps)))
+        if not asked and not self.want.released:
             return
         conflicts.check_claims(ledger.claims.values())
         persisted = {

@@ -19,9 +19,11 @@ from ..model import (
     File,
     Flows,
     Identity,
+    Learned,
     Limit,
     Link,
     Namespace,
+    Occupied,
     Route,
     Ruleset,
     Setting,
@@ -177,6 +179,11 @@ def _flows_name(flows: Flows) -> str:
     return " ".join(words) + place(flows.netns)
 
 
+def _holder(occupied: Occupied) -> str:
+    how = ", which has it as an alternative name" if occupied.alternative else ""
+    return f"a {occupied.kind or 'loopback'} link{place(occupied.netns)}{how}"
+
+
 _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"create namespace {f.name}" + (f" from {f.attach}" if f.attach else ""),
     Link: _create_link,
@@ -189,6 +196,8 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     File: lambda f: f"write {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} needs {dotted(f.key)} = {f.value}{place(f.netns)}",
     Flows: lambda f: f"leave {_flows_name(f)} as they are",
+    Learned: lambda f: f"leave {f.link}{place(f.netns)} without what it had learned from router advertisements",
+    Occupied: lambda f: f"give the name {f.name} back to {_holder(f)}",
 }
 _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"delete namespace {f.name}",
@@ -202,6 +211,8 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     File: lambda f: f"delete {f.path}",
     Claim: lambda f: f"note that {f.user or 'this host'} no longer needs {dotted(f.key)}{place(f.netns)}",
     Flows: lambda f: f"delete {_flows_name(f)}",
+    Learned: lambda f: f"delete what {f.link}{place(f.netns)} learned from router advertisements",
+    Occupied: lambda f: f"take the name {f.name} from {_holder(f)}",
 }
 
 

@@ -24,13 +24,15 @@ def path(name: str) -> str:
     return f"{NETWORK_FILES}/{name}.json"
 
 
-def content(network: Network, entry: t.Any, assigned: Assigned) -> str:
-    """entry: the network as it was asked for. assigned: the addresses that namespaces have."""
-    kept = {name: list(cidrs) for name, cidrs in allocate(network, assigned).items()}
+def content(network: Network, entry: t.Any, assigned: Assigned, found: Assigned | None = None) -> str:
+    """entry: the network as it was asked for. assigned and found: as of allocate."""
+    kept = {name: list(cidrs) for name, cidrs in allocate(network, assigned, found).items()}
     return seal({"version": FORMAT, "network": _given(entry), "addresses": kept})
 
 
-def wanted(options: t.Mapping[str, t.Any], there: t.Collection[str], assigned: Assigned) -> Want:
+def wanted(
+    options: t.Mapping[str, t.Any], there: t.Collection[str], assigned: Assigned, found: Assigned | None = None
+) -> Want:
     """Files that are there go with what they are about. there: names of networks that have one."""
     facts: list[Fact] = []
     absent: list[Fact] = []
@@ -39,7 +41,7 @@ def wanted(options: t.Mapping[str, t.Any], there: t.Collection[str], assigned: A
         if network.name in there and network.absent:
             absent.append(File(path(network.name)))
         elif network.name in there:
-            facts.append(File(path(network.name), content(network, entry, assigned), MODE))
+            facts.append(File(path(network.name), content(network, entry, assigned, found), MODE))
     return Want(facts=tuple(facts), absent=tuple(absent))
 
 
