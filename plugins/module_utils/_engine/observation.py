@@ -189,7 +189,7 @@ class Observation:
         self.facts[taken.identity] = taken
 
     def _is_of_the_host(self, reply: LinkReply, fact: Link) -> bool:
-        """Whether nobody in the namespace can have made it: a device of the machine, or a pair that ends on the host."""
+        """Whether nobody in the namespace can have made it: a device of the machine, a pair that ends on the host."""
         device = not reply.kind and reply.index != 1
         return device or (fact.peer is not None and fact.peer.netns == HOST)
 
@@ -220,8 +220,8 @@ class Observation:
         return located
 
     def _learned(self) -> None:
-        """What managed links have from router advertisements. One that accepts none by now, and has no address that ends,
-        has nothing else: routes go when it is closed.
+        """What managed links have from router advertisements. One that accepts none, and has no address with a lifetime,
+        has no routes either: these are deleted when it is closed.
         """
         for fact in self.want.facts:
             have = self.facts.get(fact.identity)

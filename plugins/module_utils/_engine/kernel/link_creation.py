@@ -78,7 +78,7 @@ class _Group:
             raise CreationError(position, kernel_error(self.asked(position), answer))
 
     def _finish(self, count: int) -> None:
-        """Bring up the first of them, all of which are closed before one is up: with a carrier a link listens at once."""
+        """Bring up the first of them. All are closed before: with a carrier a link listens at once."""
         for position in range(count):
             self._guarded(position, self._close)
         up = [position for position in range(count) if self.wanted[position].up]

@@ -78,7 +78,7 @@ def host_ends(namespaces: Namespaces, names: t.Sequence[str]) -> dict[str, list[
 
 
 def delete_marked(indexes: t.Sequence[int]) -> None:
-    """Ends on the host of managed pairs, the others of which are in a namespace that somebody holds after it is removed."""
+    """Delete ends on the host of managed pairs: their others are in a removed namespace that a process still holds."""
     opened = NetlinkSocket()
     try:
         answers = opened.request([messages.get_link(index=index) for index in indexes])

@@ -279,7 +279,7 @@ class Namespaces:
         handle_marks.write(DIRECTORY, netns, mark)
 
     def close_to_redirects(self, asked: str) -> None:
-        """Of IPv4, where a host accepts those that all links or that one may accept. In the calling thread's namespace."""
+        """Of IPv4, in the calling thread's namespace: those count that all links, or one, may accept."""
         self.settings.write("net/ipv4/conf/all", {"accept_redirects": "0"}, asked)
 
     def attach(self, name: str, path: str) -> None:

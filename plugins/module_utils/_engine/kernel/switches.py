@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a link takes from others on it: router advertisements, redirects, objections to its addresses.
 
-They are read from what each link's reply has anyway (IFLA_AF_SPEC in linux/if_link.h). Of IPv4 they are set by the same,
-of IPv6 by sysctls (ip-sysctl in the kernel's documentation).
+They are read from what each link's reply has anyway (IFLA_AF_SPEC in linux/if_link.h). Those of IPv4 are set in the same
+way, those of IPv6 by sysctls (ip-sysctl in the kernel's documentation).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def sysctls(fields: t.Mapping[str, bool | None]) -> dict[str, str]:
 
 
 def af_spec(redirects: bool | None, link_local: bool | None) -> bytes:
-    """The attribute that sets whether redirects of IPv4 are accepted and, if False, that no link-local address comes."""
+    """The attribute that sets whether redirects of IPv4 are accepted. link_local False: no such address is made."""
     families = b""
     if redirects is not None:
         conf = attribute(_ACCEPT_REDIRECTS4, struct.pack("=I", int(redirects)))

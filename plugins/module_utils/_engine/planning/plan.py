@@ -276,7 +276,7 @@ class _Planner:
         if isinstance(fact, Namespace):
             self.ledger = self.ledger.without_namespace(fact.name)
         if isinstance(have, Link):
-            self.ledger = without_hairpin(self.ledger, have).unassigned(link=have.name)
+            self.ledger = without_hairpin(self.ledger, have).unassigned(link=fact.identity[2])
 
     def _goes_with_link(self, fact: Fact) -> bool:
         """An address on a link of ours that is to be removed itself."""

@@ -18,8 +18,9 @@ Assigned = t.Mapping[str, t.Sequence[str]]
 def allocate(network: Network, assigned: Assigned, found: Assigned | None = None) -> dict[str, tuple[str, ...]]:
     """{namespace: addresses with prefix length}, one for each family.
 
-    assigned: what namespaces were given; kept where it fits, so that a new neighbour moves nobody. found: what is in those
-    that nobody remembers, as of release 1.0.0. One that several have goes to whom it would go if nobody had any.
+    assigned: what namespaces were given; kept where it fits, so that a new neighbour moves nobody. found: what is in
+    those that the ledger does not have, as of release 1.0.0. One that several have goes to whom it would go if nobody
+    had any.
     """
     if found:
         assigned = {**_undisputed(network, assigned, found), **assigned}

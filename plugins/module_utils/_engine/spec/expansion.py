@@ -166,8 +166,8 @@ def _build_namespace(
 
 
 def _ipv6_of(network: Network, namespace: NamespaceSpec, ours: bool) -> dict[str, bool]:
-    """What the end in a namespace needs of IPv6. Addresses that are known to be free are not checked: to a check whoever
-    is on the link may object.
+    """What the end in a namespace needs of IPv6. Addresses that are known to be free are not checked for duplicates, to
+    which whoever is on the link may object.
     """
     found = {"accept_ra": True} if namespace.accept_ra else {}
     if any(values.family(subnet) == 6 for subnet in network.subnets):

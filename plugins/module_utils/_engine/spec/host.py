@@ -19,7 +19,7 @@ class HostView:
     addresses: {link: addresses}. owners: {link: network that made it, None for somebody else}. kinds: {link: kind}.
     peers: {veth: (namespace, name) of its other end}. routes: {destination: device} of others in the main table.
     namespaces: {name: network that made it, None for somebody else}.
-    assigned: {namespace: addresses that it was given}. found: {namespace: addresses in it}, of those that are not there.
+    assigned: {namespace: addresses that it was given}. found: {namespace: addresses in it} of those without.
     macs: {namespace: MAC of its end of the pair}, as it was given or, of those that are not in the ledger, as it is.
     lent: {link that somebody else made: {address that was added to it: for which network}}.
     routed: {destination: network for which the host has a route to it}.
