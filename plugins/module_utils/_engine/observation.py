@@ -220,8 +220,8 @@ class Observation:
         return located
 
     def _learned(self) -> None:
-        """What managed links have from router advertisements. One that accepts none, and has no address with a lifetime,
-        has no routes either: these are deleted when it is closed.
+        """What managed links have from router advertisements. One that accepts none, and has no address with a
+        lifetime, has no routes either: these are deleted when it is closed.
         """
         for fact in self.want.facts:
             have = self.facts.get(fact.identity)

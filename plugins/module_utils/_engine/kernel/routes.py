@@ -124,8 +124,8 @@ def _hops(data: bytes, start: int, end: int) -> tuple[int, ...]:
 
 
 def add(route: Route, device: int) -> Message:
-    """Refused with EEXIST where it is there. A learned route of IPv6 may have the same metric, and stays beside it: with
-    NLM_F_EXCL the kernel would refuse that as well.
+    """Refused with EEXIST where it is there. A learned route of IPv6 may have the same metric, and stays beside it:
+    with NLM_F_EXCL the kernel would refuse that as well.
     """
     alone = NLM_F_EXCL if ":" not in route.destination else 0
     return Message(RTM_NEWROUTE, NLM_F_CREATE | alone, _body(route, device))
@@ -172,8 +172,8 @@ def _body(route: Route, device: int) -> bytes:
 def leads_out(reply: RouteReply, alias: str | None, protected: bool = False) -> bool:
     """Whether a default route by a link with an alias may lead out of this host.
 
-    Links of networks lead to tenants, and what a managed link learned is a tenant's word. protected: whether the route is
-    to be kept, as one that an administrator set by such a link is.
+    Links of networks lead to tenants, and what a managed link learned is a tenant's word. protected: whether the route
+    is to be kept, as one that an administrator set by such a link is.
     """
     if not is_ours(alias):
         return True

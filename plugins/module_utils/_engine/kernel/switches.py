@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a link takes from others on it: router advertisements, redirects, objections to its addresses.
 
-They are read from what each link's reply has anyway (IFLA_AF_SPEC in linux/if_link.h). Those of IPv4 are set in the same
-way, those of IPv6 by sysctls (ip-sysctl in the kernel's documentation).
+They are read from what each link's reply has anyway (IFLA_AF_SPEC in linux/if_link.h). Those of IPv4 are set in the
+same way, those of IPv6 by sysctls (ip-sysctl in the kernel's documentation).
 """
 
 from __future__ import annotations
