@@ -96,7 +96,9 @@ class Ledger:
                 ],
                 "claims": [to_data(claim) for _identity, claim in sorted(self.claims.items())],
                 "assignments": [to_data(one) for _name, one in sorted(self.assignments.items())],
-            }
+            },
+            # Of each namespace it has an entry, and a host may have thousands.
+            indent=None,
         )
 
 

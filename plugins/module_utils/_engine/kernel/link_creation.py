@@ -10,7 +10,7 @@ import itertools
 import typing as t
 
 from ..errors import ConflictError, EgressError
-from ..model import Link
+from ..model import Link, is_closed_by_itself
 from ..spec.values import SMALLEST_IPV6_MTU
 from . import link_messages as messages
 from . import switches
@@ -127,21 +127,20 @@ class _Group:
         if peer is None:
             return
         opened = self.namespaces.socket(peer.netns)
-        marked, found = opened.request([messages.set_link(_mark(peer), name=peer.name), messages.get_link(peer.name)])
-        self._expect(position, [marked, found])
-        reply = messages.parse_link(found.replies[0])
-        index = reply.index
+        told = [messages.set_link(_mark(peer), name=peer.name), *_families(peer)]
+        *marked, found = opened.request([*told, messages.get_link(peer.name)])
+        self._expect(position, [*marked, found])
+        index, there = messages.index_of(found.replies[0]), messages.switches_of(found.replies[0])
         self.links.learn(peer.netns, peer.name, index)
-        wanted = switches.born_with(peer)
+        # A namespace of ours gives its links nearly all of it.
         values = switches.sysctls(
-            {name: None if reply.switches[name] == wanted[name] else wanted[name] for name in wanted}
+            {key: value for key, value in switches.born_with(peer).items() if value != there[key]}
         )
         if values:
             with self.namespaces.entered(peer.netns):
                 self.namespaces.settings.write(f"net/ipv6/conf/{peer.name}", values, self.asked(position))
-        requests = _families(peer, index)
-        requests += [] if peer.up is None else [messages.set_link([], index=index, up=peer.up)]
-        self._expect(position, opened.request(requests))
+        if peer.up is not None:
+            self._expect(position, opened.request([messages.set_link([], index=index, up=peer.up)]))
 
     def _expect(self, position: int, answers: t.Iterable[Answer]) -> None:
         for answer in answers:
@@ -175,12 +174,11 @@ class _Group:
 _Result = t.TypeVar("_Result")
 
 
-def _families(link: Link, index: int) -> list[Message]:
+def _families(link: Link, index: int = 0) -> list[Message]:
     """A link of a smaller MTU has no IPv6 that could be asked for anything."""
     without_six = link.mtu is not None and link.mtu < SMALLEST_IPV6_MTU
-    told = messages.set_families(
-        index, switches.born_with(link)["accept_redirects"], None if without_six else link.ipv6_link_local
-    )
+    redirects = bool(link.accept_redirects) if is_closed_by_itself(link) else link.accept_redirects
+    told = messages.set_families(redirects, None if without_six else link.ipv6_link_local, index, link.name)
     return [told] if told else []
 
 

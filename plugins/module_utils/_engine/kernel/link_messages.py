@@ -65,7 +65,7 @@ class LinkReply:
 
     port_state: of a port of a bridge, BR_STATE_* of linux/if_bridge.h. counters: COUNTERS, where they were asked for.
     lower: of a macvlan or ipvlan, the link of this namespace that it takes packets from. other_names: alternative ones.
-    ipv6_link_local: whether it gets such an address when it comes up. switches: those of switches.py.
+    switches: those of switches.py.
     """
 
     index: int
@@ -84,12 +84,16 @@ class LinkReply:
     counters: t.Mapping[str, int] = field(default_factory=dict)
     lower: int = 0
     other_names: tuple[str, ...] = ()
-    ipv6_link_local: bool = False
     switches: t.Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def up(self) -> bool:
         return bool(self.flags & IFF_UP)
+
+    @property
+    def ipv6_link_local(self) -> bool:
+        """Whether it gets such an address when it comes up."""
+        return self.switches.get("ipv6_link_local", False)
 
     @property
     def has_carrier(self) -> bool:
@@ -127,12 +131,14 @@ def set_link(
     return Message(RTM_NEWLINK, 0, encode("ifinfmsg", [*named, *attributes], index=index, flags=flags, change=change))
 
 
-def set_families(index: int, redirects: bool | None, link_local: bool | None) -> Message | None:
-    """Set what af_spec of switches.py tells, None where that is nothing. Refused with EAFNOSUPPORT by a link without
-    the family.
+def set_families(redirects: bool | None, link_local: bool | None, index: int = 0, name: str = "") -> Message | None:
+    """Set what af_spec of switches.py tells, None where that is nothing, of a link by its index or its name.
+
+    Refused with EAFNOSUPPORT by a link without the family.
     """
     families = switches.af_spec(redirects, link_local)
-    return Message(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + families) if families else None
+    named = b"" if index else attribute(_NAME, name.encode() + b"\0")
+    return Message(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + named + families) if families else None
 
 
 def delete_link(name: str = "", index: int = 0) -> Message:
@@ -187,6 +193,11 @@ def index_of(data: bytes) -> int:
     return int(_LINK.unpack_from(data, _HEADER_LENGTH)[2])
 
 
+def switches_of(data: bytes) -> t.Mapping[str, bool]:
+    """Of a link as the kernel reports it: those of switches.py."""
+    return switches.read(data, attributes(data, _HEADER_LENGTH + _LINK.size, len(data)))
+
+
 def parse_link(data: bytes) -> LinkReply:
     """By hand: the classes that declare requests take milliseconds to decode a reply, and hosts have thousands."""
     _family, _kind, index, flags, _change = _LINK.unpack_from(data, _HEADER_LENGTH)
@@ -198,7 +209,6 @@ def parse_link(data: bytes) -> LinkReply:
     bridge = attributes(data, *info.get(_INFO_DATA, _NOTHING)) if kind == "bridge" else {}
     veth = kind == "veth"
     below = _number(data, found.get(_LINK_INDEX))
-    states = switches.read(data, found)
     return LinkReply(
         index=index,
         name=_text(data, found.get(_NAME)),
@@ -216,8 +226,7 @@ def parse_link(data: bytes) -> LinkReply:
         counters=dict(zip(COUNTERS, _COUNTED.unpack_from(data, found[_STATS64][0]))) if _STATS64 in found else {},
         lower=below if kind in _ON_ANOTHER and _NETNSID not in found else 0,
         other_names=_other_names(data, *found[_PROP_LIST]) if _PROP_LIST in found else (),
-        ipv6_link_local=states.pop("ipv6_link_local"),
-        switches=states,
+        switches=switches.read(data, found),
     )
 
 

@@ -249,7 +249,6 @@ class Links:
             up=reply.up,
             index=reply.index,
             qdisc=reply.qdisc,
-            ipv6_link_local=reply.ipv6_link_local,
             **{**reply.switches, **reply.options},
         )
         if other is None:
@@ -259,7 +258,7 @@ class Links:
     def _end(self, netns: str, reply: messages.LinkReply) -> Link:
         master = self._name(netns, reply.master)
         fields: dict[str, t.Any] = {"alias": reply.alias, "mac": reply.mac, "mtu": reply.mtu, "up": reply.up}
-        fields.update(index=reply.index, qdisc=reply.qdisc, ipv6_link_local=reply.ipv6_link_local, **reply.switches)
+        fields.update(index=reply.index, qdisc=reply.qdisc, **reply.switches)
         return Link(netns, reply.name, kind=reply.kind, master=master, **fields)
 
     def _name(self, netns: str, index: int) -> str:
@@ -352,8 +351,7 @@ class Links:
         if values:
             with self._namespaces.entered(after.netns):
                 self._namespaces.settings.write(f"net/ipv6/conf/{after.name}", values, asked)
-        index = self.index(after.netns, after.name) if wanted["accept_redirects"] is not None else 0
-        told = messages.set_families(index, wanted["accept_redirects"], None)
+        told = messages.set_families(wanted["accept_redirects"], None, name=after.name)
         send(self._namespaces.socket(after.netns), asked, *([told] if told else []))
 
     def _choose_link_local(self, link: Link, asked: str) -> None:

@@ -9,14 +9,14 @@ same way, those of IPv6 by sysctls (ip-sysctl in the kernel's documentation).
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
-import sys
 import typing as t
 
 from ..model import Link, is_closed_by_itself
 from .attributes import attribute
-from .netlink import Span, Spans, attributes
+from .netlink import Spans, attributes
 
 IFLA_AF_SPEC, IFLA_INET_CONF, IFLA_INET6_CONF = 26, 1, 2
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
@@ -32,25 +32,30 @@ FIELDS = tuple(_SYSCTLS)
 # What a new namespace's links begin with.
 CLOSED_FROM_THE_BEGINNING = {"accept_ra": "0", "autoconf": "0", "accept_redirects": "0"}
 _NOTHING = (0, 0)
+_CONF = struct.Struct("=28i")  # of IPv6, as far as it is looked at
 
 
-def read(data: bytes, found: Spans) -> dict[str, bool]:
+def read(data: bytes, found: Spans) -> t.Mapping[str, bool]:
     """FIELDS of a link, and ipv6_link_local, from the attributes of a reply. Without IPv6 all of its are off."""
     families = attributes(data, *found.get(IFLA_AF_SPEC, _NOTHING))
-    four = attributes(data, *families.get(socket.AF_INET, _NOTHING)).get(IFLA_INET_CONF, _NOTHING)
+    four, _end = attributes(data, *families.get(socket.AF_INET, _NOTHING)).get(IFLA_INET_CONF, _NOTHING)
     six = attributes(data, *families.get(socket.AF_INET6, _NOTHING))
-    conf = six.get(IFLA_INET6_CONF, _NOTHING)
-    fields = {name: any(_at(data, conf, place) for place in places.values()) for name, places in _SYSCTLS.items()}
-    fields["ipv6"] = IFLA_INET6_CONF in six and not fields["ipv6"]
-    fields["accept_redirects"] = fields["accept_redirects"] or bool(_at(data, four, _ACCEPT_REDIRECTS4 - 1))
-    mode = six.get(IFLA_INET6_ADDR_GEN_MODE)
-    fields["ipv6_link_local"] = mode is not None and data[mode[0]] != IN6_ADDR_GEN_MODE_NONE
-    return fields
+    start, end = six.get(IFLA_INET6_CONF, _NOTHING)
+    redirects = data[four + 4 * _ACCEPT_REDIRECTS4 - 4 : four + 4 * _ACCEPT_REDIRECTS4] if four else b""
+    mode = data[six[IFLA_INET6_ADDR_GEN_MODE][0]] if IFLA_INET6_ADDR_GEN_MODE in six else IN6_ADDR_GEN_MODE_NONE
+    return _decoded(data[start : min(end, start + _CONF.size)], redirects, mode)
 
 
-def _at(data: bytes, conf: Span, place: int) -> int:
-    start = conf[0] + 4 * place
-    return int.from_bytes(data[start : start + 4], sys.byteorder, signed=True) if start + 4 <= conf[1] else 0
+@functools.lru_cache(maxsize=64)
+def _decoded(conf: bytes, redirects: bytes, mode: int) -> t.Mapping[str, bool]:
+    """Nearly all links have the same."""
+    numbers = _CONF.unpack(conf) if len(conf) == _CONF.size else ()
+    fields = {name: any(numbers[at] for at in places.values()) for name, places in _SYSCTLS.items()} if numbers else {}
+    found = {name: fields.get(name, False) for name in _SYSCTLS}
+    found["ipv6"] = bool(numbers) and not found["ipv6"]
+    found["accept_redirects"] = found["accept_redirects"] or any(redirects)
+    found["ipv6_link_local"] = mode != IN6_ADDR_GEN_MODE_NONE
+    return found
 
 
 def sysctls(fields: t.Mapping[str, bool | None]) -> dict[str, str]:

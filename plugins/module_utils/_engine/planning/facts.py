@@ -50,9 +50,8 @@ class Facts(dict[Identity, Fact]):
             link = _link_of(fact)
             if link:
                 self._on.setdefault((place, link), {})[identity] = fact
-        if isinstance(fact, Address) and ":" not in fact.cidr:
-            subnets = self._subnets4.setdefault((fact.netns, fact.link), {})
-            subnets.setdefault(ipaddress.ip_interface(fact.cidr).network, {})[identity] = fact
+        if isinstance(fact, Address) and (fact.netns, fact.link) in self._subnets4:
+            _file(self._subnets4[fact.netns, fact.link], identity, fact)
         if isinstance(fact, Link):
             for end in (fact, fact.peer):
                 if end:
@@ -72,7 +71,12 @@ class Facts(dict[Identity, Fact]):
 
     def subnets4(self, netns: str, link: str) -> t.Mapping[t.Any, t.Mapping[Identity, Address]]:
         """The IPv4 addresses of a link by their subnets, each of which has one or more."""
-        return self._subnets4.get((netns, link), {})
+        if (netns, link) not in self._subnets4:
+            subnets = self._subnets4[netns, link] = {}
+            for identity, fact in self.on(netns, link).items():
+                if isinstance(fact, Address):
+                    _file(subnets, identity, fact)
+        return self._subnets4[netns, link]
 
     def end(self, netns: str, name: str) -> Link | None:
         """The link at a place, which may be the other end of a pair."""
@@ -83,7 +87,7 @@ class Facts(dict[Identity, Fact]):
         place = getattr(fact, "netns", "")
         self._inside.get(place, {}).pop(identity, None)
         self._on.get((place, _link_of(fact)), {}).pop(identity, None)
-        if isinstance(fact, Address) and ":" not in fact.cidr:
+        if isinstance(fact, Address) and ":" not in fact.cidr and (place, fact.link) in self._subnets4:
             subnets = self._subnets4[place, fact.link]
             network = ipaddress.ip_interface(fact.cidr).network
             del subnets[network][identity]
@@ -93,3 +97,8 @@ class Facts(dict[Identity, Fact]):
             for end in (fact, fact.peer):
                 if end:
                     self._ends[end.netns, end.name].pop(identity, None)
+
+
+def _file(subnets: dict[t.Any, dict[Identity, Address]], identity: Identity, fact: Address) -> None:
+    if ":" not in fact.cidr:
+        subnets.setdefault(ipaddress.ip_interface(fact.cidr).network, {})[identity] = fact

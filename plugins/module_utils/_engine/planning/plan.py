@@ -126,6 +126,8 @@ class _Planner:
         self.pending: list[tuple[_Order, int, t.Callable[[t.Any], None], Fact]] = []
         self.count = itertools.count()
         self.named = {fact.identity for fact in (*want.facts, *want.absent)}
+        self.rulesets = {fact.identity[:4] for fact in want.facts if isinstance(fact, Ruleset)}
+        self.drifted = any(isinstance(fact, (Learned, Occupied)) for fact in have.facts.values())
 
     def add(self, step: Step) -> None:
         effects = side_effects(self.facts, step)
@@ -168,9 +170,7 @@ class _Planner:
             # Its link may first have to get the name or the place by which it is known here.
             return _order(fact)
         # The same network has its rules elsewhere: these come first, without a gap.
-        moves = isinstance(fact, Ruleset) and any(
-            isinstance(other, Ruleset) and other.identity[:4] == fact.identity[:4] for other in self.want.facts
-        )
+        moves = isinstance(fact, Ruleset) and fact.identity[:4] in self.rulesets
         return (5, "", 0, False) if moves else None
 
     def converge_all(self) -> None:
@@ -228,13 +228,13 @@ class _Planner:
             fact, changed = _without_mark(fact, t.cast("Link | Namespace", have), changed)
         if changed:
             self.add(Step(have, merged(have, fact)))
-        for learned in wall.forgettable(fact, self.facts) if isinstance(fact, Link) else ():
+        for learned in wall.forgettable(fact, self.facts) if self.drifted and isinstance(fact, Link) else ():
             self.add(Step(learned, None))
 
     def make_room(self, fact: Link, have: Fact | None) -> None:
         """Names that the ends are to get, and that something in a managed namespace has."""
         old = ends(have) if isinstance(have, Link) else []
-        for end in ends(fact):
+        for end in ends(fact) if self.drifted else ():
             there = self.facts.get(("occupied", end.netns, end.name))
             if there is not None and not any((other.netns, other.name) == (end.netns, end.name) for other in old):
                 self.add(Step(there, None))

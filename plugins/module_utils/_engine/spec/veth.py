@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import SpecError
-from ..model import BURST_UNIT, HOST, Address, Assignment, Limit, Link, Want
+from ..model import BURST_UNIT, HOST, Address, Assignment, Fact, Limit, Link, Want
 from . import link_settings, values, vlans
 from .schema import NETWORK, STATE, Options
 
@@ -91,21 +91,21 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     if port and not master:
         raise SpecError(f"{key}vlan", "the pair is on no bridge", "vlan and trunk need master")
     return (
-        Want((link,), assignments=_assigned(options, link))
+        Want((link,), assignments=_assigned(options, link, addresses.facts))
         + addresses
         + _limits(options, link, key)
         + Want((*settings, *port))
     )
 
 
-def _assigned(options: t.Mapping[str, t.Any], link: Link) -> tuple[Assignment, ...]:
+def _assigned(options: t.Mapping[str, t.Any], link: Link, facts: t.Iterable[Fact]) -> tuple[Assignment, ...]:
     """What the ledger remembers of the namespace behind a network's pair."""
     peer = link.peer
-    cidrs = options["peer"]["addresses"]
-    if not options["network"] or peer is None or link.netns != HOST or peer.netns == HOST or cidrs is None:
+    unasked = options["peer"]["addresses"] is None
+    if not options["network"] or peer is None or link.netns != HOST or peer.netns == HOST or unasked:
         return ()
-    addresses = tuple(values.interface_address(cidr, "addresses") for cidr in cidrs)
-    return (Assignment(peer.netns, options["network"], link.name, addresses, peer.mac),)
+    cidrs = tuple(fact.cidr for fact in facts if isinstance(fact, Address) and fact.netns == peer.netns)
+    return (Assignment(peer.netns, options["network"], link.name, cidrs, peer.mac),)
 
 
 def _limits(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
