@@ -319,9 +319,3 @@ def test_end_that_is_to_learn_has_a_link_local_address_and_the_others_learn_noth
     peers = [item["peer"] for item in options["veth"]]
     assert [peer.get("accept_ra") for peer in peers] == [None, True]
     assert [peer["ipv6_link_local"] for peer in peers] == [False, True]
-
-
-def test_mac_is_the_assigned_one() -> None:
-    host = HostView(mtus={"up0": 1500}, macs={"ns2": "02:00:00:00:00:02"})
-    peers = [item["peer"] for item in expanded(network(namespaces=["ns1", "ns2"]), host=host)["veth"]]
-    assert [peer.get("mac") for peer in peers] == [None, "02:00:00:00:00:02"]

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import collections
 import types
 import typing as t
 
@@ -14,8 +13,7 @@ from .kernel import addresses, namespaces, peers, routes
 from .kernel.ledger_file import readable_ledger
 from .kernel.links import Links
 from .kernel.namespace_marks import marks_of
-from .kernel.snapshot import Place, Snapshot
-from .ledger import Ledger
+from .kernel.snapshot import Snapshot
 from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
 from .planning.ownership import routes_of_networks
 from .spec.host import HostView
@@ -62,26 +60,12 @@ def host_view(
                 if name not in ledger.assignments
             },
         },
-        macs=_macs(places, ends, ledger),
         lent={
             link.name: {item["address"]: item["network"] for item in lent.get((HOST, link.name), [])} for link in links
         },
         routed={name[3]: network for name, network in routed.items() if name[1:3] == (HOST, str(MAIN_TABLE))},
         resolvers=resolvers(),
     )
-
-
-def _macs(places: t.Mapping[str, Place], ends: t.Mapping[str, tuple[str, str]], ledger: Ledger) -> dict[str, str]:
-    """Those of the ledger. One that is not there may stay, unless a tenant took another's."""
-    known = {name: one.mac for name, one in ledger.assignments.items() if one.mac}
-    host = places[HOST].names
-    found: dict[str, tuple[str, str]] = {}
-    for outer, (place, inner) in ends.items():
-        if is_ours(host[outer].alias) and place in places and place not in known and place != HOST:
-            found[place] = (inner, places[place].names[inner].mac or "")
-    held = collections.Counter([*known.values(), *(mac for _inner, mac in found.values())])
-    held.update(link.mac or "" for link in host.values() if link.kind == "bridge")
-    return {**{name: mac if held[mac] == 1 else "" for name, (_inner, mac) in found.items()}, **known}
 
 
 def _chosen(snapshot: Snapshot, netns: str, index: int) -> list[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import typing as t
@@ -24,7 +25,7 @@ from .kernel import (
     vlans,
 )
 from .kernel.link_messages import LinkReply
-from .kernel.links import Links
+from .kernel.links import Links, stable_mac
 from .kernel.namespace_marks import marks_of
 from .kernel.namespaces import Namespaces, handles, obstacle_to_attach, obstacle_to_name
 from .kernel.snapshot import Snapshot
@@ -116,6 +117,7 @@ class Observation:
             self._refusals(),
             ways_back,
             self._strangers(),
+            self._macs(),
         )
 
     def _namespaces(self) -> None:
@@ -444,6 +446,24 @@ class Observation:
             foreign = set(self.namespaces.numbers(name, [one for one in others if one not in marks]).values())
             strange += [link.name for link in elsewhere if link.peer_nsid in foreign]
         return sorted(strange)
+
+    def _macs(self) -> dict[str, str]:
+        """Of ends that the ledger does not know the MAC they have, but for one that another has as well."""
+        known = self.ledger.assignments
+        asked = [one for one in self.want.assignments if not (one.namespace in known and known[one.namespace].mac)]
+        if not asked:
+            return {}
+        pairs = {fact.name: fact for fact in self.want.facts if isinstance(fact, Link) and fact.peer}
+        links = [fact for fact in self.facts.values() if isinstance(fact, Link)]
+        held = collections.Counter(end.mac for link in links for end in ends(link))
+        held.update(one.mac for one in known.values() if one.mac)
+        found = {}
+        for one in asked:
+            have, want = self.facts.get(("link", HOST, one.link)), pairs[one.link].peer
+            mac = have.peer.mac if isinstance(have, Link) and have.peer else None
+            made = stable_mac(want.netns, want.name) if want else ""
+            found[one.namespace] = mac if mac and (held[mac] == 1 or mac == made) else made
+        return found
 
     def _obstacles(self) -> dict[str, str]:
         wanted = [fact for fact in self.want.facts if isinstance(fact, Namespace)]

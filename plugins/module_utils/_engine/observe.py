@@ -19,7 +19,7 @@ from .kernel import (
     sysctls,
 )
 from .kernel.ledger_file import read_ledger
-from .kernel.links import Links, stable_mac
+from .kernel.links import Links
 from .kernel.namespaces import Namespaces
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
@@ -76,10 +76,6 @@ class Observer:
         keys = {f"net/ipv6/conf/{link.name}/accept_ra": link.name for link in ways}
         listening = sysctls.read(self.namespaces, netns, keys)
         return [link for key, link in keys.items() if listening.get(key) != "0"]
-
-    def stable_mac(self, netns: str, name: str) -> str:
-        """The MAC that a link gets which is made."""
-        return stable_mac(netns, name)
 
     def network_files(self) -> t.Collection[str]:
         """Networks that have a file, from which they are built at boot."""

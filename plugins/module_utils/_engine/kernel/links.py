@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import os
 import typing as t
@@ -58,6 +59,7 @@ def stable_mac(netns: str, name: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (0xFE if netns == HOST else 0x02, *digest[:5]))
 
 
+@functools.lru_cache(maxsize=1)
 def _machine_id() -> str:
     try:
         with open("/etc/machine-id", encoding="utf-8") as file:

@@ -127,6 +127,7 @@ class _Planner:
         self.count = itertools.count()
         self.named = {fact.identity for fact in (*want.facts, *want.absent)}
         self.rulesets = {fact.identity[:4] for fact in want.facts if isinstance(fact, Ruleset)}
+        self.assignments = wall.completed(want.assignments, have)
         self.drifted = any(isinstance(fact, (Learned, Occupied)) for fact in have.facts.values())
 
     def add(self, step: Step) -> None:
@@ -215,7 +216,7 @@ class _Planner:
                 self._delete(fact, have)
                 have = None
             self.ledger, fact = hairpin_lent(self.ledger, fact, have)
-            fact = wall.closed(fact, have, self.want.present)
+            fact = wall.closed(wall.with_mac(fact, self.assignments), have, self.want.present)
             self.make_room(fact, have)
         elif isinstance(fact, Namespace):
             fact = wall.closed_namespace(fact, have, self.want.present)
@@ -249,7 +250,7 @@ class _Planner:
         """Have the ledger remember what namespaces have, and forget it with the network."""
         for user, _netns, start in self.want.released or ():
             self.ledger = self.ledger.unassigned(network=user) if user and not start else self.ledger
-        self.ledger = self.ledger.assigned(self.want.assignments)
+        self.ledger = self.ledger.assigned(self.assignments.values())
 
     def remove(self, fact: Fact) -> None:
         have = self.facts.get(fact.identity)

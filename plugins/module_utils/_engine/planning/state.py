@@ -45,6 +45,7 @@ class Have:
     containers: tables and base chains that are there, where rules shall be in iptables-nft.
     refusals: why firewalls would not take the rules that are to go there.
     ways_back: to those who control this host from elsewhere.
+    macs: of the ends in namespaces for which the ledger has none, what they have or will be made with.
     strangers: in namespaces that shall go, ends of pairs that are not ours and lead to other namespaces.
     """
 
@@ -60,6 +61,7 @@ class Have:
     refusals: t.Sequence[EgressError] = ()
     ways_back: t.Sequence[WayBack] = ()
     strangers: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    macs: t.Mapping[str, str] = field(default_factory=dict)
 
 
 def simulate(facts: Facts, step: Step, effects: t.Mapping[Identity, Fact | None]) -> None:

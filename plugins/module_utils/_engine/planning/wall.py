@@ -8,9 +8,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ..model import Claim, Fact, Identity, Learned, Link, Namespace, is_closed_by_itself, is_ours
+from ..model import Assignment, Claim, Fact, Identity, Learned, Link, Namespace, is_closed_by_itself, is_ours
 from .facts import Facts, interface_of
-from .state import ends
+from .state import Have, ends
 
 _ACCEPT_RA = "accept_ra"
 
@@ -37,6 +37,25 @@ def _closed(fact: Link, have: Link, present: t.Container[Identity]) -> Link:
     ]
     changes: dict[str, t.Any] = dict.fromkeys(open_, False)
     return dataclasses.replace(fact, **changes) if changes else fact
+
+
+def completed(assignments: t.Iterable[Assignment], have: Have) -> dict[str, Assignment]:
+    """By namespace, with the MAC of the ledger or, where it has none, the one that is found."""
+    found = {}
+    for one in assignments:
+        known = have.ledger.assignments.get(one.namespace)
+        mac = one.mac or (known.mac if known else None) or have.macs.get(one.namespace)
+        found[one.namespace] = one if mac == one.mac else dataclasses.replace(one, mac=mac)
+    return found
+
+
+def with_mac(fact: Link, assignments: t.Mapping[str, Assignment]) -> Link:
+    """The wanted pair, with the MAC that was assigned to its end in a namespace."""
+    peer = fact.peer
+    one = assignments.get(peer.netns) if peer else None
+    if peer is None or one is None or peer.mac or one.link != fact.name:
+        return fact
+    return dataclasses.replace(fact, peer=dataclasses.replace(peer, mac=one.mac))
 
 
 def closed_namespace(fact: Namespace, have: Fact | None, present: t.Container[Identity]) -> Namespace:

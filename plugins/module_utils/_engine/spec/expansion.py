@@ -97,8 +97,6 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
     )
     for namespace in network.namespaces if only is None else [one for one in network.namespaces if one.name in only]:
         _build_namespace(network, namespace, addresses[namespace.name], mtu, ours, options)
-        if host.macs.get(namespace.name):
-            options["veth"][-1]["peer"]["mac"] = host.macs[namespace.name]
         if host.namespaces.get(namespace.name, "") is None:
             # Somebody else's loopback is theirs.
             options["netns"][-1]["loopback"] = False

@@ -20,7 +20,6 @@ class HostView:
     peers: {veth: (namespace, name) of its other end}. routes: {destination: device} of others in the main table.
     namespaces: {name: network that made it, None for somebody else}.
     assigned: {namespace: addresses that it was given}. found: {namespace: addresses in it} of those without.
-    macs: {namespace: MAC of its end of the pair}, as it was given or, of those that are not in the ledger, as it is.
     lent: {link that somebody else made: {address that was added to it: for which network}}.
     routed: {destination: network for which the host has a route to it}.
     resolvers: {namespace: network for which its resolv.conf was written}.
@@ -36,7 +35,6 @@ class HostView:
     namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
     assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     found: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
-    macs: t.Mapping[str, str] = field(default_factory=dict)
     lent: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
     routed: t.Mapping[str, str] = field(default_factory=dict)
     resolvers: t.Mapping[str, str] = field(default_factory=dict)

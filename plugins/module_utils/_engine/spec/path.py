@@ -55,16 +55,7 @@ class Host(
 
     def view(self, only: t.Collection[str] | None = None) -> HostView: ...
 
-    def stable_mac(self, netns: str, name: str) -> str: ...
-
     def network_files(self) -> t.Collection[str]: ...
-
-
-def _choose_mac(item: dict[str, t.Any], view: HostView, host: Host, only: t.Collection[str] | None) -> None:
-    """Of a new pair, so that the ledger has it. Where only some namespaces were looked at, others keep theirs."""
-    peer = item.get("peer")
-    if peer and "mac" not in peer and (only is None or peer["netns"] not in view.namespaces):
-        peer["mac"] = host.stable_mac(peer["netns"], peer["name"])
 
 
 def wanted(options: t.Mapping[str, t.Any], host: Host, files: bool = False) -> Want:
@@ -73,8 +64,6 @@ def wanted(options: t.Mapping[str, t.Any], host: Host, files: bool = False) -> W
     view = host.view(only)
     absent = options["state"] == "absent"
     expanded = expansion.module_options(options["networks"], view, "networks", absent, only)
-    for item in expanded["veth"]:
-        _choose_mac(item, view, host, only)
     wants = []
     if files:
         wants.append(("files", network_file.wanted(options, host.network_files(), view.assigned, view.found)))
