@@ -57,6 +57,8 @@ class Fault:
     spoils: bool = False
 
 
+# On the host links listen unless they are told otherwise.
+_CLOSED = "peer.accept_ra on -> off, peer.accept_redirects on -> off"
 FAULTS = {
     "no default route": Fault("ip -n c1 route del default", [ROUTE4], [C1_IPV4]),
     "no IPv6 default route": Fault("ip -n c1 -6 route del default", [ROUTE6], [C1_IPV6]),
@@ -111,7 +113,7 @@ FAULTS = {
     "never moved": Fault(
         "ip -n c1 link set eth0 netns HOST name vp",
         [
-            "change veth np-c1: peer.netns host -> c1, peer.name vp -> eth0, peer.up off -> on",
+            f"change veth np-c1: peer.netns host -> c1, peer.name vp -> eth0, {_CLOSED}, peer.up off -> on",
             *(ADDRESS4, ADDRESS6, ROUTE4, ROUTE6),
         ],
         C1,

@@ -211,8 +211,7 @@ class Executor:
             if after.alias and before and before.alias != after.alias:
                 self.namespaces.mark(after.name, after.alias)
             if after.accept_redirects is False:
-                with self.namespaces.entered(after.name):
-                    self.namespaces.close_to_redirects(asked)
+                self.namespaces.close_to_redirects(after.name, asked)
 
     def _remove_namespaces(self, batch: t.Sequence[Step]) -> None:
         names = [t.cast(Namespace, step.before).name for step in batch]

@@ -94,7 +94,7 @@ class _Group:
         values = switches.sysctls(switches.born_with(link))
         if values:
             with self.namespaces.entered(link.netns):
-                self.namespaces.settings.write(f"net/ipv6/conf/{link.name}", values, self.asked(position))
+                self.namespaces.settings.write(link.netns, {f"net/ipv6/conf/{link.name}": values}, self.asked(position))
 
     def delete(self, start: int) -> None:
         """Those from a position on that are there."""
@@ -138,7 +138,7 @@ class _Group:
         )
         if values:
             with self.namespaces.entered(peer.netns):
-                self.namespaces.settings.write(f"net/ipv6/conf/{peer.name}", values, self.asked(position))
+                self.namespaces.settings.write(peer.netns, {f"net/ipv6/conf/{peer.name}": values}, self.asked(position))
         if peer.up is not None:
             self._expect(position, opened.request([messages.set_link([], index=index, up=peer.up)]))
 

@@ -352,7 +352,7 @@ class Links:
         values = switches.sysctls(wanted)
         if values:
             with self._namespaces.entered(after.netns):
-                self._namespaces.settings.write(f"net/ipv6/conf/{after.name}", values, asked)
+                self._namespaces.settings.write(after.netns, {f"net/ipv6/conf/{after.name}": values}, asked)
         told = messages.set_families(wanted["accept_redirects"], None, name=after.name)
         send(self._namespaces.socket(after.netns), asked, *([told] if told else []))
 

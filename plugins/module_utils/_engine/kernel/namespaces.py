@@ -263,8 +263,7 @@ class Namespaces:
                 handle = os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)
                 opened.callback(os.close, handle)
                 links.set_loopback(inside, alias, loopback, asked)
-                self.close_to_redirects(asked)
-                self.settings.write("net/ipv6/conf/default", CLOSED_FROM_THE_BEGINNING, asked)
+                self.settings.write(name, CLOSED_FROM_THE_BEGINNING, asked)
                 _bind(path_of(HOST), f"{DIRECTORY}/{name}", asked, f"{alias or MARK}{handle_marks.END}")
                 opened.pop_all()
         self._forget(name)
@@ -278,9 +277,10 @@ class Namespaces:
         """Give a handle another mark. Errors: OSError."""
         handle_marks.write(DIRECTORY, netns, mark)
 
-    def close_to_redirects(self, asked: str) -> None:
-        """Of IPv4, in the calling thread's namespace: those count that all links, or one, may accept."""
-        self.settings.write("net/ipv4/conf/all", {"accept_redirects": "0"}, asked)
+    def close_to_redirects(self, netns: str, asked: str) -> None:
+        """Of IPv4, where those count that all links, or one, may accept."""
+        with self.entered(netns):
+            self.settings.write(netns, {"net/ipv4/conf": {"all/accept_redirects": "0"}}, asked)
 
     def attach(self, name: str, path: str) -> None:
         """Give an existing namespace a name."""

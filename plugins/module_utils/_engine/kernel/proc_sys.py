@@ -17,10 +17,11 @@ import os
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
+from ..model import HOST
 
 _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432  # the same on all machines
 _FSOPEN_CLOEXEC, _FSCONFIG_CMD_CREATE, _FSMOUNT_CLOEXEC = 1, 6, 1
-_TURNS = 16  # uses of one mount
+_TURNS = 32  # namespaces that one mount serves
 _UNCHANGEABLE = (errno.EACCES, errno.EROFS, errno.EPERM)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -37,20 +38,19 @@ class ProcSys:
             os.close(self._proc)
         self._proc = -1
 
-    def write(self, folder: str, values: t.Mapping[str, str], asked: str) -> None:
-        """Settings of one folder, such as net/ipv6/conf/eth0. Where there is no such folder, nothing is to be set.
+    def write(self, netns: str, folders: t.Mapping[str, t.Mapping[str, str]], asked: str) -> None:
+        """Settings by folder, such as net/ipv6/conf/eth0, in the namespace that the calling thread is in.
 
+        netns: which one that is. Where there is no such folder, nothing is to be set.
         Errors: UnsupportedError where one has another value and cannot be changed here, else KernelError.
         """
+        root = self._root() if netns != HOST else os.open("/proc", os.O_PATH | os.O_CLOEXEC)
         try:
-            opened = os.open(f"sys/{folder}", os.O_PATH | os.O_CLOEXEC, dir_fd=self._root())
-        except FileNotFoundError:
-            return
-        try:
-            for name, value in values.items():
-                _write(opened, name, value, f"{asked}: set {folder}/{name} to {value}")
+            for folder, values in folders.items():
+                _write_folder(root, folder, values, asked)
         finally:
-            os.close(opened)
+            if netns == HOST:
+                os.close(root)
 
     def _root(self) -> int:
         if self._proc < 0 or self._turns >= _TURNS:
@@ -58,6 +58,18 @@ class ProcSys:
             self._proc, self._turns = _mounted(), 0
         self._turns += 1
         return self._proc
+
+
+def _write_folder(root: int, folder: str, values: t.Mapping[str, str], asked: str) -> None:
+    try:
+        opened = os.open(f"sys/{folder}", os.O_PATH | os.O_CLOEXEC, dir_fd=root)
+    except FileNotFoundError:
+        return
+    try:
+        for name, value in values.items():
+            _write(opened, name, value, f"{asked}: set {folder}/{name} to {value}")
+    finally:
+        os.close(opened)
 
 
 def _write(folder: int, name: str, value: str, asked: str) -> None:

@@ -30,7 +30,10 @@ _SYSCTLS: dict[str, dict[str, int]] = {
 }
 FIELDS = tuple(_SYSCTLS)
 # What a new namespace's links begin with.
-CLOSED_FROM_THE_BEGINNING = {"accept_ra": "0", "autoconf": "0", "accept_redirects": "0"}
+CLOSED_FROM_THE_BEGINNING = {
+    "net/ipv6/conf/default": {"accept_ra": "0", "autoconf": "0", "accept_redirects": "0"},
+    "net/ipv4/conf": {"all/accept_redirects": "0", "default/accept_redirects": "0"},
+}
 _NOTHING = (0, 0)
 _CONF = struct.Struct("=28i")  # of IPv6, as far as it is looked at
 
