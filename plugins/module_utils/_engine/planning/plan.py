@@ -216,7 +216,7 @@ class _Planner:
                 self._delete(fact, have)
                 have = None
             self.ledger, fact = hairpin_lent(self.ledger, fact, have)
-            fact = wall.closed(wall.with_mac(fact, self.assignments), have, self.want.present)
+            fact = wall.closed(wall.with_mac(fact, have, self.assignments, self.have.macs), have, self.want.present)
             self.make_room(fact, have)
         elif isinstance(fact, Namespace):
             fact = wall.closed_namespace(fact, have, self.want.present)

@@ -49,11 +49,16 @@ def completed(assignments: t.Iterable[Assignment], have: Have) -> dict[str, Assi
     return found
 
 
-def with_mac(fact: Link, assignments: t.Mapping[str, Assignment]) -> Link:
-    """The wanted pair, with the MAC that was assigned to its end in a namespace."""
+def with_mac(fact: Link, have: Fact | None, assignments: t.Mapping[str, Assignment], macs: t.Container[str]) -> Link:
+    """The wanted pair, with the MAC that was assigned to its end in a namespace, unless it has that or will be made
+    with it. macs: those of Have, by namespace.
+    """
     peer = fact.peer
     one = assignments.get(peer.netns) if peer else None
     if peer is None or one is None or peer.mac or one.link != fact.name:
+        return fact
+    there = have.peer if isinstance(have, Link) else None
+    if there.mac == one.mac if there else peer.netns in macs:
         return fact
     return dataclasses.replace(fact, peer=dataclasses.replace(peer, mac=one.mac))
 
