@@ -57,6 +57,8 @@ class Fault:
     spoils: bool = False
 
 
+# With the MTU the kernel begins IPv6 anew.
+_BEGUN = "peer.ipv6_link_local none -> on, peer.ipv6 none -> on, peer.ipv6_dad none -> off"
 # On the host links listen unless they are told otherwise.
 _CLOSED = "peer.accept_ra on -> off, peer.accept_redirects on -> off"
 FAULTS = {
@@ -226,7 +228,7 @@ FAULTS = {
     "MTU of the host end too small for IPv6": Fault(
         "ip link set np-c1 mtu 1200; ip link set br0 mtu 1200",
         [
-            "change bridge br0: mtu 1200 -> 1500",
+            "change bridge br0: mtu 1200 -> 1500, ipv6 none -> on, ipv6_dad none -> off",
             "add address fd00:22:33::1/64 to br0",
             "change veth np-c1: mtu 1200 -> 1500, ipv6_link_local none -> off",
         ],
@@ -234,7 +236,7 @@ FAULTS = {
     ),
     "MTU of the namespace end too small for IPv6": Fault(
         "ip -n c1 link set eth0 mtu 1000",
-        ["change veth np-c1: peer.mtu 1000 -> 1500, peer.ipv6_link_local off -> on", ADDRESS6, ROUTE6],
+        [f"change veth np-c1: peer.mtu 1000 -> 1500, {_BEGUN}", ADDRESS6, ROUTE6],
         [C1_IPV6],
     ),
     "MTU of the bridge": Fault("ip link set br0 mtu 1400", ["change bridge br0: mtu 1400 -> 1500"]),
