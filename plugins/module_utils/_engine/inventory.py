@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import typing as t
 
@@ -130,15 +131,16 @@ class _Inventory:
         for place, data in self.known.items():
             if place != HOST:
                 given = self.ledger.assignments.get(place)
-                mark = marks.get(place) if "/" not in place else self._mark_of_its_pair(place)
+                mark = (self._marks_of_pairs if "/" in place else marks).get(place)
                 listed.append({**data, "network": label(mark), "assigned": list(given.addresses) if given else []})
         return listed
 
-    def _mark_of_its_pair(self, place: str) -> str | None:
-        """Of a namespace that has no name: what the end on the host of a pair says that leads there."""
-        ends = (self.ends.get((place, reply.index)) for reply in self.replies[place])
-        marks = (end[1].alias for end in ends if end and end[0] == HOST)
-        return next((mark for mark in marks if is_ours(mark)), None)
+    @functools.cached_property
+    def _marks_of_pairs(self) -> dict[str, str]:
+        """Of namespaces, what the end on the host of a pair says that leads there."""
+        ends = [reply for reply in self.replies[HOST] if reply.kind == "veth" and is_ours(reply.alias)]
+        peers = [(self._peer(HOST, reply), reply.alias or "") for reply in ends]
+        return {peer["netns"]: alias for peer, alias in peers if peer}
 
     def _links(self) -> list[Data]:
         listed = []
