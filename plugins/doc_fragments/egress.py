@@ -256,7 +256,7 @@ options:
       namespaces:
         description:
           - Names of namespaces, or mappings with the keys C(name), C(interface), C(addresses), C(dns),
-            C(bandwidth), C(vlan) and C(trunk), or with C(prefix) and C(count) for many at once.
+            C(bandwidth), C(accept_ra), C(vlan) and C(trunk), or with C(prefix) and C(count) for many at once.
         type: list
         elements: raw
         default: []

@@ -72,6 +72,10 @@ namespaces:
     network:
       description: The network for which it was made, empty for none in particular, none if somebody else made it.
       type: str
+    assigned:
+      description: The addresses that it was given, as the ledger has them. Empty where it has none.
+      type: list
+      elements: str
     processes:
       description: Who lives in it, as C(pid) and C(command).
       type: list

@@ -89,6 +89,18 @@ options:
   nf_call_ip6tables: &nf_call_ip6tables
     description: The same for IPv6 packets.
     type: bool
+  ipv6: &ipv6
+    description:
+      - Whether the bridge itself has IPv6 (C(disable_ipv6) is off). Its ports exchange IPv6 in any case.
+      - Leaving this out leaves it as it is.
+    type: bool
+    version_added: 1.1.0
+  ipv6_dad: &ipv6_dad
+    description:
+      - Whether new addresses of IPv6 are checked for duplicates (C(accept_dad)). Whoever is behind a port may object,
+        and then the address cannot be used. Leaving this out leaves it as it is.
+    type: bool
+    version_added: 1.1.0
   arp_notify: &arp_notify
     description:
       - Whether the bridge tells its IPv4 addresses to its neighbours when it comes up or gets another MAC address
@@ -148,6 +160,8 @@ options:
       multicast_snooping: *multicast_snooping
       nf_call_iptables: *nf_call_iptables
       nf_call_ip6tables: *nf_call_ip6tables
+      ipv6: *ipv6
+      ipv6_dad: *ipv6_dad
       arp_notify: *arp_notify
       rp_filter: *rp_filter
       unmanaged: *unmanaged

@@ -58,6 +58,26 @@ options:
       - Whether this end gets a link-local address of IPv6 when it comes up. One that it has already stays.
       - Leaving this out leaves it as it is. A new end gets one, unless the kernel was told otherwise.
     type: bool
+  ipv6: &ipv6
+    description:
+      - Whether this end has IPv6 (C(disable_ipv6) is off). Leaving this out leaves it as it is.
+    type: bool
+    version_added: 1.1.0
+  ipv6_dad: &ipv6_dad
+    description:
+      - Whether new addresses of IPv6 are checked for duplicates (C(accept_dad)). Whoever is on the link may object, and
+        then the address cannot be used. V(false) is for addresses that are known to be free.
+      - Leaving this out leaves it as it is.
+    type: bool
+    version_added: 1.1.0
+  accept_ra: &accept_ra
+    description:
+      - Whether this end learns addresses and routes from router advertisements (C(accept_ra) and C(autoconf)).
+        Refused for an end on the host.
+      - Leaving this out, an end of a managed pair learns nothing, and what it learned before is deleted. Redirects are
+        never accepted.
+    type: bool
+    version_added: 1.1.0
   isolated: &isolated
     description: Whether the port cannot talk to other isolated ports of the bridge. Needs O(master).
     type: bool
@@ -135,6 +155,18 @@ options:
       ipv6_link_local:
         description: As O(ipv6_link_local), of the other end.
         type: bool
+      ipv6:
+        description: As O(ipv6), of the other end.
+        type: bool
+        version_added: 1.1.0
+      ipv6_dad:
+        description: As O(ipv6_dad), of the other end.
+        type: bool
+        version_added: 1.1.0
+      accept_ra:
+        description: As O(accept_ra), of the other end.
+        type: bool
+        version_added: 1.1.0
       arp_notify:
         description: As O(arp_notify), of the other end.
         type: bool
@@ -170,6 +202,9 @@ options:
       addresses: *addresses
       up: *up
       ipv6_link_local: *ipv6_link_local
+      ipv6: *ipv6
+      ipv6_dad: *ipv6_dad
+      accept_ra: *accept_ra
       isolated: *isolated
       spoof_protection: *spoof_protection
       hairpin: *hairpin

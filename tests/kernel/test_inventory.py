@@ -116,6 +116,7 @@ def test_named_namespaces_with_their_processes(node: Node) -> None:
         "path": "/run/netns/c1",
         "inode": inode,
         "network": "pods",
+        "assigned": ["10.22.33.2/24", "fd00:22:33::2/64"],
         "processes": [{"pid": process.pid, "command": "sleep"}],
     }
     assert one(namespaces, name="c2")["processes"] == []
@@ -327,9 +328,9 @@ def test_stale_handle(node: Node) -> None:
 
 
 def test_leaked_namespace(node: Node) -> None:
-    """A name is gone while a process holds the namespace: the pair lives on, and its other end is still known."""
-    script(node, f"ip netns add left; ip -n left link set lo alias netpath:{LEFT}")
-    script(node, "ip link add left0 type veth peer name eth0 netns left; ip link set left0 alias netpath:pods")
+    """A name is gone while a process holds the namespace: the pair lives on, and its end on the host is still known."""
+    script(node, "ip netns add left")
+    script(node, f"ip link add left0 type veth peer name eth0 netns left; ip link set left0 alias netpath:{LEFT}")
     with node.popen(["ip", "netns", "exec", "left", "sleep", "100"]) as process:
         while "sleep" not in script(node, f"cat /proc/{process.pid}/comm"):
             pass
@@ -343,6 +344,15 @@ def test_leaked_namespace(node: Node) -> None:
     assert [orphan["kind"] for orphan in orphans] == ["leaked_namespace"]
     peer = one(links, netns="", name="left0")["peer"]
     assert (peer["netns"], peer["name"]) == (leaked["name"], "eth0")
+
+
+def test_namespace_without_a_name_is_not_ours_by_its_own_word(node: Node) -> None:
+    with node.popen(["unshare", "-n", "sh", "-c", "ip link set lo alias netpath:pods; exec sleep 100"]) as process:
+        while "sleep" not in script(node, f"cat /proc/{process.pid}/comm"):
+            pass
+        orphans = node.call(inventory, ("orphans",))["orphans"]
+        process.kill()
+    assert f"/proc/{process.pid}/ns/net" not in [orphan["name"] for orphan in orphans]
 
 
 def test_dangling_pair(node: Node) -> None:

@@ -165,8 +165,14 @@ ip -n stranger link set eth0 up
 """
 
 
+def with_their_bridge(node: Node) -> None:
+    """On a bridge of another tool may be who likes, so that addresses are checked for duplicates."""
+    node.run(["sh", "-ec", "ip link add br0 type bridge stp_state 0 forward_delay 0; ip link set br0 up"])
+
+
 @both_ways
 def test_address_of_another_host_is_reported_and_rolled_back(node: Node, builder: Builder) -> None:
+    with_their_bridge(node)
     asked = network(namespaces=[{"name": "ns1", "addresses": ["fd00:22:33::3/64"]}])
     node.call(builder, [asked])
     node.run(["sh", "-ec", STRANGER])
@@ -175,7 +181,8 @@ def test_address_of_another_host_is_reported_and_rolled_back(node: Node, builder
     found = refusal(node, builder, [clash])
     assert found.kind == "ApplyError"
     assert found.asked == "verify what was built"
-    assert "use fd00:22:33::2/64 on eth0: another host on the link has it. Choose another one" in found.found
+    told = "use fd00:22:33::2/64 on eth0 in namespace ns2: another host on the link has it. Choose another one"
+    assert told in found.found
     assert found.rolled_back
     if builder is build_at_once:
         assert snapshot.difference(before, settled(node)) == ""
@@ -183,6 +190,7 @@ def test_address_of_another_host_is_reported_and_rolled_back(node: Node, builder
 
 def test_address_that_lost_detection_is_tried_again(node: Node) -> None:
     """Detection may fail long after the run, when the link comes up again beside a newcomer."""
+    with_their_bridge(node)
     asked = network(namespaces=[{"name": "ns1", "addresses": ["fd00:22:33::2/64"]}])
     node.call(build_at_once, [asked])
     node.run(["sh", "-ec", "ip -n ns1 address del fd00:22:33::2/64 dev eth0;" + STRANGER])
@@ -205,6 +213,18 @@ def test_address_that_lost_detection_is_tried_again(node: Node) -> None:
     assert node.call(seen_from, "ns1", TARGET) == node.address6
 
 
+@both_ways
+def test_nobody_on_a_bridge_of_the_network_can_object_to_an_address(node: Node, builder: Builder) -> None:
+    node.call(builder, [network()])
+    node.run(["sh", "-ec", STRANGER.replace("::2/64", "::3/64")])
+    grown = network(namespaces=["ns1", "ns2"])
+    node.call(builder, [grown])
+    assert node.call(builder, [grown]) == []
+    shown = node.run(["ip", "-n", "ns2", "-6", "address", "show", "eth0"]).stdout
+    assert "fd00:22:33::3/64 scope global nodad" in shown
+    assert "dadfailed" not in shown
+
+
 def test_bridge_checks_its_address_with_its_first_port(node: Node) -> None:
     done(node, "netns", {"name": "ns1"})
     done(node, "linux_bridge", {"name": "br0", "addresses": ["fd00:22:33::1/64"]})
@@ -224,6 +244,7 @@ def test_route_by_a_link_local_gateway_needs_its_device(node: Node) -> None:
 
 def test_run_with_nothing_to_do_waits_for_addresses_too(node: Node) -> None:
     """They may be those of a run that was killed while it waited."""
+    with_their_bridge(node)
     node.call(build_at_once, [network()])
     again = "ip address del fd00:22:33::1/64 dev br0; ip address add fd00:22:33::1/64 dev br0"
     node.run(["sh", "-ec", again])

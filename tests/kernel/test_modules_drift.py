@@ -31,6 +31,9 @@ BACK = [f"add route default via 10.22.33.1 dev eth0 {IN1}", f"add route -6 defau
 CREATE_RULES = LINES["nat_masquerade"]
 
 # title: (shell commands that do the damage, lines of the repair)
+# In the namespace of another tool links listen unless they are told otherwise.
+_CLOSED = "accept_ra on -> off, accept_redirects on -> off"
+_PEER_CLOSED = "peer.accept_ra on -> off, peer.accept_redirects on -> off"
 DRIFT: dict[str, tuple[str, list[str]]] = {
     "loopback down": ("ip -n ns1 link set lo down", ["change namespace ns1: loopback off -> on"]),
     "resolver edited": (f"echo >>{RESOLVER}", [f"rewrite {RESOLVER}"]),
@@ -76,11 +79,14 @@ DRIFT: dict[str, tuple[str, list[str]]] = {
     ),
     "moved outside": (
         "ip link set ve1 netns stray",
-        ["change veth ve1: netns stray -> host, master none -> br0, isolated none -> on, up off -> on"],
+        [f"change veth ve1: netns stray -> host, master none -> br0, isolated none -> on, {_CLOSED}, up off -> on"],
     ),
     "moved inside": (
         "ip -n ns1 link set eth0 netns stray",
-        ["change veth ve1: peer.netns stray -> ns1, peer.up off -> on", ADD4, ADD6, ROUTE4, ROUTE6],
+        [
+            f"change veth ve1: peer.netns stray -> ns1, {_PEER_CLOSED}, peer.up off -> on",
+            *(ADD4, ADD6, ROUTE4, ROUTE6),
+        ],
     ),
     "pair deleted": (
         "ip link del ve1",

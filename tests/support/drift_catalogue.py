@@ -21,6 +21,10 @@ ROUTE6 = f"add route -6 default via fd00:22:33::1 dev eth0 {IN_C1}"
 ADDRESS4 = f"add address 10.22.33.2/24 to eth0 {IN_C1}"
 ADDRESS6 = f"add address fd00:22:33::2/64 to eth0 {IN_C1}"
 RESTRICTED = restrictions({f"c{number - 1}": [f"10.22.33.{number}", f"fd00:22:33::{number}"] for number in (2, 3)})
+# With the MTU the kernel begins IPv6 anew.
+_BEGUN = "peer.ipv6_link_local none -> on, peer.ipv6 none -> on, peer.ipv6_dad none -> off"
+# On the host links listen unless they are told otherwise.
+_CLOSED = "peer.accept_ra on -> off, peer.accept_redirects on -> off"
 NAT = "replace source NAT pods"
 GUARD = "replace guard of pods"
 NAT_AGAIN = "create source NAT pods for 10.22.33.0/24, fd00:22:33::/64"
@@ -95,7 +99,7 @@ DRIFT: dict[str, Drift] = {
     "link back on the host": Drift(
         "",
         [
-            "change veth np-c1: peer.netns host -> c1, peer.name vp -> eth0, peer.up off -> on",
+            f"change veth np-c1: peer.netns host -> c1, peer.name vp -> eth0, {_CLOSED}, peer.up off -> on",
             *(ADDRESS4, ADDRESS6, ROUTE4, ROUTE6),
         ],
         C1,
@@ -207,7 +211,7 @@ DRIFT: dict[str, Drift] = {
     "MTU of the host end too small for IPv6": Drift(
         "ip link set np-c1 mtu 1200; ip link set br0 mtu 1200",
         [
-            "change bridge br0: mtu 1200 -> 1500",
+            "change bridge br0: mtu 1200 -> 1500, ipv6 none -> on, ipv6_dad none -> off",
             "add address fd00:22:33::1/64 to br0",
             "change veth np-c1: mtu 1200 -> 1500, ipv6_link_local none -> off",
         ],
@@ -215,7 +219,7 @@ DRIFT: dict[str, Drift] = {
     ),
     "MTU of the namespace end too small for IPv6": Drift(
         "ip -n c1 link set eth0 mtu 1000",
-        ["change veth np-c1: peer.mtu 1000 -> 1500, peer.ipv6_link_local off -> on", ADDRESS6, ROUTE6],
+        [f"change veth np-c1: peer.mtu 1000 -> 1500, {_BEGUN}", ADDRESS6, ROUTE6],
         [C1_IPV6],
     ),
     "MTU of the bridge": Drift("ip link set br0 mtu 1400", ["change bridge br0: mtu 1400 -> 1500"]),

@@ -124,3 +124,30 @@ def test_always_valid(names: list[str], assigned: Assigned, explicit: dict[str, 
         assert str(interface.network) in SUBNETS
         assert interface.ip != interface.network.network_address
         assert interface.version == 6 or interface.ip != interface.network.broadcast_address
+
+
+FOUR = ("10.0.0.0/26",)
+
+
+def test_what_was_assigned_counts_and_not_what_is_there() -> None:
+    asked = network("a", "b", subnets=FOUR)
+    assigned = {"a": ("10.0.0.2/26",), "b": ("10.0.0.3/26",)}
+    assert allocate(asked, assigned, {"a": ("10.0.0.3/26",), "b": ("10.0.0.3/26",)}) == assigned
+
+
+def test_what_is_in_a_namespace_that_nobody_assigned_anything_stays() -> None:
+    found = {"a": ("10.0.0.9/26",), "b": ("10.0.0.8/26",)}
+    assert allocate(network("a", "b", subnets=FOUR), {}, found) == found
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_address_that_two_have_goes_to_whom_it_would_go_if_nobody_had_any(order: tuple[str, str]) -> None:
+    taken = {"a": ("10.0.0.3/26",), "b": ("10.0.0.3/26",)}
+    first, second = order
+    expected = {first: ("10.0.0.2/26",), second: ("10.0.0.3/26",)}
+    assert allocate(network(*order, subnets=FOUR), {}, taken) == expected
+
+
+def test_assigned_address_is_taken_by_nobody_that_has_it() -> None:
+    found = allocate(network("a", "b", subnets=FOUR), {"b": ("10.0.0.2/26",)}, {"a": ("10.0.0.2/26",)})
+    assert found == {"a": ("10.0.0.3/26",), "b": ("10.0.0.2/26",)}

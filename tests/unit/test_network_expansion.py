@@ -40,6 +40,8 @@ def test_smallest_network() -> None:
                 "exclusive_addresses": True,
                 "mtu": 9000,
                 "stp": False,
+                "ipv6": False,
+                "ipv6_dad": False,
                 "unmanaged": ["np-ns1"],
             }
         ],
@@ -338,3 +340,27 @@ def test_names_of_host_ends(name: str, derived: str) -> None:
 def test_long_names_are_kept_apart() -> None:
     names = [f"a-rather-long-namespace-{number}" for number in range(500)]
     assert len({derived_name("np-", name) for name in names}) == 500
+
+
+SIX = ["10.0.0.0/24", "fd00::/64"]
+
+
+def test_ends_have_the_ipv6_of_their_network_and_no_duplicates_are_looked_for() -> None:
+    options = expanded(network(namespaces=["ns1"], subnets=SIX))
+    bridge, peer = options["linux_bridge"][0], options["veth"][0]["peer"]
+    assert (bridge["ipv6"], bridge["ipv6_dad"]) == (True, False)
+    assert (peer["ipv6"], peer["ipv6_dad"], "accept_ra" in peer) == (True, False, False)
+
+
+def test_bridge_of_another_tool_keeps_its_ipv6_and_its_detection_of_duplicates() -> None:
+    host = HostView(mtus={"br-pods": 1500}, owners={"br-pods": None}, kinds={"br-pods": "bridge"})
+    options = expanded(network(namespaces=["ns1"], subnets=SIX), host=host)
+    assert not {"ipv6", "ipv6_dad"} & set(options["linux_bridge"][0])
+    assert "ipv6_dad" not in options["veth"][0]["peer"]
+
+
+def test_end_that_is_to_learn_has_a_link_local_address_and_the_others_learn_nothing() -> None:
+    options = expanded(network(namespaces=["ns1", {"name": "ns2", "accept_ra": True}]))
+    peers = [item["peer"] for item in options["veth"]]
+    assert [peer.get("accept_ra") for peer in peers] == [None, True]
+    assert [peer["ipv6_link_local"] for peer in peers] == [False, True]

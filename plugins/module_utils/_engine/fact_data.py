@@ -9,11 +9,11 @@ import dataclasses
 import functools
 import typing as t
 
-from .model import FACTS, Fact, Link
+from .model import FACTS, Assignment, Fact, Link
 from .rules import ClampRules, ForwardRules, GuardRules, NatRules, Publication, PublishRules, WallRules
 
 _RULES = (NatRules, PublishRules, ForwardRules, ClampRules, GuardRules, WallRules)
-_PARTS: dict[str, type[t.Any]] = {kind.__name__: kind for kind in (*_RULES, Publication)}
+_PARTS: dict[str, type[t.Any]] = {kind.__name__: kind for kind in (*_RULES, Publication, Assignment)}
 _KINDS: dict[str, type[t.Any]] = {**FACTS, **_PARTS}
 _VALUES = (str, int, bool, tuple, *_KINDS.values())
 _TEXTS = frozenset(["netns", "name", "link", "cidr", "destination", "key", "value", "path", "content", "user", "alias"])
@@ -23,7 +23,7 @@ class UnknownFactError(ValueError):
     """A kind of fact, or a field of one, that a later release wrote."""
 
 
-def to_data(fact: Fact | None) -> dict[str, t.Any] | None:
+def to_data(fact: Fact | Assignment | None) -> dict[str, t.Any] | None:
     return t.cast("dict[str, t.Any] | None", _to_data(fact))
 
 

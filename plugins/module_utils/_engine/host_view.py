@@ -8,10 +8,11 @@ from __future__ import annotations
 import types
 import typing as t
 
-from .inventory import added, label, readable_ledger, resolvers, restricted
+from .inventory import added, label, resolvers, restricted
 from .kernel import addresses, namespaces, peers, routes
-from .kernel.link_messages import LinkReply
+from .kernel.ledger_file import readable_ledger
 from .kernel.links import Links
+from .kernel.namespace_marks import marks_of
 from .kernel.snapshot import Snapshot
 from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
 from .planning.ownership import routes_of_networks
@@ -39,6 +40,7 @@ def host_view(
     places = {place: snapshot.read(place) for place in (HOST, *names)}
     links = places[HOST].links.values()
     ledger = readable_ledger()
+    marks = marks_of(opened, Links(opened, snapshot), names, ledger)
     lent, routed = added(ledger), routes_of_networks(ledger)
     return HostView(
         uplinks={family: ways for family in (4, 6) if (ways := _default_ways(snapshot, family))},
@@ -48,12 +50,14 @@ def host_view(
         kinds={link.name: link.kind for link in links},
         peers=ends,
         routes=_routes_of_others(snapshot),
-        namespaces={name: _owner(places[name].links.get(1)) for name in names},
-        assigned={
-            **{name: known[name] if name in known else _addresses(opened, name) for name in others},
+        namespaces={name: label(marks.get(name)) for name in names},
+        assigned={name: one.addresses for name, one in ledger.assignments.items()},
+        found={
+            **{name: _addresses(opened, name) for name in others if not (name in known or name in ledger.assignments)},
             **{
                 name: [cidr for index in places[name].links for cidr in _chosen(snapshot, name, index)]
                 for name in names
+                if name not in ledger.assignments
             },
         },
         lent={
@@ -63,10 +67,6 @@ def host_view(
         resolvers=resolvers(),
         restricted=restricted(ledger),
     )
-
-
-def _owner(loopback: LinkReply | None) -> str | None:
-    return label(loopback.alias) if loopback else None
 
 
 def _chosen(snapshot: Snapshot, netns: str, index: int) -> list[str]:
@@ -108,7 +108,7 @@ def _default_ways(snapshot: Snapshot, family: int) -> list[list[str]]:
     """For each default route of the main table, best first, the links that it leads to."""
     there = snapshot.read(HOST).links
     ways = [
-        [there[device].name for device in reply.devices if device in there]
+        [there[index].name for index in reply.devices if index in there and routes.leads_out(reply, there[index].alias)]
         for reply in routes.defaults(snapshot.routes(HOST, family, MAIN_TABLE), family)
     ]
     return [way for way in ways if way]

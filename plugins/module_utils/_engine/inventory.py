@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import typing as t
 
-from . import ledger as ledgers
 from . import orphans
 from .errors import EgressError
 from .kernel import addresses, bridge_entries, features, files, neighbours, peers, routes, rulesets, sysctls
+from .kernel.ledger_file import readable_ledger
 from .kernel.link_messages import LinkReply
 from .kernel.links import Links
+from .kernel.namespace_marks import marks_of
 from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
 from .kernel.processes import namespaces_of_processes
 from .kernel.snapshot import Snapshot
@@ -67,19 +69,6 @@ def read_sections(namespaces: Namespaces, sections: t.Sequence[str], anonymous: 
 def label(alias: str | None) -> str | None:
     """The network that a mark names: "" for the bare mark, None for what is not ours."""
     return alias[len(MARK) :] if alias is not None and is_ours(alias) else None
-
-
-def read_ledger() -> Ledger:
-    """The one on disk. Errors: EgressError where it is damaged."""
-    text = files.read(ledgers.PATH)
-    return ledgers.EMPTY if text is None else ledgers.from_json(text)
-
-
-def readable_ledger() -> Ledger:
-    """The one on disk; an empty one where nobody can tell."""
-    with contextlib.suppress(EgressError):
-        return read_ledger()
-    return ledgers.EMPTY
 
 
 def added(ledger: Ledger) -> dict[tuple[str, str], list[Data]]:
@@ -143,11 +132,21 @@ class _Inventory:
 
     def _namespaces(self) -> list[Data]:
         listed = []
+        names = [place for place in self.known if place != HOST and "/" not in place]
+        marks = marks_of(self.open, self.links_of, names, self.ledger)
         for place, data in self.known.items():
             if place != HOST:
-                loopback = next((reply for reply in self.replies[place] if reply.index == 1), None)
-                listed.append({**data, "network": label(loopback.alias if loopback else None)})
+                given = self.ledger.assignments.get(place)
+                mark = (self._marks_of_pairs if "/" in place else marks).get(place)
+                listed.append({**data, "network": label(mark), "assigned": list(given.addresses) if given else []})
         return listed
+
+    @functools.cached_property
+    def _marks_of_pairs(self) -> dict[str, str]:
+        """Of namespaces, what the end on the host of a pair says that leads there."""
+        ends = [reply for reply in self.replies[HOST] if reply.kind == "veth" and is_ours(reply.alias)]
+        peers = [(self._peer(HOST, reply), reply.alias or "") for reply in ends]
+        return {peer["netns"]: alias for peer, alias in peers if peer}
 
     def _links(self) -> list[Data]:
         listed = []
@@ -290,7 +289,10 @@ class _Inventory:
         links = {reply.index: reply for reply in self.replies[HOST]}
         for family in (4, 6):
             ways = [
-                (route.fact, [links[device] for device in route.devices if device in links])
+                (
+                    route.fact,
+                    [links[i] for i in route.devices if i in links and routes.leads_out(route, links[i].alias)],
+                )
                 for route in routes.default_uplinks(self.open.socket(HOST), family)
             ]
             ways = [(fact, there) for fact, there in ways if there]
@@ -310,7 +312,8 @@ class _Inventory:
 
     def _orphans(self) -> list[Data]:
         """What nobody seems to need any more, with what says so. Nothing is judged by its name."""
-        networks = {network for replies in self.replies.values() for network in (label(r.alias) for r in replies)}
+        # What a tenant wrote on its links says nothing.
+        networks = {label(reply.alias) for reply in self.replies[HOST]}
         ends = [reply for reply in self.replies[HOST] if reply.kind == "veth" and is_ours(reply.alias)]
         return [
             *orphans.stale_handles(),

@@ -28,6 +28,7 @@ def begin(want: Want) -> None:
     data: dict[str, t.Any] = {name: sorted(getattr(want, name)) for name in (*_SETS, *_NAMES)}
     for name in ("facts", "absent"):
         data[name] = [to_data(fact) for fact in getattr(want, name)]
+    data["assignments"] = [to_data(one) for one in want.assignments]
     files.write(PATH, seal({"version": VERSION, "want": data}, indent=None), 0o600)
 
 
@@ -59,4 +60,6 @@ def _want(version: t.Any, data: t.Any) -> Want:
     fields: dict[str, t.Any] = {name: frozenset(map(tuple, data[name])) for name in _SETS}
     fields.update({name: frozenset(data[name]) for name in _NAMES})
     fields.update({name: tuple(map(from_data, data[name])) for name in ("facts", "absent")})
+    # One that release 1.0.0 wrote has none.
+    fields["assignments"] = tuple(map(from_data, data.get("assignments", ())))
     return Want(**fields)

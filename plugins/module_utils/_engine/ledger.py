@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ledger: what was there before our first change, and which network needs which setting.
+"""The ledger: what was there before our first change, which network needs which setting, which namespace has what.
 
 Objects that can carry our mark need no entry. The ledger is for the rest: sysctls, files, fields of
 somebody else's links, addresses and routes among somebody else's.
@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from .errors import ConflictError
 from .fact_data import UnknownFactError, from_data, to_data
-from .model import Claim, Fact, Identity, Link
+from .model import Assignment, Claim, Fact, Identity, Link
 from .sealed import seal, unseal
 
 VERSION = 1
-_KEYS = {"version", "originals", "claims"}
+_KEYS = {"version", "originals", "claims", "assignments"}
 PATH = "/var/lib/netpath/ledger.json"
 
 
@@ -32,6 +32,7 @@ class Ledger:
 
     originals: t.Mapping[Identity, Fact | None] = field(default_factory=dict)
     claims: t.Mapping[Identity, Claim] = field(default_factory=dict)
+    assignments: t.Mapping[str, Assignment] = field(default_factory=dict)
 
     def recorded(self, identity: Identity, original: Fact | None) -> Ledger:
         """With an original added; a later one never replaces an earlier one, but may add fields of a link."""
@@ -60,7 +61,26 @@ class Ledger:
         return Ledger(
             {key: value for key, value in self.originals.items() if key[0] == "file" or key[1] != netns},
             {key: value for key, value in self.claims.items() if value.netns != netns},
+            {name: value for name, value in self.assignments.items() if name != netns},
         )
+
+    def assigned(self, assignments: t.Iterable[Assignment]) -> Ledger:
+        """With what namespaces have from now on. A MAC that is not given stays."""
+        known = dict(self.assignments)
+        for one in assignments:
+            there = known.get(one.namespace)
+            mac = one.mac or (there.mac if there else None)
+            known[one.namespace] = dataclasses.replace(one, mac=mac)
+        return self if known == self.assignments else dataclasses.replace(self, assignments=known)
+
+    def unassigned(self, network: str = "", link: str = "") -> Ledger:
+        """Without what namespaces of a network, or the one behind a pair's end on the host, had."""
+        kept = {
+            name: one
+            for name, one in self.assignments.items()
+            if (one.network != network if network else one.link != link)
+        }
+        return self if len(kept) == len(self.assignments) else dataclasses.replace(self, assignments=kept)
 
     def claims_of(self, user: str, netns: str, start: str = "") -> list[Claim]:
         """A user's claims on keys that start so."""
@@ -76,7 +96,10 @@ class Ledger:
                     for identity, fact in sorted(self.originals.items())
                 ],
                 "claims": [to_data(claim) for _identity, claim in sorted(self.claims.items())],
-            }
+                "assignments": [to_data(one) for _name, one in sorted(self.assignments.items())],
+            },
+            # Of each namespace it has an entry, and a host may have thousands.
+            indent=None,
         )
 
 
@@ -85,7 +108,11 @@ EMPTY = Ledger()
 
 def union(first: Ledger, second: Ledger) -> Ledger:
     """What both know, second's word first: kept on disk while a run is under way."""
-    return Ledger({**first.originals, **second.originals}, {**first.claims, **second.claims})
+    return Ledger(
+        {**first.originals, **second.originals},
+        {**first.claims, **second.claims},
+        {**first.assignments, **second.assignments},
+    )
 
 
 class DamagedError(ConflictError):
@@ -103,7 +130,13 @@ def from_json(text: str) -> Ledger:
             raise _later(f"it has {unknown[0]!r}, which this release does not know")
         originals = dict(_original(item) for item in _listed(data["originals"]))
         claims = [_claim(item) for item in _listed(data["claims"])]
-        return Ledger(originals, {claim.identity: claim for claim in claims})
+        # Release 1.0.0 wrote none.
+        assigned = [_assignment(item) for item in _listed(data.get("assignments", []))]
+        return Ledger(
+            originals,
+            {claim.identity: claim for claim in claims},
+            {one.namespace: one for one in assigned},
+        )
     except UnknownFactError as error:
         raise _later(f"{error}, which this release does not know") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -130,6 +163,14 @@ def _claim(item: t.Any) -> Claim:
     if not isinstance(claim, Claim):
         raise TypeError(f"{claim} is no claim")
     return claim
+
+
+def _assignment(item: t.Any) -> Assignment:
+    one = from_data(item)
+    words = (one.namespace, one.network, one.link, one.mac or "", *one.addresses) if isinstance(one, Assignment) else ()
+    if not words or not all(isinstance(word, str) for word in words):
+        raise TypeError(f"{one} is not an assignment")
+    return t.cast(Assignment, one)
 
 
 def _original(item: t.Any) -> tuple[Identity, Fact | None]:

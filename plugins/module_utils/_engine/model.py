@@ -48,13 +48,17 @@ def is_ours(alias: str | None) -> bool:
 
 @dataclass(frozen=True)
 class Namespace:
-    """A name below /run/netns. alias is that of its loopback, where our mark lives."""
+    """A name below /run/netns. alias is the mark of its handle, which no process inside can write.
+
+    accept_redirects: whether its links may take IPv4 routes from redirects (net/ipv4/conf/all/accept_redirects).
+    """
 
     name: str
     alias: str | None = None
     loopback: bool | None = None
     attach: str | None = field(default=None, metadata=ASIDE)
     force: bool = field(default=False, metadata=ASIDE)
+    accept_redirects: bool | None = None
 
     @property
     def identity(self) -> Identity:
@@ -67,6 +71,9 @@ class Link:
 
     master "" means enslaved to nothing. forward_delay and ageing_time are in seconds.
     published: hairpin mode is on for a port of the host that leads here, and for that alone; False ends that.
+    ipv6, accept_ra, accept_redirects, ipv6_dad: disable_ipv6 is off; the link learns from router advertisements
+    (accept_ra, autoconf), takes routes from redirects, checks new addresses for duplicates (accept_dad): ip-sysctl in
+    the kernel's documentation. A managed link is made with accept_ra and accept_redirects off unless they are on here.
     """
 
     netns: str
@@ -86,6 +93,10 @@ class Link:
     nf_call_iptables: bool | None = None
     nf_call_ip6tables: bool | None = None
     ipv6_link_local: bool | None = None
+    ipv6: bool | None = None
+    accept_ra: bool | None = None
+    accept_redirects: bool | None = None
+    ipv6_dad: bool | None = None
     up: bool | None = None
     peer: Link | None = None
     index: int | None = field(default=None, metadata=ASIDE)
@@ -97,12 +108,22 @@ class Link:
         return ("link", self.netns, self.name)
 
 
+def is_closed_by_itself(link: Link) -> bool:
+    """Whether a link accepts neither advertisements nor redirects unless that is asked for.
+
+    Pairs, and what networks have. A bridge of no network may be that by which the host itself goes out.
+    """
+    marks = [end.alias for end in (link, link.peer) if end and is_ours(end.alias)]
+    return any(link.kind == "veth" or alias != MARK for alias in marks)
+
+
 @dataclass(frozen=True)
 class Address:
     """An address on a link, with its prefix length.
 
     duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
-    tentative: that has not ended yet.
+    tentative: that has not ended yet. dad: of a wanted one, whether there is to be any; without it nobody on the link
+    can object.
     network: for which it is wanted, so that one on somebody else's link goes with the network.
     """
 
@@ -113,6 +134,7 @@ class Address:
     secondary: bool = field(default=False, metadata=ASIDE)
     network: str = field(default="", metadata=ASIDE)
     tentative: bool = field(default=False, metadata=ASIDE)
+    dad: bool = field(default=True, metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
@@ -281,11 +303,70 @@ class Sender:
         return ("sender", self.netns, self.link)
 
 
-Fact = t.Union[Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows, Sender]
-FACTS: dict[str, type[t.Any]] = {
-    kind.__name__: kind
-    for kind in (Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows, Sender)
-}
+@dataclass(frozen=True)
+class Learned:
+    """What a link has from router advertisements: addresses with a lifetime, and routes. Wanted only as absent."""
+
+    netns: str
+    link: str
+
+    @property
+    def identity(self) -> Identity:
+        return ("learned", self.netns, self.link)
+
+
+@dataclass(frozen=True)
+class Occupied:
+    """A name in a managed namespace that a link there has, by index, which needs it not. Wanted only as absent.
+
+    alternative: it is one of the link's alternative names (ip-link(8), property).
+    """
+
+    netns: str
+    name: str
+    index: int = field(default=0, metadata=ASIDE)
+    kind: str = field(default="", metadata=ASIDE)
+    alternative: bool = field(default=False, metadata=ASIDE)
+
+    @property
+    def identity(self) -> Identity:
+        return ("occupied", self.netns, self.name)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What was assigned to a namespace: kept in the ledger, and never taken from what is in the namespace.
+
+    link: the name of the pair's end on the host. mac: that of the other end, None where nobody chose it.
+    """
+
+    namespace: str
+    network: str
+    link: str
+    addresses: tuple[str, ...] = ()
+    mac: str | None = None
+
+
+_FACTS = (
+    Namespace,
+    Link,
+    Address,
+    Limit,
+    Vlans,
+    Route,
+    Setting,
+    Ruleset,
+    File,
+    Claim,
+    Flows,
+    Sender,
+    Learned,
+    Occupied,
+)
+Fact = t.Union[
+    Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows, Sender, Learned, Occupied
+]
+FACTS: dict[str, type[t.Any]] = {kind.__name__: kind for kind in _FACTS}
 AnyFact = t.TypeVar("AnyFact", bound=Fact)
 
 
@@ -311,6 +392,7 @@ class Want:
     only: namespaces, where a request is for some of a network's; the others must not lose anything by it.
     replaceable: names of namespaces that an empty file may have, which is no namespace; it gives way.
     concerned: the networks that ask for something, by its identity.
+    assignments: what the ledger has to remember of namespaces.
     """
 
     facts: tuple[Fact, ...] = ()
@@ -323,6 +405,7 @@ class Want:
     only: frozenset[str] = frozenset()
     replaceable: frozenset[str] = frozenset()
     concerned: t.Mapping[Identity, frozenset[str]] = field(default_factory=dict)
+    assignments: tuple[Assignment, ...] = ()
 
     @functools.cached_property
     def present(self) -> t.Mapping[Identity, Fact]:
@@ -346,6 +429,7 @@ class Want:
             self.only | other.only,
             self.replaceable | other.replaceable,
             {**self.concerned, **other.concerned},
+            self.assignments + other.assignments,
         )
 
     @classmethod
@@ -365,6 +449,7 @@ class Want:
             frozenset(chained("exclusive_claims")),
             frozenset(chained("only")),
             frozenset(chained("replaceable")),
+            assignments=chained("assignments"),
         )
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import typing as t
@@ -24,8 +25,10 @@ from .kernel import (
     sysctls,
     vlans,
 )
-from .kernel.links import Links
-from .kernel.namespaces import Namespaces, obstacle_to_attach, obstacle_to_name
+from .kernel.link_messages import LinkReply
+from .kernel.links import Links, stable_mac
+from .kernel.namespace_marks import marks_of
+from .kernel.namespaces import Namespaces, handles, obstacle_to_attach, obstacle_to_name
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
 from .model import (
@@ -36,9 +39,11 @@ from .model import (
     File,
     Flows,
     Identity,
+    Learned,
     Limit,
     Link,
     Namespace,
+    Occupied,
     Route,
     Ruleset,
     Sender,
@@ -46,15 +51,18 @@ from .model import (
     Vlans,
     Want,
     differences,
+    is_closed_by_itself,
     is_ours,
 )
-from .planning import containers
-from .planning.state import FORWARD4, FORWARD6, Have, ends, interface_of
+from .planning import containers, wall
+from .planning.facts import interface_of
+from .planning.state import FORWARD4, FORWARD6, Have, ends
 from .planning.sysctl_file import SYSCTL_FILE
 from .rules import PortPlace, Rules, places_of
 from .spec import link_settings
 from .spec.values import family
 
+_REDIRECTS = "net/ipv4/conf/all/accept_redirects"
 # Of so many links of the host, each is asked for by its name; of more, all are read.
 FEW = 8
 
@@ -84,6 +92,7 @@ class Observation:
         self._namespaces()
         self._links()
         self.located = self._locate()
+        self._learned()
         self._addresses()
         self._limits()
         self._vlans()
@@ -112,6 +121,7 @@ class Observation:
             self._refusals(),
             ways_back,
             self._strangers(),
+            self._macs(),
         )
 
     def _namespaces(self) -> None:
@@ -126,12 +136,23 @@ class Observation:
         if sum(isinstance(fact, Link) and fact.netns == HOST for fact in self.asked) > FEW:
             self.snapshot.read(HOST)
             self.namespaces.numbers(HOST, there)
-        for name in sorted(named - {HOST}):
-            if self.namespaces.exists(name):
-                loopback = self.links.get(name, index=1)
-                self.facts["namespace", name] = Namespace(
-                    name, alias=loopback.alias if loopback else None, loopback=bool(loopback and loopback.up)
-                )
+        marks = marks_of(self.namespaces, self.links, there, self.ledger)
+        for name in there:
+            loopback = self.links.get(name, index=1)
+            self.facts["namespace", name] = Namespace(
+                name,
+                alias=marks.get(name),
+                loopback=bool(loopback and loopback.up),
+                accept_redirects=self._accepts_redirects(name, marks.get(name)),
+            )
+
+    def _accepts_redirects(self, name: str, mark: str | None) -> bool | None:
+        """Managed namespaces are made without that. Those of release 1.0.0 are looked at until they are in the ledger:
+        a look costs more than all else that is read of a namespace.
+        """
+        if mark is None or name in self.ledger.assignments:
+            return False if mark else None
+        return sysctls.read(self.namespaces, name, [_REDIRECTS]).get(_REDIRECTS) == "1"
 
     def _released_places(self) -> set[str]:
         """Namespaces in which claims on settings may end."""
@@ -156,10 +177,27 @@ class Observation:
         if found:
             self.facts[fact.identity] = found
         if fact.peer and not (found and found.peer and _place(found.peer) == _place(fact.peer)):
-            # Somebody else's link may sit where the other end shall be.
-            there = self.links.get(fact.peer.netns, fact.peer.name)
-            if there:
-                self.facts.setdefault(fact.peer.identity, self.links.fact(fact.peer.netns, there))
+            self._occupied(fact.peer)
+
+    def _occupied(self, place: Link) -> None:
+        """Another link may have the name that the end of a pair is to get. What a tenant made gives way."""
+        there = self.links.holder(place.netns, place.name)
+        if there is None:
+            return
+        namespace = self.facts.get(("namespace", place.netns))
+        managed = isinstance(namespace, Namespace) and is_ours(namespace.alias)
+        fact = self.links.fact(place.netns, there) if there.name == place.name else None
+        if not managed or (fact and self._is_of_the_host(there, fact)):
+            if fact:
+                self.facts.setdefault(place.identity, fact)
+            return
+        taken = Occupied(place.netns, place.name, there.index, there.kind, alternative=there.name != place.name)
+        self.facts[taken.identity] = taken
+
+    def _is_of_the_host(self, reply: LinkReply, fact: Link) -> bool:
+        """Whether nobody in the namespace can have made it: a device of the machine, a pair that ends on the host."""
+        device = not reply.kind and reply.index != 1
+        return device or (fact.peer is not None and fact.peer.netns == HOST)
 
     def _referred_links(self) -> set[tuple[str, str]]:
         referred = set()
@@ -187,6 +225,26 @@ class Observation:
                     located[_place(wanted.peer if wanted and wanted.peer else fact.peer)] = fact.peer
         return located
 
+    def _learned(self) -> None:
+        """What managed links have from router advertisements. One that accepts none, and has no address with a
+        lifetime, has no routes either: these are deleted when it is closed.
+        """
+        for fact in self.want.facts:
+            have = self.facts.get(fact.identity)
+            if isinstance(fact, Link) and isinstance(have, Link) and is_closed_by_itself(have):
+                for wanted, end in zip(ends(fact), ends(have)):
+                    if self._has_learned(end):
+                        found = Learned(wanted.netns, wanted.name)
+                        self.facts[found.identity] = found
+
+    def _has_learned(self, end: Link) -> bool:
+        index = end.index or 0
+        held = self._held(end.netns, index)
+        if any(addresses.is_learned(reply) for reply in held):
+            return True
+        own = [reply.cidr for reply in held]
+        return bool(end.accept_ra) and bool(routes.learned(self.namespaces.socket(end.netns), index, own))
+
     def _addresses(self) -> None:
         places = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Address)}
         places |= self.want.exclusive_addresses | self._moving
@@ -212,8 +270,11 @@ class Observation:
             if link and link.index and link.qdisc not in (None, "", *limits.NONE):
                 asked.setdefault((link.netns, netns), {})[link.index] = name
         for (there, netns), links in asked.items():
+            namespace = self.facts.get(("namespace", netns))
+            managed = isinstance(namespace, Namespace) and is_ours(namespace.alias)
             for fact in limits.read(self.namespaces.socket(there), netns, links):
-                self.facts[fact.identity] = fact
+                # In a managed namespace nobody but its tenant can have chosen another one.
+                self.facts[fact.identity] = dataclasses.replace(fact, foreign="") if managed else fact
 
     def _vlans(self) -> None:
         asked: dict[tuple[str, str], dict[int, str]] = {}
@@ -249,7 +310,9 @@ class Observation:
         for netns, version, table in sorted(tables):
             if self.namespaces.exists(netns):
                 for reply in self.snapshot.routes(netns, version, table):
-                    if reply.fact.identity in wanted and reply.fact.identity not in self.facts:
+                    # A learned one may have the metric of ours, and is another route.
+                    learned = reply.fact.protocol == routes.RTPROT_RA and version == 6 and netns != HOST
+                    if reply.fact.identity in wanted and reply.fact.identity not in self.facts and not learned:
                         self._add_route(reply, netns)
 
     def _losing_addresses(self) -> set[tuple[str, str]]:
@@ -266,7 +329,7 @@ class Observation:
         """Routes on a link, filed under the place where it shall be."""
         for version in (4, 6):
             for reply in routes.read(self.namespaces.socket(link.netns), version, device=link.index or 0, netns=netns):
-                if reply.fact.protocol != routes.RTPROT_KERNEL:
+                if reply.fact.protocol not in (routes.RTPROT_KERNEL, routes.RTPROT_RA):
                     fact = dataclasses.replace(reply.fact, device=name)
                     self.facts.setdefault(fact.identity, fact)
 
@@ -348,12 +411,16 @@ class Observation:
 
     def _files(self) -> None:
         paths = {fact.path for fact in self.asked if isinstance(fact, File)}
-        if self.want.released or any(isinstance(fact, Claim) for fact in self.want.facts):
+        if self.want.released or any(isinstance(fact, Claim) for fact in self.want.facts) or self._misplaced:
             paths.add(SYSCTL_FILE)
         for path in sorted(paths):
             content = files.read(path)
             if content is not None:
                 self.facts["file", path] = File(path, content, files.mode(path))
+
+    @property
+    def _misplaced(self) -> bool:
+        return bool(wall.misplaced_claims(self.ledger.claims.values(), self.facts))
 
     def _flows(self) -> None:
         for fact in self.want.absent:
@@ -370,12 +437,47 @@ class Observation:
     def _strangers(self) -> dict[str, list[str]]:
         if not self._leaving:
             return {}
-        known = {(end.netns, end.name) for fact in self.facts.values() if isinstance(fact, Link) for end in ends(fact)}
+        return {name: strange for name in self._leaving for strange in [self._strange(name)] if strange}
+
+    def _strange(self, name: str) -> list[str]:
+        """Pairs that were not made here: with an unmarked end on the host, or with one in another tool's namespace.
+
+        Those that a tenant made lead within the namespace, or to one that it made in there.
+        """
+        pairs = [link for link in self.links.all(name) if link.kind == "veth" and link.peer_nsid is not None]
+        here = self.namespaces.numbers(name, [HOST]).get(HOST) if pairs else None
+        strange = []
+        elsewhere = []
+        for link in pairs:
+            if link.peer_nsid != here:
+                elsewhere.append(link)
+                continue
+            end = self.links.get(HOST, index=link.peer_index or 0)
+            if end is not None and not is_ours(end.alias):
+                strange.append(link.name)
+        if elsewhere:
+            others = [other for other in handles() if other != name]
+            marks = marks_of(self.namespaces, self.links, others, self.ledger)
+            foreign = set(self.namespaces.numbers(name, [one for one in others if one not in marks]).values())
+            strange += [link.name for link in elsewhere if link.peer_nsid in foreign]
+        return sorted(strange)
+
+    def _macs(self) -> dict[str, str]:
+        """Of ends that the ledger does not know the MAC they have, but for one that another has as well."""
+        known = self.ledger.assignments
+        asked = [one for one in self.want.assignments if not (one.namespace in known and known[one.namespace].mac)]
+        if not asked:
+            return {}
+        pairs = {fact.name: fact for fact in self.want.facts if isinstance(fact, Link) and fact.peer}
+        links = [fact for fact in self.facts.values() if isinstance(fact, Link)]
+        held = collections.Counter(end.mac for link in links for end in ends(link))
+        held.update(one.mac for one in known.values() if one.mac)
         found = {}
-        for name in self._leaving:
-            elsewhere = [link for link in self.links.all(name) if link.kind == "veth" and link.peer_nsid is not None]
-            strange = [link.name for link in elsewhere if not is_ours(link.alias) and (name, link.name) not in known]
-            found.update({name: strange} if strange else {})
+        for one in asked:
+            have, want = self.facts.get(("link", HOST, one.link)), pairs[one.link].peer
+            mac = have.peer.mac if isinstance(have, Link) and have.peer else None
+            made = stable_mac(want.netns, want.name) if want else ""
+            found[one.namespace] = mac if mac and (held[mac] == 1 or mac == made) else made
         return found
 
     def _obstacles(self) -> dict[str, str]:

@@ -10,7 +10,6 @@ import os
 import typing as t
 
 from .host_view import host_view
-from .inventory import read_ledger
 from .kernel import (
     features,
     listeners,
@@ -20,6 +19,7 @@ from .kernel import (
     routes,
     sysctls,
 )
+from .kernel.ledger_file import read_ledger
 from .kernel.links import Links, stable_mac
 from .kernel.namespaces import Namespaces
 from .kernel.snapshot import Snapshot
@@ -98,9 +98,12 @@ class Observer:
         if not self.namespaces.exists(netns):
             return []
         found = routes.default_uplinks(self.namespaces.socket(netns), 6)
-        learned = {device for reply in found if reply.fact.protocol == routes.RTPROT_RA for device in reply.devices}
-        replies = [self.links.get(netns, index=index) for index in sorted(learned)]
-        keys = {f"net/ipv6/conf/{reply.name}/accept_ra": reply.name for reply in replies if reply}
+        learned = {
+            index: route for route in found if route.fact.protocol == routes.RTPROT_RA for index in route.devices
+        }
+        replies = [(route, self.links.get(netns, index=index)) for index, route in sorted(learned.items())]
+        ways = [link for route, link in replies if link and (netns != HOST or routes.leads_out(route, link.alias))]
+        keys = {f"net/ipv6/conf/{link.name}/accept_ra": link.name for link in ways}
         listening = sysctls.read(self.namespaces, netns, keys)
         return [link for key, link in keys.items() if listening.get(key) != "0"]
 
@@ -136,5 +139,7 @@ class Observer:
         for version in (4, 6) if self.namespaces.exists(netns) else ():
             for route in routes.default_uplinks(self.namespaces.socket(netns), version):
                 replies = [self.links.get(netns, index=device) for device in route.devices]
-                found.setdefault(version, []).append([reply.name for reply in replies if reply])
+                links = [link for link in replies if link and (netns != HOST or routes.leads_out(route, link.alias))]
+                if links:
+                    found.setdefault(version, []).append([link.name for link in links])
         return found

@@ -15,6 +15,7 @@ from .model import Address, Flows, Link, Want
 from .observe import Observer
 from .planning.plan import Plan, make_plan
 from .planning.state import Have, ends
+from .planning.step import place as in_namespace
 
 # Seconds. It takes one to two, but the kernel has one lock for all namespaces, which some that go keep busy.
 DAD_PATIENCE = 30.0
@@ -70,7 +71,7 @@ def await_duplicate_detection(want: Want, plan: Plan, have: Have, observer: Obse
         if added and time.monotonic() > began + DAD_PATIENCE:
             place = min(waiting)
             raise EgressError(
-                f"use {waiting[place]} on {place[1]}",
+                f"use {waiting[place]} on {place[1]}{in_namespace(place[0])}",
                 f"duplicate address detection took over {DAD_PATIENCE:g} s",
                 "Look at the link",
             )
@@ -92,7 +93,9 @@ def _still_tentative(
                 continue
             if address.duplicate:
                 raise EgressError(
-                    f"use {address.cidr} on {link}", "another host on the link has it", "Choose another one"
+                    f"use {address.cidr} on {link}{in_namespace(netns)}",
+                    "another host on the link has it",
+                    "Choose another one",
                 )
             if address.tentative:
                 waiting[netns, link] = address.cidr

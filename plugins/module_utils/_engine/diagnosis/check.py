@@ -9,6 +9,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ..kernel import features
+from ..kernel.ledger_file import readable_ledger
 from ..kernel.namespaces import Namespaces
 from ..kernel.probes import Target
 from ..model import HOST
@@ -42,7 +43,10 @@ def check(
         reader = Reader(namespaces)
         wanted = parse_networks(networks, "networks")
         named = {namespace.name for network in wanted for namespace in network.namespaces}
-        found = paths.of_networks(wanted, {name: reader.assigned(name) for name in named})
+        # What is in a namespace that the ledger knows is what is looked at, and not what it is compared with.
+        given = readable_ledger().assignments
+        assigned = {name: given[name].addresses if name in given else reader.assigned(name) for name in named}
+        found = paths.of_networks(wanted, assigned)
         found += inferred.of_names(reader, names) + inferred.of_processes(reader, pids)
         described = {path.namespace for path in found}
         if everything:

@@ -18,7 +18,7 @@ from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, NetlinkSocket, address_t
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
-IFA_F_SECONDARY, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_PERMANENT = 0x01, 0x08, 0x40, 0x80
+IFA_F_SECONDARY, IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_PERMANENT = 0x01, 0x02, 0x08, 0x40, 0x80
 _START = 16  # after nlmsghdr
 _HEADER, _FLAGS = struct.Struct("=BBBBI"), struct.Struct("=I")  # struct ifaddrmsg, and its flags as an attribute
 
@@ -47,6 +47,11 @@ class AddressReply:
     def permanent(self) -> bool:
         """Set by somebody, as opposed to learned by DHCP or a router advertisement with a lifetime."""
         return bool(self.flags & IFA_F_PERMANENT)
+
+
+def is_learned(reply: AddressReply) -> bool:
+    """Whether it came from a router advertisement, as the kernel makes it: with a lifetime that may be without end."""
+    return ":" in reply.cidr and not reply.permanent and not reply.link_local
 
 
 def read(opened: NetlinkSocket, index: int = 0) -> list[AddressReply]:
@@ -95,19 +100,21 @@ def link_local_of(mac: str) -> str:
 
 
 def add(address: Address, index: int) -> Message:
-    return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address, index)
+    return _message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, address, index, 0 if address.dad else IFA_F_NODAD)
 
 
 def delete(address: Address, index: int) -> Message:
     return _message(RTM_DELADDR, 0, address, index)
 
 
-def _message(kind: int, flags: int, address: Address, index: int) -> Message:
+def delete_reply(reply: AddressReply) -> Message:
+    """Delete one as it was read."""
+    return _message(RTM_DELADDR, 0, Address("", "", reply.cidr), reply.index)
+
+
+def _message(kind: int, flags: int, address: Address, index: int, of_address: int = 0) -> Message:
     interface = ipaddress.ip_interface(address.cidr)
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
     given = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
-    return Message(
-        kind,
-        flags,
-        encode("ifaddrmsg", given, family=int(family), prefixlen=interface.network.prefixlen, index=index),
-    )
+    told = {"family": int(family), "prefixlen": interface.network.prefixlen, "index": index, "flags": of_address}
+    return Message(kind, flags, encode("ifaddrmsg", given, **told))

@@ -20,9 +20,11 @@ from ..model import (
     File,
     Flows,
     Identity,
+    Learned,
     Limit,
     Link,
     Namespace,
+    Occupied,
     Route,
     Ruleset,
     Sender,
@@ -43,6 +45,7 @@ from . import (
     routes,
     rulesets,
     sysctls,
+    tenant_drift,
     vlans,
 )
 from .link_messages import set_link
@@ -210,6 +213,10 @@ class Executor:
                 self.namespaces.create(after.name, after.alias or "", bool(after.loopback))
         elif after is not None:
             set_loopback(self.namespaces.socket(after.name), after.alias, bool(after.loopback), asked)
+            if after.alias and before and before.alias != after.alias:
+                self.namespaces.mark(after.name, after.alias)
+            if after.accept_redirects is False:
+                self.namespaces.close_to_redirects(after.name, asked)
 
     def _remove_namespaces(self, batch: t.Sequence[Step]) -> None:
         names = [t.cast(Namespace, step.before).name for step in batch]
@@ -266,6 +273,18 @@ class Executor:
         if manager:
             managers.reload(self.namespaces, manager)
 
+    def _learned(self, before: Learned | None, _after: Learned | None, asked: str) -> None:
+        # Going back, nobody is to learn it again.
+        if before is not None:
+            tenant_drift.forget(self.namespaces, self.links, before, asked)
+
+    def _occupied(self, before: Occupied | None, after: Occupied | None, asked: str) -> None:
+        self.links.forget()
+        if before is not None:
+            tenant_drift.free(self.namespaces, before, asked)
+        elif after is not None:
+            tenant_drift.occupy(self.namespaces, after, asked)
+
     def _flows(self, before: Flows | None, _after: Flows | None, _asked: str) -> None:
         # Going back, there is nothing to do: a connection is tracked again with its next packet.
         if before is not None:
@@ -307,6 +326,8 @@ _RUN: dict[type[t.Any], t.Callable[..., None]] = {
     Setting: Executor._setting,
     File: Executor._file,
     Flows: Executor._flows,
+    Learned: Executor._learned,
+    Occupied: Executor._occupied,
     # A claim lives in the ledger, which is written as a whole.
     Claim: lambda *_arguments: None,
 }

@@ -10,8 +10,10 @@ import itertools
 import typing as t
 
 from ..errors import ConflictError, EgressError
-from ..model import Link
+from ..model import Link, is_closed_by_itself
+from ..spec.values import SMALLEST_IPV6_MTU
 from . import link_messages as messages
+from . import switches
 from .links import Links, chosen, stable_mac
 from .netlink import BATCH, Answer, Message, kernel_error
 
@@ -70,11 +72,29 @@ class _Group:
             own = list(itertools.islice(answers, len(some)))
             self.there[position] = not own[0].errno
             failed += [(position, answer) for answer in own if answer.errno not in _FINE][:1]
-        for position in range(failed[0][0] if failed else len(self.wanted)):
-            self._guarded(position, self._finish_peer)
+        self._finish(failed[0][0] if failed else len(self.wanted))
         if failed:
             position, answer = failed[0]
             raise CreationError(position, kernel_error(self.asked(position), answer))
+
+    def _finish(self, count: int) -> None:
+        """Bring up the first of them. All are closed before: with a carrier a link listens at once."""
+        for position in range(count):
+            self._guarded(position, self._close)
+        up = [position for position in range(count) if self.wanted[position].up]
+        indexes = [self.links.index(self.wanted[at].netns, self.wanted[at].name) for at in up]
+        raised = self.opened.request([messages.set_link([], index=index, up=True) for index in indexes])
+        for position, answer in zip(up, raised):
+            self._guarded(position, lambda at, answer=answer: self._expect(at, [answer]))  # type: ignore[misc]
+        for position in range(count):
+            self._guarded(position, self._finish_peer)
+
+    def _close(self, position: int) -> None:
+        link = self.wanted[position]
+        values = switches.sysctls(switches.born_with(link))
+        if values:
+            with self.namespaces.entered(link.netns):
+                self.namespaces.settings.write(link.netns, {f"net/ipv6/conf/{link.name}": values}, self.asked(position))
 
     def delete(self, start: int) -> None:
         """Those from a position on that are there."""
@@ -97,23 +117,30 @@ class _Group:
         attributes = [*self._born_with(link), self._kind_attribute(link, position)]
         # Down at first: a link that comes up gets addresses of IPv6 at once.
         found = [messages.create_link(attributes, index), messages.set_link(_mark(link), index=index)]
-        found += [messages.without_link_local(index)] if link.ipv6_link_local is False else []
+        found += _families(link, index)
         port = chosen(link, ("isolated", "hairpin"))
         found += [messages.set_link([messages.port_attribute(port)], index=index)] if port else []
-        return [*found, messages.set_link([], index=index, up=True)] if link.up else found
+        return found
 
     def _finish_peer(self, position: int) -> None:
         peer = self.wanted[position].peer
         if peer is None:
             return
         opened = self.namespaces.socket(peer.netns)
-        marked, found = opened.request([messages.set_link(_mark(peer), name=peer.name), messages.get_link(peer.name)])
-        self._expect(position, [marked, found])
-        index = messages.index_of(found.replies[0])
+        told = [messages.set_link(_mark(peer), name=peer.name), *_families(peer)]
+        *marked, found = opened.request([*told, messages.get_link(peer.name)])
+        self._expect(position, [*marked, found])
+        index, there = messages.index_of(found.replies[0]), messages.switches_of(found.replies[0])
         self.links.learn(peer.netns, peer.name, index)
-        requests = [messages.without_link_local(index)] if peer.ipv6_link_local is False else []
-        requests += [] if peer.up is None else [messages.set_link([], index=index, up=peer.up)]
-        self._expect(position, opened.request(requests))
+        # A namespace of ours gives its links nearly all of it.
+        values = switches.sysctls(
+            {key: value for key, value in switches.born_with(peer).items() if value != there[key]}
+        )
+        if values:
+            with self.namespaces.entered(peer.netns):
+                self.namespaces.settings.write(peer.netns, {f"net/ipv6/conf/{peer.name}": values}, self.asked(position))
+        if peer.up is not None:
+            self._expect(position, opened.request([messages.set_link([], index=index, up=peer.up)]))
 
     def _expect(self, position: int, answers: t.Iterable[Answer]) -> None:
         for answer in answers:
@@ -145,6 +172,14 @@ class _Group:
 
 
 _Result = t.TypeVar("_Result")
+
+
+def _families(link: Link, index: int = 0) -> list[Message]:
+    """A link of a smaller MTU has no IPv6 that could be asked for anything."""
+    without_six = link.mtu is not None and link.mtu < SMALLEST_IPV6_MTU
+    redirects = bool(link.accept_redirects) if is_closed_by_itself(link) else link.accept_redirects
+    told = messages.set_families(redirects, None if without_six else link.ipv6_link_local, index, link.name)
+    return [told] if told else []
 
 
 def _mark(link: Link) -> list[tuple[str, t.Any]]:

@@ -6,20 +6,20 @@
 from __future__ import annotations
 
 import functools
-import socket
 import struct
 import sys
 import typing as t
 from dataclasses import dataclass, field
 
+from . import switches
 from .attributes import attribute
 from .message_layout import Nested, encode
 from .netlink import ATTRIBUTE, NLM_F_CREATE, NLM_F_EXCL, Message, Span, Spans, attributes
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK, RTM_GETNSID = 16, 17, 18, 19, 90
+RTM_NEWLINKPROP, RTM_DELLINKPROP = 108, 109
 AF_BRIDGE = 7
 IFLA_PROTINFO, IFLA_BRPORT_STATE, NLA_F_NESTED = 12, 1, 0x8000
-IFLA_AF_SPEC, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 26, 8, 1
 _STATE = struct.Struct("=HHB3x")
 IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
@@ -66,7 +66,7 @@ class LinkReply:
     port_state: of a port of a bridge, BR_STATE_* of linux/if_bridge.h. counters: COUNTERS, where they were asked for.
     lower: of a macvlan or ipvlan, the link of this namespace that it takes packets from. other_names: alternative ones.
     parent: of any link that stands on another one of this namespace, such as a VLAN, that one; 0 for none.
-    ipv6_link_local: whether it gets such an address when it comes up.
+    switches: those of switches.py.
     """
 
     index: int
@@ -86,11 +86,16 @@ class LinkReply:
     lower: int = 0
     parent: int = 0
     other_names: tuple[str, ...] = ()
-    ipv6_link_local: bool = False
+    switches: t.Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def up(self) -> bool:
         return bool(self.flags & IFF_UP)
+
+    @property
+    def ipv6_link_local(self) -> bool:
+        """Whether it gets such an address when it comes up."""
+        return self.switches.get("ipv6_link_local", False)
 
     @property
     def has_carrier(self) -> bool:
@@ -128,15 +133,32 @@ def set_link(
     return Message(RTM_NEWLINK, 0, encode("ifinfmsg", [*named, *attributes], index=index, flags=flags, change=change))
 
 
-def without_link_local(index: int) -> Message:
-    """Have a link get no link-local address when it comes up. Refused with EAFNOSUPPORT where it has no IPv6."""
-    mode = attribute(IFLA_INET6_ADDR_GEN_MODE, bytes([IN6_ADDR_GEN_MODE_NONE]))
-    families = attribute(IFLA_AF_SPEC, attribute(socket.AF_INET6, mode))
-    return Message(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + families)
+def set_families(redirects: bool | None, link_local: bool | None, index: int = 0, name: str = "") -> Message | None:
+    """Set what af_spec of switches.py tells, None where that is nothing, of a link by its index or its name.
+
+    Refused with EAFNOSUPPORT by a link without the family.
+    """
+    families = switches.af_spec(redirects, link_local)
+    named = b"" if index else attribute(_NAME, name.encode() + b"\0")
+    return Message(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, 0, 0) + named + families) if families else None
 
 
-def delete_link(name: str) -> Message:
-    return Message(RTM_DELLINK, 0, encode("ifinfmsg", [("IFLA_IFNAME", name)]))
+def delete_link(name: str = "", index: int = 0) -> Message:
+    return Message(RTM_DELLINK, 0, encode("ifinfmsg", [("IFLA_IFNAME", name)] if name else [], index=index))
+
+
+def with_other_name(index: int, name: str) -> Message:
+    """Give a link an alternative name (IFLA_ALT_IFNAME in linux/if_link.h)."""
+    return Message(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL, _other_name(index, name))
+
+
+def without_other_name(index: int, name: str) -> Message:
+    return Message(RTM_DELLINKPROP, 0, _other_name(index, name))
+
+
+def _other_name(index: int, name: str) -> bytes:
+    listed = attribute(_ALT_IFNAME, name.encode() + b"\0")
+    return _LINK.pack(0, 0, index, 0, 0) + attribute(_PROP_LIST | NLA_F_NESTED, listed)
 
 
 def bridge_attribute(options: t.Mapping[str, t.Any]) -> tuple[str, t.Any]:
@@ -173,6 +195,11 @@ def index_of(data: bytes) -> int:
     return int(_LINK.unpack_from(data, _HEADER_LENGTH)[2])
 
 
+def switches_of(data: bytes) -> t.Mapping[str, bool]:
+    """Of a link as the kernel reports it: those of switches.py."""
+    return switches.read(data, attributes(data, _HEADER_LENGTH + _LINK.size, len(data)))
+
+
 def parse_link(data: bytes) -> LinkReply:
     """By hand: the classes that declare requests take milliseconds to decode a reply, and hosts have thousands."""
     _family, _kind, index, flags, _change = _LINK.unpack_from(data, _HEADER_LENGTH)
@@ -202,7 +229,7 @@ def parse_link(data: bytes) -> LinkReply:
         lower=below if kind in _ON_ANOTHER and _NETNSID not in found else 0,
         parent=below if not veth and _NETNSID not in found and below != index else 0,
         other_names=_other_names(data, *found[_PROP_LIST]) if _PROP_LIST in found else (),
-        ipv6_link_local=_makes_link_local(data, attributes(data, *found.get(IFLA_AF_SPEC, _NOTHING))),
+        switches=switches.read(data, found),
     )
 
 
@@ -216,12 +243,6 @@ def _options(data: bytes, bridge: Spans, port: Spans) -> dict[str, t.Any]:
         if _NUMBERS[name] in port:
             found[key] = bool(data[port[_NUMBERS[name]][0]])
     return found
-
-
-def _makes_link_local(data: bytes, families: Spans) -> bool:
-    settings = attributes(data, *families.get(socket.AF_INET6, _NOTHING))
-    mode = settings.get(IFLA_INET6_ADDR_GEN_MODE)
-    return mode is not None and data[mode[0]] != IN6_ADDR_GEN_MODE_NONE
 
 
 def _other_names(data: bytes, start: int, end: int) -> tuple[str, ...]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import hashlib
 import os
 import typing as t
 
 from ..errors import ConflictError, EgressError, KernelError
-from ..model import HOST, Address, Link, Setting, differences, is_ours
+from ..model import HOST, Address, Link, Setting, differences, is_closed_by_itself, is_ours
 from ..spec.values import SMALLEST_IPV6_MTU
-from . import addresses, files
+from . import addresses, files, switches
 from . import link_messages as messages
 from .netlink import Answer, Message, NetlinkSocket, kernel_error
 from .processes import namespaces_of_processes
@@ -58,6 +59,7 @@ def stable_mac(netns: str, name: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (0xFE if netns == HOST else 0x02, *digest[:5]))
 
 
+@functools.lru_cache(maxsize=1)
 def _machine_id() -> str:
     try:
         return (files.read("/etc/machine-id", follow=True) or "").strip()
@@ -74,6 +76,17 @@ def host_ends(namespaces: Namespaces, names: t.Sequence[str]) -> dict[str, list[
         if name is not None:
             found[name].append(link.index)
     return found
+
+
+def delete_marked(indexes: t.Sequence[int]) -> None:
+    """Delete ends on the host of managed pairs: their others are in a removed namespace that a process still holds."""
+    opened = NetlinkSocket()
+    try:
+        answers = opened.request([messages.get_link(index=index) for index in indexes])
+        replies = [messages.parse_link(answer.replies[0]) for answer in answers if answer.replies]
+        opened.request([messages.delete_link(index=reply.index) for reply in replies if is_ours(reply.alias)])
+    finally:
+        opened.close()
 
 
 def let_forward(namespaces: Namespaces, indexes: t.Sequence[int], forward: bool, netns: str = HOST) -> None:
@@ -97,13 +110,19 @@ class Links:
         self._next_index = _FIRST_INDEX + int.from_bytes(os.urandom(4), "big") % _FIRST_INDEX
 
     def get(self, netns: str, name: str = "", index: int = 0) -> messages.LinkReply | None:
-        """Errors: ConflictError where the name is an alternative one."""
-        reply = self._known(netns, name, index) if netns in self._places else self._asked(netns, name, index)
+        """Errors: ConflictError where the name is an alternative one of a link of the host."""
+        reply = self.holder(netns, name, index)
         if reply and name and reply.name != name:
+            if netns != HOST:
+                return None
             raise ConflictError(
                 f"use the name {name}", f"it is an alternative name of link {reply.name}", "Choose another name"
             )
         return reply
+
+    def holder(self, netns: str, name: str = "", index: int = 0) -> messages.LinkReply | None:
+        """The link that has a name, as its own or as an alternative one."""
+        return self._known(netns, name, index) if netns in self._places else self._asked(netns, name, index)
 
     def _known(self, netns: str, name: str, index: int) -> messages.LinkReply | None:
         return self._places[netns].names.get(name) if name else self._places[netns].links.get(index)
@@ -173,10 +192,12 @@ class Links:
 
         NetworkManager sets the mode of links that it leaves alone when it starts.
         """
+        if _begins_ipv6(have, want):
+            names = [name for name in ("ipv6_link_local", *switches.FIELDS) if getattr(want, name) is not None]
+            forgotten: dict[str, t.Any] = dict.fromkeys(names)
+            return dataclasses.replace(have, **forgotten)
         if want.ipv6_link_local is not False:
             return have
-        if _begins_ipv6(have, want):
-            return dataclasses.replace(have, ipv6_link_local=None)
         if not have.ipv6_link_local:
             return have
         reply = self.get(have.netns, index=have.index or 0)
@@ -201,7 +222,10 @@ class Links:
         if peer is None or peer.kind != "veth" or not is_ours(peer.alias):
             return None
         other = self._other_end(want.peer.netns, peer, want.netns)
-        return self.fact(other[0], other[1], want.peer) if other else None
+        # In the namespace a tenant may have made such a link: the other end alone says whose the pair is.
+        if other is None or other[0] == want.peer.netns or not is_ours(other[1].alias):
+            return None
+        return self.fact(other[0], other[1], want.peer)
 
     def _renamed(self, end: Link) -> messages.LinkReply | None:
         """A link that still has the MAC that one of this name gets. The host's may be too many to look through."""
@@ -226,8 +250,7 @@ class Links:
             up=reply.up,
             index=reply.index,
             qdisc=reply.qdisc,
-            ipv6_link_local=reply.ipv6_link_local,
-            **reply.options,
+            **{**reply.switches, **reply.options},
         )
         if other is None:
             return link
@@ -236,7 +259,7 @@ class Links:
     def _end(self, netns: str, reply: messages.LinkReply) -> Link:
         master = self._name(netns, reply.master)
         fields: dict[str, t.Any] = {"alias": reply.alias, "mac": reply.mac, "mtu": reply.mtu, "up": reply.up}
-        fields.update(index=reply.index, qdisc=reply.qdisc, ipv6_link_local=reply.ipv6_link_local)
+        fields.update(index=reply.index, qdisc=reply.qdisc, **reply.switches)
         return Link(netns, reply.name, kind=reply.kind, master=master, **fields)
 
     def _name(self, netns: str, index: int) -> str:
@@ -307,6 +330,7 @@ class Links:
         if _begins_ipv6(before, after):
             send(self._namespaces.socket(after.netns), asked, *requests)
             requests = []
+        self._switch(after, changed, _begins_ipv6(before, after), asked)
         if after.ipv6_link_local is not None and {"ipv6_link_local", "netns"} & changed.keys():
             # Ahead of its coming up, when it would get one. In another namespace it begins with the choice there.
             self._choose_link_local(after, asked)
@@ -317,6 +341,19 @@ class Links:
             # They would go on waiting for spanning tree.
             ports = [port.index for port in self.ports(after.netns, after.name)]
             let_forward(self._namespaces, ports, True, after.netns)
+
+    def _switch(self, after: Link, changed: t.Mapping[str, t.Any], begins: bool, asked: str) -> None:
+        """Ahead of its coming up. In another namespace, and where IPv6 begins, it has what is usual there."""
+        anew = switches.FIELDS if "netns" in changed else ()
+        if begins and is_closed_by_itself(after):
+            anew = ("accept_ra", "accept_redirects")
+        wanted = {name: getattr(after, name) if name in anew or name in changed else None for name in switches.FIELDS}
+        values = switches.sysctls(wanted)
+        if values:
+            with self._namespaces.entered(after.netns):
+                self._namespaces.settings.write(after.netns, {f"net/ipv6/conf/{after.name}": values}, asked)
+        told = messages.set_families(wanted["accept_redirects"], None, name=after.name)
+        send(self._namespaces.socket(after.netns), asked, *([told] if told else []))
 
     def _choose_link_local(self, link: Link, asked: str) -> None:
         """By the sysctl, which also gives an address to a link that is up."""

@@ -30,7 +30,9 @@ def protected_links(namespaces: Namespaces, links: Links, sessions: t.Sequence[l
     for family in (4, 6):
         for reply in routes.default_uplinks(opened, family):
             for device in reply.devices:
-                reasons.setdefault(device, f"the IPv{family} default route of this host")
+                link = links.get(HOST, index=device)
+                if link and routes.leads_out(reply, link.alias, protected=True):
+                    reasons.setdefault(device, f"the IPv{family} default route of this host")
     local = {session.local for session in sessions}
     for address in addresses.read(opened) if local else ():
         if address.cidr.split("/")[0] in local:

@@ -20,11 +20,13 @@ import time
 import typing as t
 
 from ..errors import ConflictError, KernelError
-from ..model import HOST, MARK
-from . import files, links
+from ..model import HOST, MARK, is_ours
+from . import files, handle_marks, links
 from .link_messages import get_link, get_nsid, parse_nsid
 from .netlink import BATCH, NetlinkSocket
+from .proc_sys import ProcSys
 from .processes import processes_in
+from .switches import CLOSED_FROM_THE_BEGINNING
 
 DIRECTORY = "/run/netns"
 _TEMPORARY = ".netpath-"
@@ -33,7 +35,7 @@ MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000
 MNT_DETACH, UMOUNT_NOFOLLOW = 0x2, 0x8
 NS_GET_NSTYPE = 0xB703
 NSFS_MAGIC = 0x6E736673
-_DEPARTURE_PATIENCE = 15.0  # seconds
+_DEPARTURE_PATIENCE = 2.0  # seconds
 _SPARE = 16  # file descriptors
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -166,8 +168,10 @@ class Namespaces:
         self._spare = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _number in range(_SPARE)]
         self._numbers: dict[tuple[str, str], int] = {}
         self._prepared = False
+        self.settings = ProcSys()
         self._removed: dict[str, int] = {}
         self._departing: dict[str, list[int]] = {}
+        self._marks: dict[str, str] = {}
 
     def __enter__(self) -> Namespaces:
         return self
@@ -187,13 +191,16 @@ class Namespaces:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """Errors: KernelError in place of an OSError of the block."""
         self.make_room()
+        self.settings.close()
         for open_socket in self._sockets.values():
             open_socket.close()
         # A namespace in which processes live does not go, and neither do the links into it.
         inhabited = processes_in({name: os.fstat(handle) for name, handle in self._removed.items()})
         for handle in (*self._handles.values(), *self._removed.values()):
             os.close(handle)
-        await_departure([i for name, indexes in self._departing.items() if not inhabited.get(name) for i in indexes])
+        gone = [i for name, indexes in self._departing.items() if not inhabited.get(name) for i in indexes]
+        if not await_departure(gone):
+            links.delete_marked(gone)
         if isinstance(error, OSError):
             raise self._explained(error) from error
 
@@ -266,15 +273,29 @@ class Namespaces:
                 handle = os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)
                 opened.callback(os.close, handle)
                 links.set_loopback(inside, alias, loopback, asked)
-                _bind(path_of(HOST), f"{DIRECTORY}/{name}", asked)
+                self.settings.write(name, CLOSED_FROM_THE_BEGINNING, asked)
+                _bind(path_of(HOST), f"{DIRECTORY}/{name}", asked, f"{alias or MARK}{handle_marks.END}")
                 opened.pop_all()
         self._forget(name)
         self._sockets[name], self._handles[name] = inside, handle
 
+    def handle_marks(self, netnses: t.Iterable[str]) -> dict[str, str] | None:
+        """{name: what is on its handle}, as handle_marks.read."""
+        return handle_marks.read(DIRECTORY, [name for name in netnses if "/" not in name])
+
+    def mark(self, netns: str, mark: str) -> None:
+        """Give a handle another mark. Errors: OSError."""
+        handle_marks.write(DIRECTORY, netns, mark)
+
+    def close_to_redirects(self, netns: str, asked: str) -> None:
+        """Of IPv4, where those count that all links, or one, may accept."""
+        with self.entered(netns):
+            self.settings.write(netns, {"net/ipv4/conf": {"all/accept_redirects": "0"}}, asked)
+
     def attach(self, name: str, path: str) -> None:
         """Give an existing namespace a name."""
         self._prepare_directory()
-        _bind(path, f"{DIRECTORY}/{name}", f"give {path} the name {name}")
+        _bind(path, f"{DIRECTORY}/{name}", f"give {path} the name {name}", handle_marks.ATTACHED)
         self._forget(name)
 
     def restore(self, name: str) -> bool:
@@ -282,7 +303,12 @@ class Namespaces:
         handle = self._removed.get(name)
         if handle is None:
             return False
-        _bind(f"/proc/self/fd/{handle}", f"{DIRECTORY}/{name}", f"restore namespace {name}")
+        _bind(
+            f"/proc/self/fd/{handle}",
+            f"{DIRECTORY}/{name}",
+            f"restore namespace {name}",
+            self._marks.pop(name, handle_marks.ATTACHED),
+        )
         self._handles[name] = self._removed.pop(name)
         links.let_forward(self, self._departing.pop(name, []), True)
         return True
@@ -296,6 +322,7 @@ class Namespaces:
         undone.
         """
         departing = links.host_ends(self, names)
+        self._marks.update(self.handle_marks(names) or {})
         # They must not answer for addresses that others get meanwhile.
         links.let_forward(self, [index for indexes in departing.values() for index in indexes], False)
         left = list(names)
@@ -335,10 +362,13 @@ class Namespaces:
             os.close(self._handles.pop(name))
 
 
-def await_departure(indexes: t.Sequence[int], patience: float = _DEPARTURE_PATIENCE) -> None:
-    """Wait for links whose other ends went with a removed namespace: the kernel cleans up in its own time."""
+def await_departure(indexes: t.Sequence[int], patience: float = _DEPARTURE_PATIENCE) -> bool:
+    """Wait for links whose other ends went with a removed namespace: the kernel cleans up in its own time.
+
+    patience: seconds without any that went. Whether all did: somebody may hold the namespace.
+    """
     if not indexes:
-        return
+        return True
     give_up = time.monotonic() + patience
     left = list(indexes)
     opened = NetlinkSocket()
@@ -349,18 +379,21 @@ def await_departure(indexes: t.Sequence[int], patience: float = _DEPARTURE_PATIE
                 asked = left[-BATCH:]
                 answers = opened.request([get_link(index=index) for index in asked])
                 there = [index for index, answer in zip(asked, answers) if not answer.errno]
+                if len(there) < len(asked):
+                    give_up = time.monotonic() + patience
                 left[-BATCH:] = there
                 if there:
                     break
             if not left:
-                return
+                return True
             time.sleep(0.005)
     finally:
         opened.close()
+    return False
 
 
-def _bind(source: str, target: str, asked: str) -> None:
-    """Mount a namespace on a file that carries our mark, so that it is known for ours should the mount be gone."""
+def _bind(source: str, target: str, asked: str, mark: str) -> None:
+    """Mount a namespace on a file that carries a mark, by which it is known for ours, also should the mount be gone."""
     temporary = f"{DIRECTORY}/{_TEMPORARY}{os.getpid()}"
     descriptor = -1
     try:
@@ -370,7 +403,7 @@ def _bind(source: str, target: str, asked: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-        os.write(descriptor, MARK.encode())
+        os.write(descriptor, mark.encode())
         os.rename(temporary, target)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -419,5 +452,7 @@ def _is_marked(path: str) -> bool:
     # Others may remove theirs at any time.
     with contextlib.suppress(FileNotFoundError):
         status = os.lstat(path)
-        return stat.S_ISREG(status.st_mode) and status.st_size == len(MARK) and files.read(path) == MARK
+        plain = stat.S_ISREG(status.st_mode) and status.st_size < handle_marks.LONGEST
+        text = files.read(path) or "" if plain else ""
+        return is_ours(text) or text == handle_marks.ATTACHED
     return False

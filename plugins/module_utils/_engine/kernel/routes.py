@@ -11,12 +11,12 @@ import socket
 import struct
 import typing as t
 
-from ..model import DEFAULT_DESTINATION, MAIN_TABLE, ROUTE_PROTOCOL, Route
+from ..model import DEFAULT_DESTINATION, MAIN_TABLE, MARK, ROUTE_PROTOCOL, Route, is_ours
 from .message_layout import encode
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, NetlinkSocket, Spans, address_text, attributes
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-RTPROT_KERNEL, RTPROT_RA = 2, 9
+RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA = 1, 2, 9
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH = 1, 4, 5, 6, 7, 8, 9
 RTA_TABLE, RTAX_MTU = 15, 2
 RTM_F_CLONED, RTNH_F_ONLINK = 0x200, 4
@@ -59,6 +59,25 @@ def _question(family: int, table: int, device: int) -> Message:
 
 def _family(version: int) -> int:
     return int(socket.AF_INET if version == 4 else socket.AF_INET6)
+
+
+def learned(opened: NetlinkSocket, device: int, cidrs: t.Iterable[str]) -> list[RouteReply]:
+    """IPv6 routes that a device has from router advertisements or redirects. cidrs: its own addresses.
+
+    The kernel calls those to prefixes of an advertisement its own, like those to the networks of addresses.
+    """
+    own = {str(ipaddress.ip_interface(cidr).network) for cidr in cidrs}
+    return [
+        reply
+        for reply in read(opened, 6, device=device)
+        if reply.fact.protocol in (RTPROT_REDIRECT, RTPROT_RA)
+        or (reply.fact.protocol == RTPROT_KERNEL and reply.fact.table == MAIN_TABLE and _is_of_a_prefix(reply, own))
+    ]
+
+
+def _is_of_a_prefix(reply: RouteReply, own: t.Container[str]) -> bool:
+    network = ipaddress.ip_network(reply.fact.destination)
+    return not (network.is_link_local or network.is_multicast or str(network) in own)
 
 
 def _parse(data: bytes, netns: str) -> RouteReply | None:
@@ -105,7 +124,11 @@ def _hops(data: bytes, start: int, end: int) -> tuple[int, ...]:
 
 
 def add(route: Route, device: int) -> Message:
-    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, _body(route, device))
+    """Refused with EEXIST where it is there. A learned route of IPv6 may have the same metric, and stays beside it:
+    with NLM_F_EXCL the kernel would refuse that as well.
+    """
+    alone = NLM_F_EXCL if ":" not in route.destination else 0
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | alone, _body(route, device))
 
 
 def replace(route: Route, device: int) -> Message:
@@ -144,6 +167,17 @@ def _body(route: Route, device: int) -> bytes:
         type=TYPES[kind],
         flags=RTNH_F_ONLINK if route.onlink else 0,
     )
+
+
+def leads_out(reply: RouteReply, alias: str | None, protected: bool = False) -> bool:
+    """Whether a default route by a link with an alias may lead out of this host.
+
+    Links of networks lead to tenants, and what a managed link learned is a tenant's word. protected: whether the route
+    is to be kept, as one that an administrator set by such a link is.
+    """
+    if not is_ours(alias):
+        return True
+    return reply.fact.protocol not in (RTPROT_RA, RTPROT_REDIRECT) and (protected or alias == MARK)
 
 
 def default_uplinks(opened: NetlinkSocket, family: int) -> list[RouteReply]:

@@ -91,8 +91,7 @@ def _describe(fact: Fact) -> tuple[str, str]:
     if isinstance(fact, Link):
         return f"link {fact.name}{place(fact.netns)}", f", or hand it over: ip link set {fact.name} alias {MARK}"
     if isinstance(fact, Namespace):
-        hand_over = f", or hand it over: ip -n {fact.name} link set lo alias {MARK}"
-        return f"namespace {fact.name}", hand_over
+        return f"namespace {fact.name}", ""
     if isinstance(fact, Route):
         hand_over = f", or hand it over by giving it protocol {ROUTE_PROTOCOL}"
         return f"route {destination(fact)}{place(fact.netns)}", hand_over

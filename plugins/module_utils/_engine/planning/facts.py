@@ -5,18 +5,38 @@
 
 from __future__ import annotations
 
+import ipaddress
 import typing as t
 
-from ..model import Fact, Identity, Link
+from ..model import Address, Fact, Identity, Learned, Limit, Link, Route, Setting, Vlans
+
+Place = tuple[str, str]  # namespace and link
+
+
+def interface_of(key: str) -> str:
+    """The interface that a sysctl is about, "" for none."""
+    parts = key.split("/")
+    return parts[3] if len(parts) > 4 and parts[2] in ("conf", "neigh") and parts[3] not in ("all", "default") else ""
+
+
+def _link_of(fact: Fact) -> str:
+    """The link that a fact is on, "" for none."""
+    if isinstance(fact, (Address, Learned, Limit, Vlans)):
+        return fact.link
+    if isinstance(fact, Route):
+        return fact.device or ""
+    return interface_of(fact.key) if isinstance(fact, Setting) else ""
 
 
 class Facts(dict[Identity, Fact]):
-    """Changed by items and pop alone."""
+    """Changed by items and pop alone. A tenant may put thousands of addresses on one link: each has its place."""
 
     def __init__(self, facts: t.Mapping[Identity, Fact] | None = None) -> None:
         super().__init__()
         self._inside: dict[str, dict[Identity, Fact]] = {}
-        self._ends: dict[tuple[str, str], dict[Identity, Link]] = {}
+        self._ends: dict[Place, dict[Identity, Link]] = {}
+        self._on: dict[Place, dict[Identity, Fact]] = {}
+        self._subnets4: dict[Place, dict[t.Any, dict[Identity, Address]]] = {}
         for identity, fact in (facts or {}).items():
             self[identity] = fact
 
@@ -27,6 +47,11 @@ class Facts(dict[Identity, Fact]):
         place = getattr(fact, "netns", None)
         if place is not None:
             self._inside.setdefault(place, {})[identity] = fact
+            link = _link_of(fact)
+            if link:
+                self._on.setdefault((place, link), {})[identity] = fact
+        if isinstance(fact, Address) and (fact.netns, fact.link) in self._subnets4:
+            _file(self._subnets4[fact.netns, fact.link], identity, fact)
         if isinstance(fact, Link):
             for end in (fact, fact.peer):
                 if end:
@@ -40,14 +65,40 @@ class Facts(dict[Identity, Fact]):
         """Those of a namespace."""
         return self._inside.get(netns, {})
 
+    def on(self, netns: str, link: str) -> t.Mapping[Identity, Fact]:
+        """Those on a link: addresses, routes by it, limits, VLANs, its settings."""
+        return self._on.get((netns, link), {})
+
+    def subnets4(self, netns: str, link: str) -> t.Mapping[t.Any, t.Mapping[Identity, Address]]:
+        """The IPv4 addresses of a link by their subnets, each of which has one or more."""
+        if (netns, link) not in self._subnets4:
+            subnets = self._subnets4[netns, link] = {}
+            for identity, fact in self.on(netns, link).items():
+                if isinstance(fact, Address):
+                    _file(subnets, identity, fact)
+        return self._subnets4[netns, link]
+
     def end(self, netns: str, name: str) -> Link | None:
         """The link at a place, which may be the other end of a pair."""
         return next(iter(self._ends.get((netns, name), {}).values()), None)
 
     def _forget(self, identity: Identity) -> None:
         fact = self[identity]
-        self._inside.get(getattr(fact, "netns", ""), {}).pop(identity, None)
+        place = getattr(fact, "netns", "")
+        self._inside.get(place, {}).pop(identity, None)
+        self._on.get((place, _link_of(fact)), {}).pop(identity, None)
+        if isinstance(fact, Address) and ":" not in fact.cidr and (place, fact.link) in self._subnets4:
+            subnets = self._subnets4[place, fact.link]
+            network = ipaddress.ip_interface(fact.cidr).network
+            del subnets[network][identity]
+            if not subnets[network]:
+                del subnets[network]
         if isinstance(fact, Link):
             for end in (fact, fact.peer):
                 if end:
                     self._ends[end.netns, end.name].pop(identity, None)
+
+
+def _file(subnets: dict[t.Any, dict[Identity, Address]], identity: Identity, fact: Address) -> None:
+    if ":" not in fact.cidr:
+        subnets.setdefault(ipaddress.ip_interface(fact.cidr).network, {})[identity] = fact

@@ -11,7 +11,8 @@ import typing as t
 
 from ..errors import ConflictError
 from ..model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, Address, Claim, Fact, Link, Route, Setting, Want
-from .state import Have, WayBack, ends, interface_of
+from .facts import interface_of
+from .state import Have, WayBack, ends
 from .step import Step, destination, place
 
 # Of all links, or of one that is protected: it drops packets that come in by it.

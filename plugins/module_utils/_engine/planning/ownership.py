@@ -30,8 +30,8 @@ from ..model import (
     differences,
     is_ours,
 )
-from .facts import Facts
-from .state import ends, governed_value, governor, interface_of
+from .facts import Facts, interface_of
+from .state import ends, governed_value, governor
 from .step import Step
 
 

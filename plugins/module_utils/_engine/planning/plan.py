@@ -21,9 +21,11 @@ from ..model import (
     Fact,
     File,
     Flows,
+    Learned,
     Limit,
     Link,
     Namespace,
+    Occupied,
     Route,
     Ruleset,
     Sender,
@@ -35,8 +37,8 @@ from ..model import (
     merged,
 )
 from ..spec.drop_ins import manager_of
-from . import conflicts, containers, management_path, rule_conflicts
-from .facts import Facts
+from . import conflicts, containers, management_path, rule_conflicts, wall
+from .facts import Facts, interface_of
 from .guarding import guards, widened
 from .ownership import (
     hairpin_lent,
@@ -47,12 +49,14 @@ from .ownership import (
     without_hairpin,
     written_down,
 )
-from .state import FORWARD4, FORWARD6, Have, ends, interface_of, is_on_link, setting_now, side_effects, simulate
+from .state import FORWARD4, FORWARD6, Have, ends, is_on_link, setting_now, side_effects, simulate
 from .step import Step
 from .sysctl_file import SYSCTL_FILE, sysctl_file
 
 _NO_FACTS = Facts()
-_ORDER: tuple[type[t.Any], ...] = (Namespace, Link, Limit, Vlans, Address, Claim, Setting, Route, File, Flows)
+_ORDER: tuple[type[t.Any], ...] = (
+    *(Namespace, Occupied, Link, Learned, Limit, Vlans, Address, Claim, Setting, Route, File, Flows),
+)
 # What keeps packets in, in the order in which it comes; other rules follow.
 _KEEPING_IN = {"wall": 2, "guard": 3}
 # Behind all that comes.
@@ -92,8 +96,10 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         stale = planner.stale_claims(user, netns)
         if stale:
             planner.release(netns, stale)
+    planner.release_misplaced()
     planner.converge_all()
     planner.ledger = with_senders(planner.ledger, [fact for fact in want.facts if isinstance(fact, Sender)])
+    planner.assign()
     planner.write_sysctl_file()
     planner.forget_what_is_as_it_was()
     try:
@@ -144,6 +150,9 @@ class _Planner:
         self.pending: list[tuple[_Order, int, t.Callable[[t.Any], None], Fact]] = []
         self.count = itertools.count()
         self.named = {fact.identity for fact in (*want.facts, *want.absent)}
+        self.rulesets = {fact.identity[:4] for fact in want.facts if isinstance(fact, Ruleset)}
+        self.assignments = wall.completed(want.assignments, have)
+        self.drifted = any(isinstance(fact, (Learned, Occupied)) for fact in have.facts.values())
 
     def add(self, step: Step) -> None:
         effects = side_effects(self.facts, step)
@@ -171,6 +180,8 @@ class _Planner:
             return False
         if isinstance(step.before, Link):
             after = ends(step.after) if isinstance(step.after, Link) else []
+            if any(old.ipv6 and new.ipv6 is False for old, new in zip(ends(step.before), after)):
+                return False
             pairs = zip(ends(step.before), after)
             return place in {(new.netns, new.name) for old, new in pairs if old.netns == new.netns}
         return isinstance(step.before, Address)
@@ -186,12 +197,13 @@ class _Planner:
         if not isinstance(fact, Ruleset):
             return None
         # The same network has its rules elsewhere: these come first, without a gap. The guard is the last to go.
-        moves = any(isinstance(other, Ruleset) and other.identity[:4] == fact.identity[:4] for other in self.want.facts)
+        moves = fact.identity[:4] in self.rulesets
         return (_AT_THE_END, "", 1 if guards(fact) else 0, False) if moves or guards(fact) else None
 
     def converge_all(self) -> None:
         """Do what is wanted, in order; what a step takes along and shall stay is put back in its turn."""
-        strangers = self.strangers()
+        # Secondary ones first: whether they go with their primary one is up to promote_secondaries.
+        strangers = sorted(self.strangers(), key=lambda fact: not (isinstance(fact, Address) and fact.secondary))
         for stranger in strangers:
             # Ahead of the wanted addresses, and after the change of links that these are on.
             order = _order(stranger) if isinstance(stranger, Address) else (-1, "", 0, False)
@@ -230,6 +242,10 @@ class _Planner:
                 self._delete(fact, have)
                 have = None
             self.ledger, fact = hairpin_lent(self.ledger, fact, have)
+            fact = wall.closed(wall.with_mac(fact, have, self.assignments, self.have.macs), have, self.want.present)
+            self.make_room(fact, have)
+        elif isinstance(fact, Namespace):
+            fact = wall.closed_namespace(fact, have, self.want.present)
         if have is None:
             self.add(Step(None, fact))
             return
@@ -244,6 +260,28 @@ class _Planner:
                 fact, changed = while_changing, differences(while_changing, have)
         if changed:
             self.add(Step(have, merged(have, fact)))
+        for learned in wall.forgettable(fact, self.facts) if self.drifted and isinstance(fact, Link) else ():
+            self.add(Step(learned, None))
+
+    def make_room(self, fact: Link, have: Fact | None) -> None:
+        """Names that the ends are to get, and that something in a managed namespace has."""
+        old = ends(have) if isinstance(have, Link) else []
+        for end in ends(fact) if self.drifted else ():
+            there = self.facts.get(("occupied", end.netns, end.name))
+            if there is not None and not any((other.netns, other.name) == (end.netns, end.name) for other in old):
+                self.add(Step(there, None))
+
+    def release_misplaced(self) -> None:
+        """What has managed links accept router advertisements; the links themselves are closed in their turn."""
+        for claim in wall.misplaced_claims(self.ledger.claims.values(), self.facts):
+            self.add(Step(claim, None))
+            self.ledger = self.ledger.unclaimed(claim).forgotten(claim.setting.identity)
+
+    def assign(self) -> None:
+        """Have the ledger remember what namespaces have, and forget it with the network."""
+        for user, _netns, start in self.want.released or ():
+            self.ledger = self.ledger.unassigned(network=user) if user and not start else self.ledger
+        self.ledger = self.ledger.assigned(self.assignments.values())
 
     def narrow(self, fact: Ruleset) -> None:
         """The guard as it is wanted, when nothing of the network is as it was any more."""
@@ -276,7 +314,7 @@ class _Planner:
         if isinstance(fact, Namespace):
             self.ledger = self.ledger.without_namespace(fact.name)
         if isinstance(have, Link):
-            self.ledger = without_hairpin(self.ledger, have)
+            self.ledger = without_hairpin(self.ledger, have).unassigned(link=fact.identity[2])
 
     def _goes_with_link(self, fact: Fact) -> bool:
         """An address on a link of ours that is to be removed itself."""
@@ -370,7 +408,8 @@ class _Planner:
             if isinstance(step.after, Claim):
                 ledger = ledger.claimed(step.after)
         self.ledger = ledger
-        if not any(isinstance(fact, Claim) for fact in self.want.facts) and not self.want.released:
+        asked = any(isinstance(fact, Claim) for fact in (*self.want.facts, *(step.fact for step in self.steps)))
+        if not asked and not self.want.released:
             return
         conflicts.check_claims(ledger.claims.values())
         persisted = {

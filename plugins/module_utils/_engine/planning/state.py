@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..errors import EgressError
 from ..ledger import EMPTY, Ledger
-from ..model import HOST, Address, Fact, Identity, Limit, Link, Namespace, Route, Setting, Vlans
+from ..model import HOST, Address, Fact, Identity, Learned, Limit, Link, Namespace, Route, Setting, Vlans
 from .facts import Facts
 from .step import Step
 
@@ -45,6 +45,7 @@ class Have:
     containers: tables and base chains that are there, where rules shall be in iptables-nft.
     refusals: why firewalls would not take the rules that are to go there.
     ways_back: to those who control this host from elsewhere.
+    macs: of the ends in namespaces for which the ledger has none, what they have or will be made with.
     strangers: in namespaces that shall go, ends of pairs that are not ours and lead to other namespaces.
     """
 
@@ -60,6 +61,7 @@ class Have:
     refusals: t.Sequence[EgressError] = ()
     ways_back: t.Sequence[WayBack] = ()
     strangers: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    macs: t.Mapping[str, str] = field(default_factory=dict)
 
 
 def simulate(facts: Facts, step: Step, effects: t.Mapping[Identity, Fact | None]) -> None:
@@ -105,46 +107,25 @@ def _link_effects(facts: Facts, before: Link, after: Link | None) -> dict[Identi
         )
     for index, old in enumerate(ends(before)):
         new = ends(after)[index] if after and len(ends(after)) > index else None
-        if new is None:
-            lost.update(dict.fromkeys(_settings_of(facts, old)))
         place = (new.netns, new.name) if new else (old.netns, old.name)
-        for identity, fact in facts.inside(place[0]).items():
-            if _is_lost(fact, place, old, new):
-                lost[identity] = None
+        lost.update((identity, None) for identity, fact in facts.on(*place).items() if _is_lost(fact, old, new))
     return lost
 
 
-def _settings_of(facts: Facts, link: Link) -> list[Identity]:
-    return [
-        identity
-        for identity, fact in facts.inside(link.netns).items()
-        if isinstance(fact, Setting) and interface_of(fact.key) == link.name
-    ]
-
-
-def interface_of(key: str) -> str:
-    """The interface that a sysctl is about, "" for none."""
-    parts = key.split("/")
-    return parts[3] if len(parts) > 4 and parts[2] in ("conf", "neigh") and parts[3] not in ("all", "default") else ""
-
-
-def _is_lost(fact: Fact, place: tuple[str, str], old: Link, new: Link | None) -> bool:
-    on_link = (isinstance(fact, (Address, Limit, Vlans)) and (fact.netns, fact.link) == place) or (
-        isinstance(fact, Route) and (fact.netns, fact.device) == place
-    )
-    if isinstance(fact, Setting):
-        on_link = (fact.netns, interface_of(fact.key)) == place
-    if not on_link:
-        return False
+def _is_lost(fact: Fact, old: Link, new: Link | None) -> bool:
+    """Whether something on a link goes when the link changes."""
     if new is None or old.netns != new.netns:
         return True
     if isinstance(fact, (Limit, Setting)):
         return False
     if isinstance(fact, Vlans):
         return (old.master or "") != (new.master or "")
+    of_six = isinstance(fact, Learned) or ":" in (fact.cidr if isinstance(fact, Address) else fact.identity[3])
+    if of_six and old.ipv6 and new.ipv6 is False:
+        return True
     goes_down = bool(old.up) and (new.up is False or old.name != new.name)
     # A link that goes down keeps its IPv4 addresses, and loses its routes and IPv6 addresses.
-    return goes_down and (isinstance(fact, Route) or ":" in t.cast(Address, fact).cidr)
+    return goes_down and (isinstance(fact, Route) or of_six)
 
 
 def _address_effects(facts: Facts, gone: Address) -> dict[Identity, Fact | None]:
@@ -154,18 +135,14 @@ def _address_effects(facts: Facts, gone: Address) -> dict[Identity, Fact | None]
     """
     if ":" in gone.cidr:
         return {}
-    place = (gone.netns, gone.link)
-    subnet = ipaddress.ip_interface(gone.cidr).network
+    subnets = facts.subnets4(gone.netns, gone.link)
+    beside = subnets.get(ipaddress.ip_interface(gone.cidr).network, {})
     lost: dict[Identity, Fact | None] = {}
-    stays = False
-    for identity, fact in facts.inside(gone.netns).items():
-        if isinstance(fact, Address) and (fact.netns, fact.link) == place and ":" not in fact.cidr and fact != gone:
-            if fact.secondary and not gone.secondary and ipaddress.ip_interface(fact.cidr).network == subnet:
-                lost[identity] = None
-            else:
-                stays = True
-    for identity, fact in facts.inside(gone.netns).items() if not stays else ():
-        if isinstance(fact, Route) and (fact.netns, fact.device) == place and ":" not in fact.destination:
+    if not gone.secondary:
+        lost.update((identity, None) for identity, fact in beside.items() if fact.secondary)
+    stays = len(subnets) > 1 or len(beside) > len(lost) + 1
+    for identity, fact in facts.on(gone.netns, gone.link).items() if not stays else ():
+        if isinstance(fact, Route) and ":" not in fact.destination:
             lost[identity] = None
     return lost
 
@@ -175,10 +152,10 @@ def is_on_link(facts: Facts, route: Route) -> bool:
     gateway = ipaddress.ip_address(route.gateway or "::")
     if gateway.version == 6 and gateway.is_link_local:
         return True
-    for fact in facts.inside(route.netns).values():
-        if isinstance(fact, Address) and (fact.netns, fact.link) == (route.netns, route.device):
+    for fact in facts.on(route.netns, route.device or "").values():
+        if isinstance(fact, Address):
             network = ipaddress.ip_interface(fact.cidr).network
-        elif isinstance(fact, Route) and (fact.netns, fact.device) == (route.netns, route.device) and not fact.gateway:
+        elif isinstance(fact, Route) and not fact.gateway:
             network = ipaddress.ip_network(fact.destination)
         else:
             continue

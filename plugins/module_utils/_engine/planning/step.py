@@ -20,9 +20,11 @@ from ..model import (
     File,
     Flows,
     Identity,
+    Learned,
     Limit,
     Link,
     Namespace,
+    Occupied,
     Route,
     Ruleset,
     Sender,
@@ -186,6 +188,11 @@ def _flows_name(flows: Flows) -> str:
     return " ".join(words) + place(flows.netns)
 
 
+def _holder(occupied: Occupied) -> str:
+    how = ", which has it as an alternative name" if occupied.alternative else ""
+    return f"a {occupied.kind or 'loopback'} link{place(occupied.netns)}{how}"
+
+
 _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"create namespace {f.name}" + (f" from {f.attach}" if f.attach else ""),
     Link: _create_link,
@@ -199,6 +206,8 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Claim: lambda f: f"note that {f.user or 'this host'} needs {dotted(f.key)} = {f.value}{place(f.netns)}",
     Flows: lambda f: f"leave {_flows_name(f)} as they are",
     Sender: lambda f: f"restrict what {f.link} sends to {_allowed(f)}{place(f.netns)}",
+    Learned: lambda f: f"leave {f.link}{place(f.netns)} without what it had learned from router advertisements",
+    Occupied: lambda f: f"give the name {f.name} back to {_holder(f)}",
 }
 _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"delete namespace {f.name}",
@@ -213,6 +222,8 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Claim: lambda f: f"note that {f.user or 'this host'} no longer needs {dotted(f.key)}{place(f.netns)}",
     Flows: lambda f: f"delete {_flows_name(f)}",
     Sender: lambda f: f"lift the restriction of what {f.link} sends{place(f.netns)}",
+    Learned: lambda f: f"delete what {f.link}{place(f.netns)} learned from router advertisements",
+    Occupied: lambda f: f"take the name {f.name} from {_holder(f)}",
 }
 
 

@@ -9,10 +9,11 @@ import dataclasses
 import os
 import typing as t
 
-from .. import inventory, isolation
+from .. import isolation
 from .. import ledger as ledgers
 from ..errors import EgressError, SpecError
 from ..kernel import files, management
+from ..kernel.ledger_file import read_ledger
 from ..kernel.namespaces import Namespaces
 from ..model import Want
 from ..observe import Observer
@@ -175,7 +176,7 @@ def _isolated(
 
 
 class _Remembering(Observer):
-    """Looks at a host as if the namespaces that are gone still had their addresses."""
+    """Looks at a host with the addresses of files, where the ledger has none. What is in namespaces decides nothing."""
 
     def __init__(self, observer: Observer, kept: t.Mapping[str, t.Sequence[str]]) -> None:
         super().__init__(observer.namespaces)
@@ -186,13 +187,14 @@ class _Remembering(Observer):
         self, only: t.Collection[str] | None = None, known: t.Mapping[str, t.Sequence[str]] | None = None
     ) -> HostView:
         seen = self._observer.view(only, {**self._kept, **(known or {})})
-        return dataclasses.replace(seen, assigned={**self._kept, **{n: a for n, a in seen.assigned.items() if a}})
+        found = {name: cidrs for name, cidrs in seen.found.items() if name not in self._kept}
+        return dataclasses.replace(seen, assigned={**self._kept, **seen.assigned}, found=found)
 
 
 def _put_ledger_away() -> str:
     """A damaged one is moved aside, as networks matter more than what settings were before them."""
     try:
-        inventory.read_ledger()
+        read_ledger()
     except ledgers.DamagedError as error:
         try:
             files.move(ledgers.PATH, f"{os.path.basename(ledgers.PATH)}.damaged")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ..errors import ApplyError, ConflictError, EgressError, KernelError, SpecError, attempt
 from ..kernel import addresses, directories, features, files
+from ..kernel.ledger_file import readable_ledger
 from ..kernel.lock import locked
 from ..kernel.namespaces import Namespaces, is_namespace, path_of
 from ..result import Result
@@ -146,10 +147,12 @@ def _files(asked: Asked) -> dict[str, str | None]:
 
 
 def _assigned(names: t.Sequence[str]) -> dict[str, list[str]]:
-    """The addresses of those of the namespaces that are there."""
+    """What namespaces were given. Of those that the ledger does not have, what is in them."""
+    given = readable_ledger().assignments
     with Namespaces() as namespaces:
-        there = [name for name in names if is_namespace(path_of(name))]
-        return {name: [item.cidr for item in addresses.read(namespaces.socket(name))] for name in there}
+        there = [name for name in names if name not in given and is_namespace(path_of(name))]
+        found = {name: [item.cidr for item in addresses.read(namespaces.socket(name))] for name in there}
+    return {**found, **{name: list(given[name].addresses) for name in names if name in given}}
 
 
 def _steps(

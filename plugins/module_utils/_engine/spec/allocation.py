@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which namespace gets which address: as given, as it has, else the next free one. Pure, and the same each time."""
+"""Which namespace gets which address: as given, as it was given, else the next free one. Pure, the same each time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from .network import Network, first_host, last_host
 Assigned = t.Mapping[str, t.Sequence[str]]
 
 
-def allocate(network: Network, assigned: Assigned) -> dict[str, tuple[str, ...]]:
+def allocate(network: Network, assigned: Assigned, found: Assigned | None = None) -> dict[str, tuple[str, ...]]:
     """{namespace: addresses with prefix length}, one for each family.
 
-    assigned: what namespaces have now; kept where it fits, so that a new neighbour moves nobody.
+    assigned: what namespaces were given; kept where it fits, so that a new neighbour moves nobody. found: what is in
+    those that the ledger does not have, as of release 1.0.0. One that several have goes to whom it would go if nobody
+    had any.
     """
+    if found:
+        assigned = {**_undisputed(network, assigned, found), **assigned}
     taken = set(network.gateways)
     chosen: dict[str, dict[int, str]] = {namespace.name: {} for namespace in network.namespaces}
     for namespace in network.namespaces:
@@ -39,6 +43,21 @@ def allocate(network: Network, assigned: Assigned) -> dict[str, tuple[str, ...]]
                 chosen[namespace.name][version] = _next(network, version, free[version])
         result[namespace.name] = tuple(chosen[namespace.name][version] for version in _families(network))
     return result
+
+
+def _undisputed(network: Network, assigned: Assigned, found: Assigned) -> dict[str, list[str]]:
+    """What of found a namespace may keep."""
+    names = [namespace.name for namespace in network.namespaces if namespace.name not in assigned]
+    owners: dict[str, list[str]] = {}
+    for name, cidrs in [(name, assigned[name]) for name in assigned] + [(name, found.get(name, ())) for name in names]:
+        for cidr in cidrs:
+            owners.setdefault(cidr, []).append(name)
+    disputed = {cidr for cidr, claimants in owners.items() if len(claimants) > 1}
+    fresh = allocate(network, assigned) if disputed else {}
+    return {
+        name: [cidr for cidr in found.get(name, ()) if cidr not in disputed or cidr in fresh.get(name, ())]
+        for name in names
+    }
 
 
 def _families(network: Network) -> list[int]:

@@ -93,7 +93,7 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
     narrowest = narrowest_uplink(network, host, families)
     mtu = network.mtu or host.mtus.get(narrowest)
     check_mtu(network, mtu, f", the MTU of {narrowest},")
-    addresses = allocate(network, host.assigned)
+    addresses = allocate(network, host.assigned, host.found)
     ours = host.owners.get(network.bridge, network.name) == network.name
     options["linux_bridge"].append(
         {
@@ -104,13 +104,15 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
             "mtu": mtu,
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
+            # Tenants are its ports: nothing that they send decides how the host reaches others.
+            **({"ipv6": 6 in families, "ipv6_dad": False} if ours else {}),
             **network.link_settings,
             **network.bridge_vlans,
             "unmanaged": [namespace.host_end for namespace in network.namespaces],
         }
     )
     for namespace in network.namespaces if only is None else [one for one in network.namespaces if one.name in only]:
-        _build_namespace(network, namespace, addresses[namespace.name], mtu, options)
+        _build_namespace(network, namespace, addresses[namespace.name], mtu, ours, options)
         if host.namespaces.get(namespace.name, "") is None:
             # Somebody else's loopback is theirs.
             options["netns"][-1]["loopback"] = False
@@ -124,14 +126,20 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
             "interfaces": [network.bridge, *_uplinks(network, host, families)],
         }
     )
-    leaves_by_bridge = any(network.bridge in links for routes in host.uplinks.values() for links in routes)
+    leaves_by_bridge = not ours and any(network.bridge in way for ways in host.uplinks.values() for way in ways)
     options["nat_masquerade"].append(_nat(network, addresses, leaves_by_bridge, ours))
     options["forward_accept"].append({**_forward(network), **(_wall(network) if ours else {})})
 
 
 def _build_namespace(
-    network: Network, namespace: NamespaceSpec, cidrs: tuple[str, ...], mtu: int | None, options: ModuleOptions
+    network: Network,
+    namespace: NamespaceSpec,
+    cidrs: tuple[str, ...],
+    mtu: int | None,
+    ours: bool,
+    options: ModuleOptions,
 ) -> None:
+    """ours: the bridge has no ports but those of the network, so that its addresses are known to be free."""
     options["netns"].append({"name": namespace.name, "network": network.name, "dns": namespace.dns})
     options["veth"].append(
         {
@@ -152,7 +160,8 @@ def _build_namespace(
                 "name": namespace.interface,
                 "netns": namespace.name,
                 "addresses": list(cidrs),
-                "ipv6_link_local": network.ipv6_link_local,
+                "ipv6_link_local": network.ipv6_link_local or namespace.accept_ra,
+                **_ipv6_of(network, namespace, ours),
                 **network.link_settings,
             },
         }
@@ -169,6 +178,16 @@ def _build_namespace(
                     "family": f"ipv{version}",
                 }
             )
+
+
+def _ipv6_of(network: Network, namespace: NamespaceSpec, ours: bool) -> dict[str, bool]:
+    """What the end in a namespace needs of IPv6. Addresses that are known to be free are not checked for duplicates, to
+    which whoever is on the link may object.
+    """
+    found = {"accept_ra": True} if namespace.accept_ra else {}
+    if any(values.family(subnet) == 6 for subnet in network.subnets):
+        found.update({"ipv6": True}, **({"ipv6_dad": False} if ours else {}))
+    return found
 
 
 def _routes(network: Network) -> list[dict[str, t.Any]]:

@@ -19,7 +19,7 @@ class HostView:
     addresses: {link: addresses}. owners: {link: network that made it, None for somebody else}. kinds: {link: kind}.
     peers: {veth: (namespace, name) of its other end}. routes: {destination: device} of others in the main table.
     namespaces: {name: network that made it, None for somebody else}.
-    assigned: {namespace: addresses in it}.
+    assigned: {namespace: addresses that it was given}. found: {namespace: addresses in it} of those without.
     lent: {link that somebody else made: {address that was added to it: for which network}}.
     routed: {destination: network for which the host has a route to it}.
     resolvers: {namespace: network for which its resolv.conf was written}.
@@ -35,6 +35,7 @@ class HostView:
     routes: t.Mapping[str, str] = field(default_factory=dict)
     namespaces: t.Mapping[str, str | None] = field(default_factory=dict)
     assigned: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
+    found: t.Mapping[str, t.Sequence[str]] = field(default_factory=dict)
     lent: t.Mapping[str, t.Mapping[str, str]] = field(default_factory=dict)
     routed: t.Mapping[str, str] = field(default_factory=dict)
     resolvers: t.Mapping[str, str] = field(default_factory=dict)
@@ -47,10 +48,11 @@ class HostView:
         Without routes and resolvers, those stay that networks no longer need.
         """
         host_links = [link for link in info["links"] if link["netns"] == ""]
-        assigned: dict[str, list[str]] = {}
+        assigned = {ns["name"]: ns["assigned"] for ns in info["namespaces"] if ns["name"] and ns.get("assigned")}
+        found: dict[str, list[str]] = {}
         for link in info["links"]:
-            if link["netns"]:
-                assigned.setdefault(link["netns"], []).extend(link["addresses"])
+            if link["netns"] and link["netns"] not in assigned:
+                found.setdefault(link["netns"], []).extend(link["addresses"])
         return cls(
             uplinks={
                 version: [route["interfaces"] for route in info["uplinks"][f"ipv{version}"]["routes"]]
@@ -64,6 +66,7 @@ class HostView:
             peers={link["name"]: (link["peer"]["netns"], link["peer"]["name"]) for link in host_links if link["peer"]},
             namespaces={ns["name"]: ns["network"] for ns in info["namespaces"] if ns["name"]},
             assigned=assigned,
+            found=found,
             lent={
                 link["name"]: {item["address"]: item["network"] for item in link.get("added", [])}
                 for link in host_links

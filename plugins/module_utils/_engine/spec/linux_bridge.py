@@ -33,6 +33,8 @@ OPTIONS: Options = {
     "multicast_snooping": {"type": "bool"},
     "nf_call_iptables": {"type": "bool"},
     "nf_call_ip6tables": {"type": "bool"},
+    "ipv6": {"type": "bool"},
+    "ipv6_dad": {"type": "bool"},
     **link_settings.OPTIONS,
     "unmanaged": {"type": "list", "elements": "str"},
     "up": {"type": "bool", "default": True},
@@ -53,7 +55,8 @@ def wanted(options: t.Mapping[str, t.Any], host: Managed, key: str = "") -> Want
     name = values.new_interface_name(options["name"], f"{key}name")
     cidrs = [values.interface_address(v, f"{key}addresses[{i}]") for i, v in enumerate(options["addresses"] or [])]
     values.no_duplicates(cidrs, f"{key}addresses")
-    addresses = tuple(Address(netns, name, cidr, network=options["network"] or "") for cidr in cidrs)
+    dad = options["ipv6_dad"] is not False
+    addresses = tuple(Address(netns, name, cidr, network=options["network"] or "", dad=dad) for cidr in cidrs)
     if options["state"] == "absent":
         drop_ins = [File(drop_in(manager, name).path) for manager in MANAGERS] if netns == HOST else []
         return Want(absent=(Link(netns, name, kind="bridge"), *addresses, *drop_ins))
@@ -72,6 +75,8 @@ def wanted(options: t.Mapping[str, t.Any], host: Managed, key: str = "") -> Want
         multicast_snooping=options["multicast_snooping"],
         nf_call_iptables=options["nf_call_iptables"],
         nf_call_ip6tables=options["nf_call_ip6tables"],
+        ipv6=options["ipv6"],
+        ipv6_dad=options["ipv6_dad"],
         up=options["up"],
     )
     facts: tuple[Fact, ...] = (bridge, *ports, *addresses, *link_settings.settings(options, bridge))

@@ -40,6 +40,7 @@ NAMESPACE: Options = {
     "addresses": {"type": "raw", "default": "auto"},
     "dns": {"type": "dict", "options": DNS},
     "bandwidth": {"type": "str", "default": "none"},
+    "accept_ra": {"type": "bool", "default": False},
     **vlans.OPTIONS,
 }
 OPTIONS: Options = {
@@ -79,6 +80,7 @@ class NamespaceSpec:
     bandwidth: str
     vlans: t.Mapping[str, t.Any]
     key: str
+    accept_ra: bool = False
 
     @property
     def host_end(self) -> str:
@@ -300,6 +302,7 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
                 "addresses": _addresses(options["addresses"], subnets, f"{place}.addresses"),
                 "dns": _dns(options["dns"], f"{place}.dns"),
                 "bandwidth": _bandwidth(options["bandwidth"], f"{place}.bandwidth"),
+                "accept_ra": options["accept_ra"],
                 "vlans": _vlans(_port(options, data), tuple(vlans.OPTIONS), place),
             }
             yield from (NamespaceSpec(name=name, key=place, **shared) for name in names)

@@ -24,22 +24,26 @@ def path(name: str) -> str:
     return f"{NETWORK_FILES}/{name}.json"
 
 
-def content(network: Network, entry: t.Any, assigned: Assigned) -> str:
-    """entry: the network as it was asked for. assigned: the addresses that namespaces have."""
-    kept = {name: list(cidrs) for name, cidrs in allocate(network, assigned).items()}
+def content(network: Network, entry: t.Any, assigned: Assigned, found: Assigned | None = None) -> str:
+    """entry: the network as it was asked for. assigned and found: as of allocate."""
+    kept = {name: list(cidrs) for name, cidrs in allocate(network, assigned, found).items()}
     return seal({"version": FORMAT, "network": _given(entry), "addresses": kept})
 
 
-def wanted(options: t.Mapping[str, t.Any], there: t.Collection[str], assigned: Assigned) -> dict[str, Want]:
+def wanted(
+    options: t.Mapping[str, t.Any], there: t.Collection[str], assigned: Assigned, found: Assigned | None = None
+) -> dict[str, Want]:
     """{network: its file, which goes with what it is about}. there: names of networks that have one."""
-    found = {}
+    files = {}
     parsed = parse_networks(options["networks"], "networks", options["state"] == "absent")
     for network, entry in zip(parsed, options["networks"]):
         if network.name in there and network.absent:
-            found[network.name] = Want(absent=(File(path(network.name)),))
+            files[network.name] = Want(absent=(File(path(network.name)),))
         elif network.name in there:
-            found[network.name] = Want(facts=(File(path(network.name), content(network, entry, assigned), MODE),))
-    return found
+            files[network.name] = Want(
+                facts=(File(path(network.name), content(network, entry, assigned, found), MODE),)
+            )
+    return files
 
 
 def _given(value: t.Any) -> t.Any:

@@ -73,7 +73,7 @@ def wanted(
     if files:
         wants += [
             (name, ("files", want))
-            for name, want in network_file.wanted(options, host.network_files(), view.assigned).items()
+            for name, want in network_file.wanted(options, host.network_files(), view.assigned, view.found).items()
             if chosen is None or name in chosen
         ]
     parts = expansion.by_network(parsed, view, absent, only, chosen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ..errors import SpecError
-from ..model import BURST_UNIT, Address, Limit, Link, Sender, Want
+from ..model import BURST_UNIT, HOST, Address, Assignment, Fact, Limit, Link, Sender, Want
 from . import link_settings, values, vlans
 from .schema import NETWORK, STATE, Options
 
@@ -16,7 +16,7 @@ from .schema import NETWORK, STATE, Options
 SMALLEST_BURST, LARGEST_BURST = 8 * BURST_UNIT, 1024 * BURST_UNIT
 _BURSTS_A_SECOND, _QUEUES_A_SECOND = 100, 20
 
-_END = ("netns", "name", "kind", "alias", "mac", "mtu", "ipv6_link_local", "up")
+_END = ("netns", "name", "kind", "alias", "mac", "mtu", "ipv6_link_local", "ipv6", "ipv6_dad", "accept_ra", "up")
 
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
@@ -27,6 +27,9 @@ OPTIONS: Options = {
     "addresses": {"type": "list", "elements": "str"},
     "up": {"type": "bool", "default": True},
     "ipv6_link_local": {"type": "bool"},
+    "ipv6": {"type": "bool"},
+    "ipv6_dad": {"type": "bool"},
+    "accept_ra": {"type": "bool"},
     "isolated": {"type": "bool"},
     "hairpin": {"type": "bool"},
     "published": {"type": "bool"},
@@ -44,6 +47,9 @@ OPTIONS: Options = {
             "addresses": {"type": "list", "elements": "str"},
             "up": {"type": "bool", "default": True},
             "ipv6_link_local": {"type": "bool"},
+            "ipv6": {"type": "bool"},
+            "ipv6_dad": {"type": "bool"},
+            "accept_ra": {"type": "bool"},
             **link_settings.OPTIONS,
         },
     },
@@ -86,7 +92,11 @@ def wanted(options: t.Mapping[str, t.Any], key: str = "") -> Want:
     if port and not master:
         raise SpecError(f"{key}vlan", "the pair is on no bridge", "vlan and trunk need master")
     return (
-        Want((link,)) + addresses + _limits(options, link, key) + Want((*settings, *port)) + _sender(options, link, key)
+        Want((link,), assignments=_assigned(options, link, addresses.facts))
+        + addresses
+        + _limits(options, link, key)
+        + Want((*settings, *port))
+        + _sender(options, link, key)
     )
 
 
@@ -105,6 +115,16 @@ def _sender(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
     ordered = sorted(addresses, key=lambda address: (address.version, int(address)))
     allowed = () if trunk else tuple(map(str, ordered))
     return Want((Sender(link.netns, link.name, None, allowed, trunk, network=options["network"] or ""),))
+
+
+def _assigned(options: t.Mapping[str, t.Any], link: Link, facts: t.Iterable[Fact]) -> tuple[Assignment, ...]:
+    """What the ledger remembers of the namespace behind a network's pair."""
+    peer = link.peer
+    unasked = options["peer"]["addresses"] is None
+    if not options["network"] or peer is None or link.netns != HOST or peer.netns == HOST or unasked:
+        return ()
+    cidrs = tuple(fact.cidr for fact in facts if isinstance(fact, Address) and fact.netns == peer.netns)
+    return (Assignment(peer.netns, options["network"], link.name, cidrs, peer.mac),)
 
 
 def _limits(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
@@ -139,14 +159,21 @@ def _peer_place(options: t.Mapping[str, t.Any], key: str) -> Link | None:
 
 def _end(options: t.Mapping[str, t.Any], key: str, default_mtu: int | None) -> Link:
     mtu = options["mtu"] if options["mtu"] is not None else default_mtu
+    netns = values.namespace_name(options["netns"], f"{key}netns", host=True)
+    if options["accept_ra"] and netns == HOST:
+        found = "on for an end on the host"
+        raise SpecError(f"{key}accept_ra", found, "who is at the other end must not lead the host's packets")
     return Link(
-        values.namespace_name(options["netns"], f"{key}netns", host=True),
+        netns,
         values.new_interface_name(options["name"], f"{key}name"),
         kind="veth",
         alias=values.mark(options["network"], f"{key}network"),
         mac=None if options["mac"] is None else values.mac(options["mac"], f"{key}mac"),
         mtu=None if mtu is None else values.mtu(mtu, f"{key}mtu"),
         ipv6_link_local=options["ipv6_link_local"],
+        ipv6=options["ipv6"],
+        ipv6_dad=options["ipv6_dad"],
+        accept_ra=options["accept_ra"],
         up=options["up"],
     )
 
@@ -158,4 +185,5 @@ def _addresses(options: t.Mapping[str, t.Any], link: Link, key: str) -> Want:
     place = (link.netns, link.name)
     cidrs = [values.interface_address(v, f"{key}addresses[{i}]") for i, v in enumerate(options["addresses"])]
     values.no_duplicates(cidrs, f"{key}addresses")
-    return Want(tuple(Address(*place, cidr) for cidr in cidrs), exclusive_addresses=frozenset([place]))
+    facts = tuple(Address(*place, cidr, dad=options["ipv6_dad"] is not False) for cidr in cidrs)
+    return Want(facts, exclusive_addresses=frozenset([place]))
