@@ -128,7 +128,7 @@ FAILING: dict[str, tuple[list[str], Options, str]] = {
             "until ip link show own0 | grep -q LOWER_UP; do :; done",
         ],
         PODS,
-        "fd00:22:33::2/64 on eth0: another host on the link has it",
+        "fd00:22:33::2/64 on eth0 in namespace c1: another host on the link has it",
     ),
 }
 

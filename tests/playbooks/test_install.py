@@ -46,11 +46,15 @@ def install(tmp_path: Path, python: Path, hashes: list[str], *options: str) -> s
         "hosts": "localhost",
         "connection": "local",
         "gather_facts": False,
-        "tasks": [{"ansible.builtin.import_tasks": str(ROLE / "tasks" / "install.yml")}],
+        "tasks": [
+            {
+                "ansible.builtin.import_tasks": str(ROLE / "tasks" / "install.yml"),
+                "vars": {"__egress_lacks": "pyroute2"},
+            }
+        ],
     }
     given: dict[str, t.Any] = {
         "ansible_python_interpreter": str(python),
-        "egress_lacks": "pyroute2",
         "egress_pyroute2": "pypi",
         "egress_pyroute2_version": VERSION,
         "egress_pyroute2_hashes": hashes,

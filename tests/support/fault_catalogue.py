@@ -309,6 +309,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "IPv6 address that another one has": Fault(
         41,
+        # Whoever is to lose an address has to ask whether another one has it.
         "ip netns exec c1 sysctl -qw net.ipv6.conf.eth0.accept_dad=1;"
         " address=$(ip -n c1 -6 -o addr show dev eth0 scope global | awk '{print $4}');"
         " ip -n c2 addr add ${address%/*}/128 dev eth0 nodad; ip -n c1 addr del $address dev eth0;"
@@ -316,7 +317,7 @@ FAULTS: dict[str, Fault] = {
         " until ip -n c1 -6 addr show dev eth0 | grep -q dadfailed; do :; done; echo ${address%/*}/128 >/run/taken",
         "V6_ADDRESS_UNUSABLE",
         "ip -n c2 addr del $(cat /run/taken) dev eth0; ip -n c1 -6 addr flush dev eth0 scope global;"
-        " ip -6 neigh flush dev br0",
+        " ip netns exec c1 sysctl -qw net.ipv6.conf.eth0.accept_dad=0; ip -6 neigh flush dev br0",
         ["ipv6"],
     ),
     "IPv6 dropped": Fault(

@@ -35,7 +35,7 @@ def with_kind(found: t.Any) -> None:
 
 
 def with_part(found: t.Any) -> None:
-    found["assignments"] = []
+    found["leases"] = []
 
 
 def with_version(found: t.Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import (
     Address,
+    Assignment,
     Fact,
     File,
     Link,
@@ -165,6 +166,7 @@ LINKS: dict[str, Case] = {
                 Sender("", "ve1", None, ("10.0.0.2", "10.0.0.10", "fd00::2"), any_address=False, network="pods"),
             ),
             exclusive_addresses=frozenset([("ns1", "eth0")]),
+            assignments=(Assignment("ns1", "pods", "ve1", ("fd00::2/64", "10.0.0.10/24", "10.0.0.2/24")),),
         ),
     ),
     "port that sends what it likes": (

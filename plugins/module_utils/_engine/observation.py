@@ -310,7 +310,7 @@ class Observation:
         for netns, version, table in sorted(tables):
             if self.namespaces.exists(netns):
                 for reply in self.snapshot.routes(netns, version, table):
-                    # A learned one may have the metric of ours, and is another route.
+                    # A learned one may have the same metric, and is another route.
                     learned = reply.fact.protocol == routes.RTPROT_RA and version == 6 and netns != HOST
                     if reply.fact.identity in wanted and reply.fact.identity not in self.facts and not learned:
                         self._add_route(reply, netns)

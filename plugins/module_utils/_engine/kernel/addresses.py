@@ -75,6 +75,7 @@ def facts(replies: t.Iterable[AddressReply], netns: str, link: str, asked: t.Con
             duplicate=reply.duplicate,
             secondary=":" not in reply.cidr and bool(reply.flags & IFA_F_SECONDARY),
             tentative=reply.tentative,
+            dad=not reply.flags & IFA_F_NODAD,
         )
         for reply in replies
         if reply.permanent and (not reply.link_local or reply.cidr in asked)

@@ -132,7 +132,7 @@ class _Group:
         self._expect(position, [*marked, found])
         index, there = messages.index_of(found.replies[0]), messages.switches_of(found.replies[0])
         self.links.learn(peer.netns, peer.name, index)
-        # A namespace of ours gives its links nearly all of it.
+        # In a managed namespace links begin with nearly all of it.
         values = switches.sysctls(
             {key: value for key, value in switches.born_with(peer).items() if value != there[key]}
         )

@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whose a namespace is: by its handle, the ledger and the ends of pairs on the host, never by what is in it."""
+"""Which network a namespace belongs to: by its handle, the ledger and host ends of pairs, never by what is in it."""
 
 from __future__ import annotations
 

@@ -393,7 +393,7 @@ def await_departure(indexes: t.Sequence[int], patience: float = _DEPARTURE_PATIE
 
 
 def _bind(source: str, target: str, asked: str, mark: str) -> None:
-    """Mount a namespace on a file that carries a mark, by which it is known for ours, also should the mount be gone."""
+    """Mount a namespace on a file that carries a mark, which says that it is managed, also should the mount be gone."""
     temporary = f"{DIRECTORY}/{_TEMPORARY}{os.getpid()}"
     descriptor = -1
     try:

@@ -292,7 +292,7 @@ class _Planner:
     def remove(self, fact: Fact) -> None:
         have = self.facts.get(fact.identity)
         if have is None or self._goes_with_link(fact):
-            self.ledger = self.ledger.forgotten(fact.identity)
+            self.ledger = self._without(fact).forgotten(fact.identity)
         elif self.ledger.originals.get(fact.identity) is not None:
             self._restore(have, self.ledger.originals[fact.identity])
         elif fact.identity in self.ledger.originals or owned(self.facts, have):
@@ -300,6 +300,12 @@ class _Planner:
             self.ledger = self.ledger.forgotten(fact.identity)
         elif not isinstance(fact, (Address, Limit, File)) and not self._only_lent(fact):
             conflicts.refuse_to_remove(have, self.have.protected)
+
+    def _without(self, fact: Fact) -> Ledger:
+        """The ledger without what was in or behind something that is gone already, as after a run that was killed."""
+        if isinstance(fact, Namespace):
+            return self.ledger.without_namespace(fact.name)
+        return self.ledger.unassigned(link=fact.name) if isinstance(fact, Link) and fact.netns == HOST else self.ledger
 
     def _only_lent(self, fact: Fact) -> bool:
         """A link of somebody else's that only had addresses added to it: these go, and it stays."""
