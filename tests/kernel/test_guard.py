@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import ApplyError, EgressError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import guard, programs
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import guard, guard_rules, programs
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import Namespaces
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Want
 from ansible_collections.netpath.egress.plugins.module_utils._engine.rules import GuardRules
@@ -38,7 +38,7 @@ PODS: Options = {"name": "pods", "bridge": "br7", "subnets": SUBNETS, "namespace
 # Keeps forwarding on, whatever becomes of the first.
 OTHER: Options = {"name": "other", "subnets": ["10.44.0.0/24", "fd00:44::/64"], "namespaces": ["o1"]}
 SNAT: Options = {"mode": "snat", "to_source": ["198.18.0.200", "2001:db8:18::200"]}
-TABLE = f"inet {guard.TABLE}"
+TABLE = f"inet {guard_rules.TABLE}"
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,9 @@ def test_what_may_cut_the_way_is_told_and_left(drifted: Node, command: t.Callabl
 
 def test_at_boot_nobody_is_cut_off(drifted: Node) -> None:
     def with_a_session() -> tuple[int, str]:
-        management.ssh_sessions = lambda _namespaces: [listeners.Connection("198.18.0.1", "198.18.0.11")]
+        management.ssh_sessions = lambda namespaces: [  # noqa: ARG005
+            listeners.Connection("198.18.0.1", "198.18.0.11")
+        ]
         return applied(at_boot=True)
 
     assert drifted.call(with_a_session)[0] == applying.DIFFERS
