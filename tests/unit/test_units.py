@@ -24,7 +24,7 @@ def read(text: str) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("text", [units.template(PROGRAM), units.restore(PROGRAM), units.service(PROGRAM, True)])
-def test_units_are_ones_of_ours(text: str) -> None:
+def test_units_carry_the_mark(text: str) -> None:
     assert text.startswith(units.MARK)
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.read_string(text.partition("\n")[2])
