@@ -103,6 +103,11 @@ static void take_udp(int fd)
         batch[at].msg_hdr = (struct msghdr){.msg_iov = &parts[at], .msg_iovlen = 1};
     }
     ready();
+    /* One answer: what never gets one stays a new connection to conntrack. */
+    struct sockaddr_storage who;
+    socklen_t size = sizeof who;
+    if (recvfrom(fd, data[0], SMALL, MSG_PEEK, (struct sockaddr *)&who, &size) > 0)
+        sendto(fd, data[0], SMALL, 0, (struct sockaddr *)&who, size);
     for (;;) {
         if (poll(both, 2, -1) < 0)
             fail("poll");

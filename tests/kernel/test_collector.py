@@ -90,8 +90,8 @@ def test_rules_of_a_network_that_is_gone(node: Node) -> None:
     foreseen = collected(node, networks=["apps"], check=True)
     assert difference(left, settled(node)) == ""
     assert collected(node, networks=["apps"]) == foreseen
-    rules = ["delete guard of apps", "delete published ports of apps", "delete source NAT apps"]
-    assert sorted(foreseen) == rules
+    purposes = ("forwarding limits of", "guard of", "published ports of", "source NAT")
+    assert sorted(foreseen) == [f"delete {purpose} apps" for purpose in purposes]
     assert unreachable_from(node, "c1") == []
     # What the network had asked of the host is its own: it goes with the network.
     node.call(build_at_once, [apps], absent=True)
