@@ -124,6 +124,11 @@ options:
         description: Lets replies to connections that began outside leave with their own source.
         type: bool
         default: false
+      exclude:
+        description: More destinations that see the sources as they are, such as untranslated networks of this host.
+        type: list
+        elements: str
+        default: []
   backend: &backend
     description:
       - What the rules are written for. V(auto) takes V(nftables) where its program is there, as a table of our own

@@ -72,7 +72,7 @@ def test_smallest_network() -> None:
                 "out_interface": None,
                 "publish": [],
                 "backend": "auto",
-                "guard": {"bridge": "br-pods", "shared": False, "strict": True},
+                "guard": {"bridge": "br-pods", "shared": False, "strict": True, "replies": False, "exclude": []},
             }
         ],
         "forward_accept": [

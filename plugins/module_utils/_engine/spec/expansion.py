@@ -9,10 +9,12 @@ import ipaddress
 import typing as t
 
 from ..errors import SpecError
+from ..rules import ALL_NETWORKS
 from . import publish, values
 from .allocation import allocate, gateway_for
 from .host import HostView
 from .network import NamespaceSpec, Network, check_mtu, parse_networks
+from .wall import OPEN
 
 ModuleOptions = dict[str, list[dict[str, t.Any]]]
 _MODULES = ("netns", "linux_bridge", "veth", "ns_route", "sysctl_forward", "nat_masquerade", "forward_accept")
@@ -55,6 +57,7 @@ def by_network(
     """
     _check_only(networks, absent, only)
     claimed = {ns.name for network in networks if not (absent or network.absent) for ns in network.namespaces}
+    beside = [network for network in networks if not (absent or network.absent)]
     networks = [network for network in networks if chosen is None or network.name in chosen]
     listed = {network.name for network in networks}
     parts: dict[str, ModuleOptions] = {network.name: {name: [] for name in _MODULES} for network in networks}
@@ -64,7 +67,7 @@ def by_network(
             _remove(network, host, options)
         else:
             _check_against_host(network, host, listed)
-            _build(network, host, options, only)
+            _build(network, host, options, only, beside)
             if only is None:
                 _remove_strays(network, host, options, claimed)
                 options["forward_accept"][-1].update(_former_ports(network, host))
@@ -88,7 +91,13 @@ def _check_only(networks: t.Sequence[Network], absent: bool, only: t.Collection[
             raise SpecError("only", f"{name!r} is no namespace of the networks", "list it in one of them")
 
 
-def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Collection[str] | None) -> None:
+def _build(
+    network: Network,
+    host: HostView,
+    options: ModuleOptions,
+    only: t.Collection[str] | None,
+    beside: t.Sequence[Network],
+) -> None:
     families = {values.family(subnet) for subnet in network.subnets}
     narrowest = narrowest_uplink(network, host, families)
     mtu = network.mtu or host.mtus.get(narrowest)
@@ -127,7 +136,15 @@ def _build(network: Network, host: HostView, options: ModuleOptions, only: t.Col
         }
     )
     leaves_by_bridge = not ours and any(network.bridge in way for ways in host.uplinks.values() for way in ways)
-    options["nat_masquerade"].append(_nat(network, addresses, leaves_by_bridge, ours))
+    guard = {
+        "bridge": network.bridge,
+        "shared": leaves_by_bridge,
+        # Behind the bridge of another tool there may be others.
+        "strict": ours,
+        "replies": network.wall.inbound == OPEN,
+        "exclude": _untranslated_peers(network, beside),
+    }
+    options["nat_masquerade"].append(_nat(network, addresses, leaves_by_bridge, guard))
     options["forward_accept"].append({**_forward(network), **(_wall(network) if ours else {})})
 
 
@@ -218,7 +235,7 @@ def _remove_resolvers(
 
 
 def _nat(
-    network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool, ours: bool
+    network: Network, addresses: t.Mapping[str, tuple[str, ...]], leaves_by_bridge: bool, guard: dict[str, t.Any]
 ) -> dict[str, t.Any]:
     published = _published(network, addresses)
     if (network.nat["mode"] == "none" and not published) or network.firewall == "none":
@@ -233,9 +250,24 @@ def _nat(
         "out_interface": list(network.uplinks) or None,
         "publish": published,
         "backend": network.firewall,
-        # Behind the bridge of another tool there may be others.
-        "guard": {"bridge": network.bridge, "shared": leaves_by_bridge, "strict": ours},
+        "guard": guard,
     }
+
+
+def _untranslated_peers(network: Network, beside: t.Iterable[Network]) -> list[str]:
+    """Subnets of peers that are not translated: their bridges are not among those of guarded networks."""
+    return [
+        subnet
+        for other in beside
+        if other.nat["mode"] == "none" and other.name != network.name and _are_peers(network, other)
+        for subnet in other.subnets
+    ]
+
+
+def _are_peers(one: Network, other: Network) -> bool:
+    """It is enough that one of them names the other."""
+    pairs = ((one, other.name), (other, one.name))
+    return any(name in network.wall.peers or ALL_NETWORKS in network.wall.peers for network, name in pairs)
 
 
 def _published(network: Network, addresses: t.Mapping[str, tuple[str, ...]]) -> list[dict[str, t.Any]]:

@@ -20,6 +20,7 @@ GUARD: Options = {
     "shared": {"type": "bool", "default": False},
     "strict": {"type": "bool", "default": True},
     "replies": {"type": "bool", "default": False},
+    "exclude": {"type": "list", "elements": "str", "default": []},
 }
 OPTIONS: Options = {
     "name": {"type": "str", "required": True},
@@ -84,9 +85,9 @@ def guard(options: t.Mapping[str, t.Any], translated: NatRules, key: str = "") -
     asked = options["guard"]
     bridge = values.interface_in_rules(asked["bridge"], f"{key}guard.bridge")
     strict = asked["strict"] and not asked["shared"]
-    return GuardRules(
-        (bridge,), translated.sources, translated.exclude, asked["shared"], strict, replies=asked["replies"]
-    )
+    excluded = values.subnets([*translated.exclude, *asked["exclude"]], f"{key}guard.exclude")
+    exclude = _of_families(excluded, translated.sources)
+    return GuardRules((bridge,), translated.sources, exclude, asked["shared"], strict, replies=asked["replies"])
 
 
 def published(options: t.Mapping[str, t.Any], key: str = "") -> PublishRules:
