@@ -117,7 +117,8 @@ def test_limit_follows_a_pair_that_moves(node: Node) -> None:
     options = {**PAIR, "bandwidth": "10mbit"}
     done(node, "veth", options)
     node.run(["ip", "-n", "ns1", "link", "set", "eth0", "netns", "stray"])
-    line = "change veth ve1: peer.netns stray -> ns1, peer.accept_ra on -> off, peer.accept_redirects on -> off, peer.up off -> on"
+    closed = "peer.accept_ra on -> off, peer.accept_redirects on -> off"
+    line = f"change veth ve1: peer.netns stray -> ns1, {closed}, peer.up off -> on"
     assert done(node, "veth", options) == [line, "limit eth0 to 10mbit in namespace ns1"]
     node.run(["sh", "-ec", "ip link set ve1 down; ip link set ve1 name x1 up"])
     assert done(node, "veth", options) == ["change veth ve1: name x1 -> ve1"]
