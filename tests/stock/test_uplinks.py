@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from tests.lab.node import Node
 from tests.lab.world import World, wire
 from tests.support.building import ask, build_at_once, refusal
@@ -108,10 +106,6 @@ def test_dummy(node: Node) -> None:
     assert {one["hop"] for one in found} == {"upstream"}, found
 
 
-BREAKS = "enslaving the last port of what carries the default route is not refused"
-
-
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason=BREAKS)
 def test_port_of_the_uplink_is_refused_to_a_bridge(world: World, node: Node) -> None:
     aggregated(world, node, BOND)
     node.run(["ip", "link", "set", "uplink1", "nomaster"])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import KernelError
 
 from tests.lab.node import Node
+from tests.support.building import build_at_once, refusal
 from tests.support.spec_questions import Options
-from tests.support.stock_path import PODS, built_and_removed
+from tests.support.stock_path import PODS, built_and_removed, state
 
 pytestmark = pytest.mark.boot(hidden=["nf_tables"])
 
@@ -25,8 +25,17 @@ def legacy(node: Node) -> Node:
     return node
 
 
-@pytest.mark.xfail(strict=True, raises=KernelError, reason="a kernel that refuses to list nftables ends each run")
+OPEN: Options = {"spoof_protection": False, "isolated": False, "inbound": "open", "peers": ["all"]}
+
+
 @pytest.mark.parametrize("firewall", ["auto", "iptables"])
-def test_path(legacy: Node, firewall: str) -> None:
-    network: Options = {**PODS, "firewall": firewall}
+def test_open_network_is_built_by_iptables(legacy: Node, firewall: str) -> None:
+    network: Options = {**PODS, **OPEN, "firewall": firewall}
     built_and_removed(legacy, network, [legacy.address, legacy.address6])
+
+
+def test_protections_are_refused_before_anything_changes(legacy: Node) -> None:
+    before = state(legacy)
+    found = refusal(legacy, build_at_once, [PODS])
+    assert "spoof_protection: false" in found.text
+    assert state(legacy) == before

@@ -50,9 +50,18 @@ class BaseChain(t.NamedTuple):
 
 def may_hold(namespaces: Namespaces, netns: str, family: str, table: str) -> bool:
     """Whether a namespace may have a table. To ask the kernel spares a program that would find none."""
+    return _answer(namespaces, netns, family, table) not in (errno.ENOENT, errno.EINVAL)
+
+
+def supported(namespaces: Namespaces, netns: str) -> bool:
+    """Whether the kernel has nf_tables. Without its module nfnetlink answers EINVAL (net/netfilter/nfnetlink.c)."""
+    return _answer(namespaces, netns, "inet", "netpath_egress") != errno.EINVAL
+
+
+def _answer(namespaces: Namespaces, netns: str, family: str, table: str) -> int:
     with contextlib.closing(_socket(namespaces, netns)) as opened:
         (answer,) = opened.request([_message(_GETTABLE, _ALL_FAMILIES[family], _encoded(_TABLE_NAME, table))])
-    return answer.errno != errno.ENOENT
+    return answer.errno
 
 
 def present(namespaces: Namespaces, netns: str) -> frozenset[Identity]:

@@ -12,7 +12,7 @@ import typing as t
 from ..errors import KernelError, UnsupportedError
 from ..model import Choice
 from . import firewalld_bus, iptables, nft, programs, ufw
-from .base_chains import ACCEPT, FORWARD, BaseChain, hooked
+from .base_chains import ACCEPT, FORWARD, BaseChain, hooked, supported
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -34,12 +34,16 @@ def nat_backend(namespaces: Namespaces, netns: str, asked: str) -> tuple[str, st
     if asked == "firewalld":
         _require_firewalld(netns)
         return asked, "asked for"
+    lacks = "the program nft is missing"
     if programs.find("nft"):
-        return "nftables", "a table of our own translates beside whatever else is in use"
+        if supported(namespaces, netns):
+            return "nftables", "a table of our own translates beside whatever else is in use"
+        lacks = "this kernel has no nf_tables"
     if not programs.find("iptables"):
-        found = "the programs nft and iptables are missing"
+        programs_missing = "the programs nft and iptables are missing"
+        found = f"{lacks}, and the program iptables is missing" if programs.find("nft") else programs_missing
         raise UnsupportedError("translate source addresses", found, "Install the package nftables").for_all()
-    return iptables_flavour(namespaces, netns), "the program nft is missing"
+    return iptables_flavour(namespaces, netns), lacks
 
 
 def iptables_flavour(namespaces: Namespaces, netns: str) -> str:
