@@ -47,9 +47,11 @@ class Handover:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         obstacle = requirements.obstacle()
-        order = list(dict.fromkeys(map(boot_of, items)))
-        items.sort(key=lambda item: order.index(boot_of(item)))
-        for item in items:
+        handed_over = [item for item in items if is_handed_over(item)]
+        order = list(dict.fromkeys(map(boot_of, handed_over)))
+        handed_over.sort(key=lambda item: order.index(boot_of(item)))
+        items[:] = [*(item for item in items if not is_handed_over(item)), *handed_over]
+        for item in handed_over:
             # A test has a limit in the guest, in its time.
             item.add_marker(pytest.mark.timeout(0), append=False)
             if obstacle:
@@ -57,8 +59,8 @@ class Handover:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
-        if requirements.obstacle():
-            return None  # pytest itself skips it
+        if not is_handed_over(item) or requirements.obstacle():
+            return None  # pytest itself runs or skips it
         hook = item.ihook
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         for report in self._run(item):
@@ -133,6 +135,11 @@ class Handover:
             self._guest.close()
             self._costs.append((self._now, self._guest.processor_time))
         self._guest = None
+
+
+def is_handed_over(item: pytest.Item) -> bool:
+    """Whether it is one of tests/stock, when others are collected along."""
+    return "kernel" in item.fixturenames  # type: ignore[attr-defined]
 
 
 def boot_of(item: pytest.Item) -> Boot:
