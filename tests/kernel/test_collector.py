@@ -79,19 +79,19 @@ def test_end_that_leads_to_a_thread(node: Node) -> None:
 
 def test_rules_of_a_network_that_is_gone(node: Node) -> None:
     before = settled(node)
-    apps = {**PODS, "name": "apps", "bridge": "br1", "subnets": ["10.44.0.0/24"], "namespaces": ["a1"]}
+    apps = {**PODS, "name": "lost", "bridge": "br1", "subnets": ["10.44.0.0/24"], "namespaces": ["a1"]}
     node.call(build_at_once, [{**apps, "publish": [{"port": 8080, "to": "a1:80"}]}])
     # By somebody else, who did not know of rules and settings.
     node.run(["sh", "-ec", "ip netns del a1; ip link del br1; while ip link show np-a1 >/dev/null 2>&1; do :; done"])
     left = settled(node)
     assert collected(node) == []  # they might be for links of somebody else
     told = refusal(node, collect, [], ["pods"])
-    assert (told.kind, told.advice) == ("SpecError", "there are apps")
-    foreseen = collected(node, networks=["apps"], check=True)
+    assert (told.kind, told.advice) == ("SpecError", "there are lost")
+    foreseen = collected(node, networks=["lost"], check=True)
     assert difference(left, settled(node)) == ""
-    assert collected(node, networks=["apps"]) == foreseen
+    assert collected(node, networks=["lost"]) == foreseen
     purposes = ("forwarding limits of", "guard of", "published ports of", "source NAT")
-    assert sorted(foreseen) == [f"delete {purpose} apps" for purpose in purposes]
+    assert sorted(foreseen) == [f"delete {purpose} lost" for purpose in purposes]
     assert unreachable_from(node, "c1") == []
     # What the network had asked of the host is its own: it goes with the network.
     node.call(build_at_once, [apps], absent=True)

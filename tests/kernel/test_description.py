@@ -90,6 +90,20 @@ def test_what_the_collection_built_is_described_as_it_was_asked_for(node: Node, 
     assert node.call(build_at_once, found["egress_networks"]) == []
 
 
+def test_what_networks_may_exchange_is_described(node: Node) -> None:
+    pods = {"name": "pods", "subnets": ["10.22.33.0/24"], "namespaces": ["c1"], "peers": ["web"], "inbound": "open"}
+    web = {"name": "web", "subnets": ["10.44.0.0/24"], "nat": "none", "inbound": "published", "isolated": True}
+    open_one = {"name": "lab", "subnets": ["10.55.0.0/24"], "namespaces": ["l1"], "spoof_protection": False}
+    asked = [pods, web, open_one]
+    node.call(build_at_once, asked)
+    found = looked(node)["egress_networks"]
+    keys = ("name", "peers", "inbound", "isolated", "spoof_protection")
+    chosen = [{key: network[key] for key in keys if key in network} for network in found]
+    expected = [{key: network[key] for key in keys if key in network} for network in asked]
+    assert sorted(chosen, key=lambda one: one["name"]) == sorted(expected, key=lambda one: str(one["name"]))
+    assert node.call(build_at_once, found) == []
+
+
 def described(node: Node) -> Options:
     """The only network, which nothing was said beside."""
     found = looked(node)

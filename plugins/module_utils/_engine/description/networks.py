@@ -10,9 +10,11 @@ import re
 import typing as t
 
 from ..errors import SpecError
+from ..rules import WallRules
 from ..spec import values
 from ..spec.expansion import narrowest_uplink
 from ..spec.network import OPTIONS, Network, check_together, derived_name, first_host, parse_network
+from ..spec.wall import OPEN, PUBLISHED
 from . import members, paths, ports
 from .note import Notes
 from .seen import Bridge, Seen
@@ -84,9 +86,25 @@ def _entry(bridge: Bridge, seen: Seen, notes: Notes, taken: t.Collection[str]) -
     entry.update(paths.options(bridge, seen, list(subnets.gateways), notes))
     published, hairpin = paths.published(bridge, seen, inhabitants, list(subnets.gateways), notes)
     entry.update({"publish": published} if published else {}, **hairpin)
+    entry.update(_wall(entry, seen))
     entry["namespaces"] = members.entries(entry, inhabitants, notes)
     entry.update(_mtu(bridge, entry, seen, notes))
     return {key: entry[key] for key in OPTIONS if key in entry and (key != "namespaces" or entry[key])}
+
+
+def _wall(entry: Options, seen: Seen) -> Options:
+    """What a managed network may exchange, where that differs from the defaults."""
+    rules = seen.ours.get(("wall", entry["name"]))
+    if not isinstance(rules, WallRules):
+        return {}
+    nat = entry.get("nat", {})
+    usual = (nat if isinstance(nat, str) else nat.get("mode")) == "none"
+    return {
+        **({"isolated": True} if rules.isolated else {}),
+        **({"peers": list(rules.peers)} if rules.peers else {}),
+        **({"inbound": OPEN if rules.open else PUBLISHED} if rules.open != usual else {}),
+        **({} if rules.spoof_protection else {"spoof_protection": False}),
+    }
 
 
 def _name(bridge: Bridge, taken: t.Collection[str]) -> str:

@@ -43,7 +43,7 @@ def of_ours(namespaces: Namespaces, notes: Notes) -> tuple[dict[tuple[str, str],
     backends: dict[str, str] = {}
     for backend in NAT_BACKENDS:
         try:
-            purposes = ("nat", "publish") if backend == "firewalld" else ("nat", "publish", "mss")
+            purposes = ("nat", "publish") if backend == "firewalld" else ("nat", "publish", "mss", "wall")
             read = rulesets.read(namespaces, HOST, backend, purposes)
         except EgressError as error:
             notes.add(backend, error.found, "its rules cannot be read")
