@@ -46,7 +46,10 @@ def test_ports_are_in_their_vlans(node: Node) -> None:
 
 def test_namespaces_of_different_vlans_do_not_meet(node: Node) -> None:
     node.call(build_at_once, [NETWORK])
-    script = "ip link add link eth0 name v20 type vlan id 20; ip addr add 10.22.33.50/24 dev v20; ip link set v20 up"
+    script = """
+    ip link add link eth0 name v20 type vlan id 20; ip addr add 10.22.33.50/32 dev v20; ip link set v20 up
+    ip route add 10.22.33.3/32 dev v20 src 10.22.33.50
+    """
     node.namespace_run("d", ["sh", "-ec", script])
     addresses = {"b": "10.22.33.3", "c": "10.22.33.4", "d": "10.22.33.50"}
     ways = [("a", "c"), ("a", "b"), ("c", "b"), ("b", "d"), ("a", "d")]
