@@ -25,7 +25,7 @@ from tests.lab import privilege, snapshot
 from tests.lab.node import Node
 from tests.lab.settling import settled
 from tests.lab.world import World
-from tests.support.building import build_at_once, unreachable_from
+from tests.support.building import build_at_once, refusal, unreachable_from
 from tests.support.leaks import send_strays, sender, witness
 from tests.support.run_module import Options
 
@@ -34,7 +34,11 @@ pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
 SUBNETS = ["10.22.33.0/24", "fd00:22:33::/64"]
 OTHER_SUBNETS = ["10.22.99.0/24", "fd00:22:99::/64"]
-PODS: Options = {"name": "pods", "bridge": "br7", "subnets": SUBNETS, "namespaces": ["c1"]}
+PROTECTED: Options = {"name": "pods", "bridge": "br7", "subnets": SUBNETS, "namespaces": ["c1"]}
+# Without what else drops packets, so that the guard alone decides what leaves.
+OPEN: Options = {"spoof_protection": False, "isolated": False, "inbound": "open", "peers": ["all"]}
+PODS: Options = {**PROTECTED, **OPEN}
+guard_alone_or_not = pytest.mark.parametrize("pods", [PODS, PROTECTED], ids=["guard alone", "all protections"])
 # Keeps forwarding on, whatever becomes of the first.
 OTHER: Options = {"name": "other", "subnets": ["10.44.0.0/24", "fd00:44::/64"], "namespaces": ["o1"]}
 SNAT: Options = {"mode": "snat", "to_source": ["198.18.0.200", "2001:db8:18::200"]}
@@ -86,14 +90,15 @@ CHANGES: dict[str, Options] = {
 }
 
 
-def test_nothing_leaks_while_it_is_built_and_removed(world: World, node: Node) -> None:
+@guard_alone_or_not
+def test_nothing_leaks_while_it_is_built_and_removed(world: World, node: Node, pods: Options) -> None:
     before = settled(node)
     with witness(world, node) as seen:
         for _round in range(2):
             with sender(node, "c1"):
-                node.call(build_at_once, [PODS])
+                node.call(build_at_once, [pods])
                 seen.await_more()
-                node.call(build_at_once, [PODS], absent=True)
+                node.call(build_at_once, [pods], absent=True)
             assert seen.leaked() == {}
     assert snapshot.difference(before, settled(node)) == ""
 
@@ -113,18 +118,19 @@ def test_nothing_leaks_while_it_changes_there_and_back(world: World, node: Node,
     assert node.call(build_at_once, [PODS]) == []
 
 
-def test_nothing_leaks_while_it_is_taken_back(world: World, node: Node) -> None:
+@guard_alone_or_not
+def test_nothing_leaks_while_it_is_taken_back(world: World, node: Node, pods: Options) -> None:
     with witness(world, node) as seen:
         with sender(node, "c1"):
-            node.call(taken_back, PODS)
-            node.call(build_at_once, [PODS])
+            node.call(taken_back, pods)
+            node.call(build_at_once, [pods])
             built = settled(node)
             for change in ("subnets", "bridge", "snat", "iptables"):
                 seen.await_more()
-                node.call(taken_back, {**PODS, **CHANGES[change]})
+                node.call(taken_back, {**pods, **CHANGES[change]})
                 forget_neighbours(node)
             seen.await_more()
-            node.call(taken_back, PODS, state="absent")
+            node.call(taken_back, pods, state="absent")
             forget_neighbours(node)
             seen.await_more()
         assert seen.leaked() == {}
@@ -176,6 +182,16 @@ def test_sources_of_others_do_not_leave_a_bridge(world: World, node: Node, sourc
         assert unreachable_from(node, "c1", "o1") == []
         assert seen.leaked() == {}
     assert dropped(node, "from_pods") == 60
+
+
+def test_sources_of_others_do_not_leave_a_network_with_all_protections(world: World, node: Node) -> None:
+    """Whichever of them drops a packet first."""
+    node.call(build_at_once, [PROTECTED])
+    with witness(world, node) as seen:
+        send_strays(node, "c1", "10.99.99.99", "fd00:dead::1")
+        send_strays(node, "c1", "10.44.0.2", "fd00:44::2")
+        assert unreachable_from(node, "c1", "o1") == []
+        assert seen.leaked() == {}
 
 
 def test_excluded_destinations_are_reached_with_the_own_source(world: World, node: Node) -> None:
@@ -239,6 +255,11 @@ def test_guard_without_nft(world: World, node: Node, tmp_path: Path, flavour: st
         programs._path = lambda: str(tmp_path)
         return build_at_once(networks, absent=absent)
 
+    # The tables of the other protections take nft.
+    refused = refusal(node, built, PROTECTED)
+    assert "the program nft is missing" in refused.text
+    assert "spoof_protection: false" in refused.text
+    assert snapshot.difference(before, settled(node)) == ""
     actions = node.call(built, PODS)
     assert actions[:2] == [f"create guard of pods in {flavour}", actions[1]]
     assert node.call(built, PODS) == []
