@@ -45,7 +45,9 @@ def node(world: World) -> t.Iterator[Node]:
 
 
 def network(subnets: list[str], *namespaces: t.Any, **more: t.Any) -> Options:
-    return {"name": "pods", "subnets": subnets, "namespaces": list(namespaces or ("c0", "c1")), **more}
+    """Without spoof_protection, so that advertisements reach the links, which must not listen to them."""
+    chosen = list(namespaces or ("c0", "c1"))
+    return {"name": "pods", "subnets": subnets, "namespaces": chosen, "spoof_protection": False, **more}
 
 
 OTHER: Options = {"name": "six", "subnets": ["fd00:44::/64"], "namespaces": ["d0"]}
