@@ -138,6 +138,11 @@ def test_resolver_goes_when_the_namespace_is_another_networks(node: Node, pods: 
     node.call(builder, [pods, WEB_C1])
     assert node.call(builder, [pods, WEB_C1]) == []
     node.run(["test", "!", "-e", "/etc/netns/c1"])
+    # What it may send is what its new network gave it.
+    allowed = node.run(["nft", "list", "set", "bridge", "netpath_egress", "from4"]).stdout
+    assert [word for word in allowed.split() if word.startswith("10.")] == ["10.22.44.2"]
+    node.call(builder, [GONE, WEB_C1], absent=True)
+    assert node.run(["nft", "list", "tables"]).stdout == ""
 
 
 # What others may have beside our files.

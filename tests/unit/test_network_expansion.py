@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import ModuleOptions, module_options
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expansion import (
+    ModuleOptions,
+    by_network,
+    module_options,
+)
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import derived_name, parse_networks
 
@@ -130,6 +134,17 @@ def test_restriction_goes_with_the_last_that_knows_of_the_port(state: str) -> No
     host = HostView(restricted={"np-ns1": "pods", "np-gone": "pods", "np-other": "apps"})
     options = expanded(network(namespaces=["ns1"], state=state), host=host)
     assert options["forward_accept"][0]["former_ports"] == ["np-gone", *(["np-ns1"] if state == "absent" else [])]
+
+
+@pytest.mark.parametrize("chosen", [None, ["pods"]])
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_restriction_stays_with_a_port_that_another_network_takes_over(state: str, chosen: list[str] | None) -> None:
+    """Also where that network is not built in the same run."""
+    host = HostView(restricted={"np-ns1": "pods", "np-gone": "pods"})
+    loses = network(namespaces=[], state=state)
+    takes = network(name="web", subnets=["10.0.44.0/24"], namespaces=["ns1"])
+    parts = by_network(parse_networks([loses, takes], "egress_networks"), host, chosen=chosen)
+    assert parts["pods"]["forward_accept"][0]["former_ports"] == ["np-gone"]
 
 
 def test_both_families_and_all_choices() -> None:

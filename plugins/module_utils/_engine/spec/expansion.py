@@ -56,21 +56,21 @@ def by_network(
     chosen: names of those that are built or removed, if not all. What the others list is theirs all the same.
     """
     _check_only(networks, absent, only)
-    claimed = {ns.name for network in networks if not (absent or network.absent) for ns in network.namespaces}
     beside = [network for network in networks if not (absent or network.absent)]
+    claimed = {namespace.name for network in beside for namespace in network.namespaces}
     networks = [network for network in networks if chosen is None or network.name in chosen]
     listed = {network.name for network in networks}
     parts: dict[str, ModuleOptions] = {network.name: {name: [] for name in _MODULES} for network in networks}
     for network in networks:
         options = parts[network.name]
         if absent or network.absent:
-            _remove(network, host, options)
+            _remove(network, host, options, beside)
         else:
             _check_against_host(network, host, listed)
             _build(network, host, options, only, beside)
             if only is None:
                 _remove_strays(network, host, options, claimed)
-                options["forward_accept"][-1].update(_former_ports(network, host))
+                options["forward_accept"][-1].update(_former_ports(network, host, beside))
     for network in networks:
         _take_back(network, host, parts, absent or network.absent)
     _remove_resolvers({name: owner for name, owner in host.resolvers.items() if owner in listed}, host, parts, only)
@@ -309,10 +309,13 @@ def _wall(network: Network) -> dict[str, t.Any]:
     }
 
 
-def _former_ports(network: Network, host: HostView, absent: bool = False) -> dict[str, list[str]]:
-    """Ports that were restricted for the network, and are none of it any more."""
-    stay = () if absent else {namespace.host_end for namespace in network.namespaces}
-    gone = sorted(port for port, owner in host.restricted.items() if owner == network.name and port not in stay)
+def _former_ports(network: Network, host: HostView, beside: t.Iterable[Network]) -> dict[str, list[str]]:
+    """Ports that were restricted for the network, and that no network has any more.
+
+    beside: the networks that are built. One that takes a port over decides what that may send.
+    """
+    claimed = {namespace.host_end for other in beside for namespace in other.namespaces}
+    gone = sorted(port for port, owner in host.restricted.items() if owner == network.name and port not in claimed)
     return {"former_ports": gone} if gone else {}
 
 
@@ -353,7 +356,7 @@ def _take_back(network: Network, host: HostView, parts: t.Mapping[str, ModuleOpt
             item[key] = list(dict.fromkeys([*item.get(key, []), *stale]))
 
 
-def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
+def _remove(network: Network, host: HostView, options: ModuleOptions, beside: t.Sequence[Network]) -> None:
     """Everything of a network; of what others made, only what was added to it."""
     gone = {name for name, owner in host.namespaces.items() if owner == network.name}
     options["netns"] += [{"name": name, "state": "absent"} for name in sorted(gone)]
@@ -363,7 +366,7 @@ def _remove(network: Network, host: HostView, options: ModuleOptions) -> None:
         options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": addresses})
     options["sysctl_forward"].append({"network": network.name, "state": "restored"})
     options["nat_masquerade"].append({"name": network.name, "state": "absent"})
-    ports = _former_ports(network, host, absent=True)
+    ports = _former_ports(network, host, beside)
     options["forward_accept"].append({"name": network.name, "state": "absent", **ports})
 
 
