@@ -59,7 +59,7 @@ def uplink_is(new: str, *rules: str) -> list[str]:
     """What a network notes when its uplink is another one or has another name, and what it does about its rules."""
     notes = [f"note that pods needs net.ipv{version}.conf.{new}.forwarding = 1" for version in (4, 6)]
     gone = [f"note that pods no longer needs net.ipv{version}.conf.{FIRST_UPLINK}.forwarding" for version in (4, 6)]
-    return [*gone, *notes, *rules, "rewrite /etc/sysctl.d/90-netpath-egress.conf"]
+    return [*gone, *rules, *notes, "rewrite /etc/sysctl.d/90-netpath-egress.conf"]
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,13 @@ EVENTS = {
         ["replace source NAT pods", "replace published ports of pods"],
         ["ipv4", "ipv6"],
     ),
-    "our table deleted": Event("nft delete table inet netpath_egress", [NAT_AGAIN, PORTS_AGAIN], ALL),
+    # The forwarding limits have a NAT chain, and translations that are known hold while there is any.
+    "our table deleted": Event("nft delete table inet netpath_egress", [NAT_AGAIN, PORTS_AGAIN], ["ipv4", "ipv6"]),
+    "our table deleted, no other NAT": Event(
+        "nft delete table inet netpath_egress; nft delete chain inet netpath_egress_wall untranslated",
+        ["replace forwarding limits of pods", NAT_AGAIN, PORTS_AGAIN],
+        ALL,
+    ),
 }
 
 
