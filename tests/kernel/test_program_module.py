@@ -85,13 +85,18 @@ def test_files_change_with_what_they_are_about(node: Node) -> None:
 
 
 def test_without_pyroute2(node: Node, tmp_path: Path) -> None:
-    """It is needed where there are addresses to read, and said then."""
+    """It is needed where the ledger does not know the addresses of a namespace, and said then."""
     (tmp_path / "pyroute2.py").write_text("raise ImportError('not installed')\n")
     result, _imported = fresh(node, MODULE, asked(PODS), tmp_path)
     assert result.get("changed") is True, result
     done(node, "egress_path", {"networks": [PODS]})
     result, _imported = fresh(node, MODULE, asked(PODS), tmp_path)
-    assert (result["failed"], result["missing"]) == (True, "pyroute2")
+    assert (result.get("failed", False), result["changed"]) == (False, False), result
+    node.run(["ip", "netns", "add", "c2"])
+    before = settled(node)
+    result, _imported = fresh(node, MODULE, asked({**PODS, "namespaces": ["c1", "c2"]}), tmp_path)
+    assert (result.get("failed"), result.get("missing")) == (True, "pyroute2"), result
+    assert difference(before, settled(node)) == ""
 
 
 def test_network_that_is_absent(node: Node) -> None:
