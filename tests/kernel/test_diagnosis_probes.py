@@ -171,6 +171,7 @@ _SPOILED = {
     "all that leaves": ("postrouting", "nat", "oifname uplink0 snat to 203.0.113.250", "SNAT_STALE_ADDRESS"),
     "the network": ("postrouting", "nat", "ip saddr 10.22.33.0/24 snat to 203.0.113.250", "SNAT_STALE_ADDRESS"),
     "what is not tracked": ("prerouting", "filter", "iifname br0 notrack", "NAT_MISSING"),
+    "its own source": ("postrouting", "nat", "oifname uplink0 ip saddr 10.22.33.0/24 snat to ip saddr", "NAT_MISSING"),
 }
 
 
@@ -185,7 +186,50 @@ def test_translation_that_somebody_else_spoils(node: Node, title: str) -> None:
     verdict = found["ipv4"]
     assert (verdict["status"], verdict["code"], verdict["tier"]) == ("broken", code, "advise"), verdict
     assert ("notrack" if code == "NAT_MISSING" else "somebody else") in verdict["fix"]
-    assert any(("203.0.113.250" if kind == "nat" else "notrack") in said for said in verdict["evidence"]), verdict
+    evidence = ["notrack", "chain inet netpath_egress_guard left_pods drops it"]
+    for words in evidence if code == "NAT_MISSING" else ["203.0.113.250"]:
+        assert any(words in said for said in verdict["evidence"]), verdict
+
+
+_NOT_TRACKED = "table ip eg { chain its { type filter hook prerouting priority raw; RULE notrack; }; }"
+
+
+def test_packet_that_the_guard_drops_passed_the_filters(node: Node) -> None:
+    """A filter whose rules may accept it is not said to drop it."""
+    accepts = "type filter hook forward priority 1; policy drop; ip ttl > 0 accept;"
+    node.run(["nft", f"table ip fw {{ chain a {{ {accepts} }}; }}"])
+    node.run(["nft", _NOT_TRACKED.replace("RULE", "iifname br0")])
+    verdict = told(node, "c1", [PODS])["ipv4"]
+    assert [one["code"] for one in verdict["findings"]] == ["NAT_MISSING"], verdict
+    assert (verdict["status"], verdict["hop"], verdict["tier"]) == ("broken", "nat", "advise"), verdict
+
+
+def test_answers_that_the_forwarding_limits_drop(world: World, node: Node) -> None:
+    """Where another tool has answers tracked in a zone of their own, each begins a connection."""
+    networks, asked = [{**PODS, "nat": "none", "inbound": "published"}], [f"udp://{TARGETS[0]}:53"]
+    zone = "type filter hook prerouting priority raw; iifname uplink0 ct zone set 5;"
+    node.call(build_at_once, networks)
+    world.internet.run(["ip", "route", "add", "10.22.33.0/24", "via", node.address])
+    try:
+        assert told(node, "c1", networks, asked=asked)["ipv4"]["status"] == "ok"
+        node.run(["nft", f"table ip eg {{ chain its {{ {zone} }}; }}"])
+        verdict = told(node, "c1", networks, asked=asked)["ipv4"]
+    finally:
+        world.internet.run(["ip", "route", "del", "10.22.33.0/24"])
+    assert (verdict["status"], verdict["code"], verdict["tier"]) == ("broken", "FORWARD_DROPPED", "advise"), verdict
+    assert verdict["findings"][0]["direction"] == "return"
+    assert "inbound: open" in verdict["fix"]
+
+
+def test_forwarding_limits_that_another_tool_edited(node: Node) -> None:
+    node.run(["nft", "flush set inet netpath_egress_wall sources4"])
+    found = told(node, "c1", [PODS])
+    assert found["ipv6"]["status"] == "ok"
+    verdict = found["ipv4"]
+    assert (verdict["status"], verdict["code"], verdict["tier"]) == ("broken", "FORWARD_DROPPED", "declared"), verdict
+    assert any("not as it was written" in said for said in verdict["evidence"]), verdict
+    node.call(build_at_once, [PODS])
+    assert {one["status"] for one in told(node, "c1", [PODS]).values()} == {"ok"}
 
 
 def test_own_translation_to_an_address_that_is_gone(node: Node) -> None:

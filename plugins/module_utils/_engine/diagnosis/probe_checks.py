@@ -9,11 +9,11 @@ import ipaddress
 import typing as t
 from dataclasses import replace
 
-from ..kernel import limits, wall
+from ..kernel import limits
 from ..kernel.link_messages import LinkReply
 from ..kernel.probes import DNS_PORT, Sight
 from ..rules import NatRules
-from .host_checks import dropped_by_others
+from .managed_drops import dropped, has_rules, is_untranslated, untracked
 from .probing import SMALL, UNANSWERED, UNRESOLVED, Probing
 from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
@@ -74,8 +74,8 @@ def weighed(known: t.Sequence[Finding], told: t.Sequence[Finding], probing: Prob
 
 
 def passes(seen: Seen, probing: Probing) -> bool:
-    """Whether the host let it through."""
-    return probing.trace.answered or _leaves(seen, probing) is not None
+    """Whether the host's filters let it through: it left, or the guard behind them dropped it."""
+    return probing.trace.answered or is_untranslated(probing.ruling) or _leaves(seen, probing) is not None
 
 
 def _leaves(seen: Seen, probing: Probing) -> Sight | None:
@@ -172,9 +172,9 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
     others = [name for name in others if name not in (ingress.name, uplink.name)]
     if others:
         return Finding("POLICY_ROUTE_CONFLICT", (said, f"it left by {others[0]}"))
-    dropped = _dropped_by_the_host(seen, probing, said)
-    if dropped:
-        return dropped
+    stopped = _dropped_by_the_host(seen, probing, said)
+    if stopped:
+        return stopped
     if probing.entry:
         return _behind_the_rules(seen, probing, said)
     errors = sorted((sight for sight in trace.sights if sight.error), key=lambda sight: not sight.rejects)
@@ -198,18 +198,9 @@ def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | N
     if full:
         return full
     if probing.ruling:
-        if (probing.ruling.family, probing.ruling.table) == (wall.TABLE.family, wall.TABLE.name):
-            return _closed((said, str(probing.ruling)))
-        return dropped_by_others((said, str(probing.ruling)))
+        return dropped(seen, probing.ruling, said)
     refused = _refused_flows(seen, probing)
     return Finding("PORTS_EXHAUSTED", (said, *refused, *_pool(seen))) if refused else None
-
-
-def _closed(evidence: tuple[str, ...]) -> Finding:
-    """By what networks of this host are asked to keep from each other."""
-    summary = "networks of this host are closed to each other and to 169.254.0.0/16"
-    fix = "name the target's network in peers, or publish the port"
-    return Finding("FORWARD_DROPPED", evidence, summary=summary, fix=fix, tier="advise")
 
 
 def _table_full(seen: Seen, probing: Probing, said: str) -> Finding | None:
@@ -259,7 +250,7 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
     told = _tracked(probing)
     if inside and seen.path.translates(probing.target.address):
         missing = Finding("NAT_MISSING", (said, f"{source} is not an address of this host", *told))
-        return missing if probing.entry or not _has_rules(seen) else _untracked(missing)
+        return missing if probing.entry or not has_rules(seen) else untracked(missing)
     if not inside and not _is_hosts(seen, source):
         # The host's own packets may get it as well, so that its getting no answer proves nothing.
         return _source_of_nobody(seen, source, (said, *told, f"no link of the host has {source}"))
@@ -273,18 +264,6 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
     return Finding(
         "UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets an answer, from the same address or another")
     )
-
-
-def _has_rules(seen: Seen) -> bool:
-    """Whether the network's rules are seen to be there."""
-    return any(isinstance(rules, NatRules) for rules in seen.nat.values())
-
-
-def _untracked(missing: Finding) -> Finding:
-    """The rules are there, and translate what is tracked alone."""
-    why = "conntrack has no entry: something leaves these packets out of connection tracking (notrack)"
-    fix = "have the rule that says notrack spare the network"
-    return replace(missing, evidence=(*missing.evidence, why), fix=fix, tier="advise")
 
 
 def _source_of_nobody(seen: Seen, source: str, evidence: tuple[str, ...]) -> Finding:
@@ -334,12 +313,12 @@ def _lost_on_the_way_back(seen: Seen, probing: Probing) -> Finding | None:
 def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Finding:
     said = f"an answer arrived by {by}, and {ingress} did not get it"
     strict = [int(value) for key, value in probing.strict.items() if key.split("/")[3] in ("all", by)]
-    dropped = probing.counted.get("IPReversePathFilter")
-    if dropped and any(strict):
+    filtered = probing.counted.get("IPReversePathFilter")
+    if filtered and any(strict):
         link = f"rp_filter of {by} is {max(strict)}"
-        return Finding("RP_FILTER_DROP", (said, f"IPReversePathFilter rose by {dropped}", link), direction="return")
+        return Finding("RP_FILTER_DROP", (said, f"IPReversePathFilter rose by {filtered}", link), direction="return")
     if probing.ruling:
-        return dropped_by_others((said, str(probing.ruling)), "return")
+        return dropped(seen, probing.ruling, said, "return")
     state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
     no_room = _no_room(seen, probing, probing.neighbour_back, state, "return")
     if no_room:
