@@ -300,10 +300,12 @@ FAULTS: dict[str, Fault] = {
     ),
     "neighbours translated": Fault(
         35,
-        "sysctl -qw net.bridge.bridge-nf-call-iptables=1;"
-        " iptables-nft -t nat -A POSTROUTING -s 10.22.33.0/24 -j MASQUERADE",
+        # Ahead of the forwarding limits, which keep a neighbour's source from rules at srcnat and later.
+        "sysctl -qw net.bridge.bridge-nf-call-iptables=1; nft 'add table ip eg;"
+        " add chain ip eg post { type nat hook postrouting priority 90; };"
+        " add rule ip eg post ip saddr 10.22.33.0/24 masquerade'",
         "EAST_WEST_NATED",
-        "iptables-nft -t nat -D POSTROUTING -s 10.22.33.0/24 -j MASQUERADE",
+        "nft delete table ip eg",
         ["ipv4"],
         status="degraded",
     ),
@@ -319,6 +321,8 @@ FAULTS: dict[str, Fault] = {
         "ip -n c2 addr del $(cat /run/taken) dev eth0; ip -n c1 -6 addr flush dev eth0 scope global;"
         " ip netns exec c1 sysctl -qw net.ipv6.conf.eth0.accept_dad=0; ip -6 neigh flush dev br0",
         ["ipv6"],
+        # With it nobody defends the address of another one.
+        network={"spoof_protection": False},
     ),
     "IPv6 dropped": Fault(
         43,
