@@ -52,6 +52,7 @@ from .link_messages import set_link
 from .links import Links, send, set_loopback
 from .namespaces import Namespaces
 from .netlink import Answer, Message, kernel_error
+from .sealed_table import SealError
 
 NEW_FILE = 0o644
 _GONE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
@@ -113,11 +114,15 @@ class Executor:
         if kind is Namespace and batch[0].after is None:
             self._remove_namespaces(batch)
             return
-        if kind is Sender:
-            self._guarded(batch[0], lambda: self._senders(batch), [])
-            return
-        if kind is Ruleset:
-            self._guarded(batch[0], lambda: self._rulesets(batch), [])
+        if kind in (Sender, Ruleset):
+            action = self._senders if kind is Sender else self._rulesets
+            try:
+                self._guarded(batch[0], lambda: action(batch), [])
+            except StepError as failed:
+                if isinstance(failed.cause, SealError):
+                    # All of it is there, and has to be undone.
+                    failed.done = list(batch)
+                raise
             return
         done: list[Step] = []
         for step in batch:
@@ -336,6 +341,9 @@ _RUN: dict[type[t.Any], t.Callable[..., None]] = {
 def _batch_key(step: Step) -> tuple[str, str, str]:
     fact = step.fact
     apart = ""
+    if isinstance(fact, Address) and fact.secondary and step.after is None:
+        # The kernel goes on after what it refuses: the primary one would take along a secondary one that has to stay.
+        apart = fact.cidr
     if isinstance(fact, Ruleset):
         # firewalld reloads for each batch, and Docker writes its rules anew after each reload.
         apart = fact.backend if fact.backend == "firewalld" else f"{fact.purpose} {fact.backend}"

@@ -18,6 +18,10 @@ if t.TYPE_CHECKING:
     from .namespaces import Namespaces
 
 
+class SealError(EgressError):
+    """The table was written, which took effect, and could not be sealed."""
+
+
 class SealedTable(t.NamedTuple):
     """family: inet or bridge. needs: what asks for it, for errors. without: how to do without it."""
 
@@ -49,8 +53,15 @@ class SealedTable(t.NamedTuple):
         return UnsupportedError(asked, f"nft says {found}", advice)
 
     def write(self, namespaces: Namespaces, netns: str, rules: str, elements: t.Iterable[str]) -> None:
-        """Replace the table at once. Errors: KernelError."""
+        """Replace the table at once. Errors: KernelError, and nothing was changed; SealError, and it was."""
         self.run(namespaces, netns, self._anew(rules, elements))
+        try:
+            self._put_seal(namespaces, netns, rules)
+        except (EgressError, OSError) as error:
+            asked = f"seal table {self.family} {self.name}"
+            raise SealError(asked, str(error)) from error
+
+    def _put_seal(self, namespaces: Namespaces, netns: str, rules: str) -> None:
         listing = self.read(namespaces, netns)
         if listing is not None:
             # Only now can the digest be known. Without it, the next run writes the table once more.
