@@ -202,14 +202,19 @@ class _Planner:
 
     def converge_all(self) -> None:
         """Do what is wanted, in order; what a step takes along and shall stay is put back in its turn."""
-        # Secondary ones first: whether they go with their primary one is up to promote_secondaries.
-        strangers = sorted(self.strangers(), key=lambda fact: not (isinstance(fact, Address) and fact.secondary))
-        for stranger in strangers:
+        strangers = self.strangers()
+        # Ahead of these addresses: a run that is killed in between would not find the routes any more.
+        for route in self.left_behind(strangers):
+            self._later(
+                (*_order(Address(route.netns, route.device or "", ""))[:3], False), self.remove_left_behind, route
+            )
+        # Secondary ones first: whether they go with their primary one is up to promote_secondaries. The last one
+        # first, as what is put back is listed last.
+        secondary = [fact for fact in strangers if _is_secondary(fact)]
+        for stranger in (*reversed(secondary), *(fact for fact in strangers if not _is_secondary(fact))):
             # Ahead of the wanted addresses, and after the change of links that these are on.
             order = _order(stranger) if isinstance(stranger, Address) else (-1, "", 0, False)
             self._later((*order[:3], False), self.remove_stranger, stranger)
-        for route in self.left_behind(strangers):
-            self._later(_order(route), self.remove_if_unreachable, route)
         for fact in self.want.facts:
             self._later(_order(fact), self.converge, fact)
         for fact in self.want.absent:
@@ -370,12 +375,14 @@ class _Planner:
         ]
 
     def left_behind(self, strangers: t.Sequence[Address | Link]) -> list[Route]:
-        """Routes of ours that nobody asks for, by gateways on links that lose addresses of their family.
+        """Managed routes that nobody asks for, by gateways that nothing leads to without these addresses.
 
-        The kernel keeps an IPv6 route whose gateway nothing leads to any more: connections wait instead of failing.
+        The kernel keeps such a route, but for IPv4 where its link loses all addresses: connections wait instead of
+        failing.
         """
+        gone = {fact.identity for fact in (*strangers, *self.want.absent)}
         losing = {(fact.netns, fact.link, ":" in fact.cidr) for fact in strangers if isinstance(fact, Address)}
-        return [
+        routes = [
             fact
             for fact in self.facts.values()
             if isinstance(fact, Route)
@@ -384,14 +391,21 @@ class _Planner:
             and owned(self.facts, fact)
             and (fact.netns, fact.device or "", ":" in fact.destination) in losing
         ]
+        places = {(route.netns, route.device or "") for route in routes}
+        wanted = Facts({one.identity: one for one in self.want.facts if places and isinstance(one, (Address, Route))})
+        found = []
+        for route in routes:
+            place = (route.netns, route.device or "")
+            kept = {name: fact for name, fact in self.facts.on(*place).items() if name not in gone}
+            stays = _has_address(kept.values(), route)
+            after = Facts({**kept, **wanted.on(*place)})
+            reachable = _has_address(after.values(), route) and (route.onlink or is_on_link(after, route))
+            if not reachable and (stays or ":" in route.destination):
+                found.append(route)
+        return found
 
-    def remove_if_unreachable(self, route: Route) -> None:
-        of_family = any(
-            isinstance(fact, Address) and fact.link == route.device and (":" in fact.cidr) == (":" in route.destination)
-            for fact in self.facts.inside(route.netns).values()
-        )
-        reachable = of_family and (route.onlink or is_on_link(self.facts, route))
-        if route.identity in self.facts and not reachable:
+    def remove_left_behind(self, route: Route) -> None:
+        if route.identity in self.facts:
             self.add(Step(route, None))
 
     def remove_stranger(self, fact: Address | Link) -> None:
@@ -430,6 +444,15 @@ class _Planner:
             self.add(Step(have, File(SYSCTL_FILE, content)))
         elif not persisted and have is not None and (written_before or owned(self.facts, have)):
             self.add(Step(have, None))
+
+
+def _is_secondary(fact: Fact) -> bool:
+    return isinstance(fact, Address) and fact.secondary
+
+
+def _has_address(facts: t.Iterable[Fact], route: Route) -> bool:
+    """Whether one of them is an address of the route's family."""
+    return any(isinstance(fact, Address) and (":" in fact.cidr) == (":" in route.destination) for fact in facts)
 
 
 def _without_mark(
