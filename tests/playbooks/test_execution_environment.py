@@ -65,7 +65,7 @@ def test_context_is_created_and_finds_what_is_needed(built: Path, tmp_path: Path
 
 def test_requirements_agree() -> None:
     """An environment gets what everything is tested with, and all that the controller imports."""
-    pinned = {one.name: one for one in map(Requirement, lines(ROOT / "requirements-demo.txt"))}
+    pinned = {one.name: one for one in map(Requirement, lines(ROOT / "requirements/run.in"))}
     needed = [Requirement(line) for line in lines(ROOT / "meta/ee-requirements.txt")]
     for one in needed:
         (pin,) = pinned[one.name].specifier

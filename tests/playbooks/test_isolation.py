@@ -64,7 +64,7 @@ def test_others_are_built_and_kept_for_the_next_boot(playbooks: Playbooks, node:
     assert "network pods: " in reason(again)
     assert again.actions("node1") == []
     node.run(["ip", "link", "delete", "br-pods"])
-    assert playbooks.build(*BOTH).actions("node1")[0] == "create namespace c1"
+    assert "create namespace c1" in playbooks.build(*BOTH).actions("node1")
     assert answers(node, "c1") == {4: node.address, 6: node.address6}
     assert node.run(["ls", FILES]).stdout.split() == ["apps.json", "pods.json"]
 
