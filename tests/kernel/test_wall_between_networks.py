@@ -211,6 +211,38 @@ def test_who_outside_begins_a_connection(world: World, node: Node, nat: str, inb
         world.internet.run(["sh", "-c", "; ".join(line.replace(" add ", " delete ") for line in routes)])
 
 
+@pytest.mark.parametrize("kind", ["not tracked", "invalid"])
+def test_what_connection_tracking_does_not_know_does_not_enter(world: World, node: Node, kind: str) -> None:
+    node.call(build_at_once, [{**PODS, "nat": "none", "inbound": "published"}])
+    route = f"{PODS['subnets'][0]} via {node.address}"
+    world.internet.run(["ip", "route", "add", *route.split()])
+    if kind == "not tracked":
+        chain = "add chain ip theirs pre { type filter hook prerouting priority raw; }"
+        node.run(["nft", f"add table ip theirs; {chain}; add rule ip theirs pre notrack"])
+    script = f"""
+import socket, struct
+def checksum(data):
+    total = sum(struct.unpack(f"!{{len(data) // 2}}H", data))
+    return ~((total >> 16) + (total & 0xFFFF)) & 0xFFFF
+source, target = (socket.inet_aton(a) for a in ("198.51.100.80", "{C1[0]}"))
+for _ in range(3):
+    segment = struct.pack("!HHIIBBHHH", 999, 7070, 1, 1, 5 << 4, 0x12, 1024, 0, 0)
+    pseudo = source + target + struct.pack("!BBH", 0, 6, len(segment))
+    segment = segment[:16] + struct.pack("!H", checksum(pseudo + segment)) + segment[18:]
+    sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    sender.bind(("198.51.100.80", 0))
+    sender.sendto(segment, ("{C1[0]}", 0))
+"""
+    try:
+        with services(node, c1=C1):
+            world.internet.run(["python3", "-c", script])
+            seen = node.run(["nft", "list", "chain", "inet", "netpath_egress_wall", "forward"]).stdout
+        assert "counter packets 3 " in seen, seen
+    finally:
+        world.internet.run(["ip", "route", "delete", *route.split()])
+        node.run(["sh", "-c", "nft delete table ip theirs 2>/dev/null || true"])
+
+
 def test_link_local_destinations_are_not_forwarded(node: Node) -> None:
     node.call(build_at_once, [PODS])
     # A host with a route to its cloud's metadata, as clouds set it.

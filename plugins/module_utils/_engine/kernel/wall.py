@@ -88,7 +88,8 @@ chain between {{
 _TRACKED = {
     "entering": """
   oifname @closed ct state established,related accept
-  oifname @closed ct status & dnat != dnat counter drop""",
+  oifname @closed ct status & dnat == dnat accept
+  oifname @closed counter drop""",
     # Of these, the first packet was looked at.
     "begun": """
   ct state established accept""",
