@@ -113,6 +113,31 @@ chain other {
 }
 """.strip()
 _SETS = ("ports", "trunks", "macs", "from4", "from6", "targets", "options")
+_OF_TARGETS = ("targets", "options")
+
+
+class Variant(t.NamedTuple):
+    """Rules, and the sets that they look ports up in."""
+
+    rules: str
+    sets: tuple[str, ...]
+
+
+def _without_targets() -> Variant:
+    """For nft before 1.0, which knows no part of a packet by its offset in a key: targets are not checked."""
+    text = RULES
+    for name in _OF_TARGETS:
+        start = text.index(f"set {name} {{")
+        text = text[:start] + text[text.index("}\n", start) + 2 :]
+    lines = [line.replace("iifname . @th,64,128 @targets accept", "accept") for line in text.split("\n")]
+    kept = [line for line in lines if "@targets" not in line]
+    at = kept.index("chain advertisement {")
+    kept[kept.index("  counter drop", at)] = "  return"
+    return Variant("\n".join(kept), tuple(name for name in _SETS if name not in _OF_TARGETS))
+
+
+# The first that the host takes.
+VARIANTS = (Variant(RULES, _SETS), _without_targets())
 _TARGET_OPTION = b"\x02\x01"  # target link-layer address, of eight bytes
 
 
@@ -124,7 +149,15 @@ def read(namespaces: Namespaces, netns: str) -> dict[str, Sender]:
 
 def refusal(namespaces: Namespaces, netns: str) -> EgressError | None:
     """Why this host could not be told, known before anything is changed."""
-    return TABLE.refusal(namespaces, netns, RULES)
+    refused = [TABLE.refusal(namespaces, netns, RULES)]
+    if refused[0] is not None:
+        refused.append(TABLE.refusal(namespaces, netns, VARIANTS[-1].rules))
+    return refused[-1]
+
+
+def _sound(listing: Listing | None) -> Variant | None:
+    """The variant that the table is, None where somebody changed it."""
+    return next((variant for variant in VARIANTS if TABLE.is_sound(listing, variant.rules)), None)
 
 
 def write(namespaces: Namespaces, netns: str, changes: t.Sequence[tuple[str, Sender | None]]) -> None:
@@ -137,18 +170,20 @@ def write(namespaces: Namespaces, netns: str, changes: t.Sequence[tuple[str, Sen
         if listing is not None:
             TABLE.delete(namespaces, netns)
         return
-    before = {name: _texts(listing, name) if listing else {} for name in _SETS}
+    sound = _sound(listing)
+    variant = sound or next((v for v in VARIANTS[:-1] if not TABLE.refusal(namespaces, netns, v.rules)), VARIANTS[-1])
+    before = {name: _texts(listing, name) if listing else {} for name in variant.sets}
     after: dict[str, dict[_Known, str]] = {name: {} for name in _SETS}
     for port, sender in stay.items():
         for name, key, comment, text in _elements(port, sender):
             after[name][key, comment] = text
-    if not TABLE.is_sound(listing, RULES):
-        lines = [line for name in _SETS for line in TABLE.change("add", name, list(after[name].values()))]
-        TABLE.write(namespaces, netns, RULES, lines)
+    if not sound:
+        lines = [line for name in variant.sets for line in TABLE.change("add", name, list(after[name].values()))]
+        TABLE.write(namespaces, netns, variant.rules, lines)
         return
     lines = []
     for verb, here, there_too in (("delete", before, after), ("add", after, before)):
-        for name in _SETS:
+        for name in variant.sets:
             changed = [text for known, text in here[name].items() if known not in there_too[name]]
             lines += TABLE.change(verb, name, changed)
     if lines:
@@ -184,15 +219,15 @@ def _aligned(data: bytes) -> bytes:
 
 
 def _parsed(netns: str, listing: Listing) -> dict[str, Sender]:
-    sound = TABLE.is_sound(listing, RULES)
+    variant = _sound(listing)
     held: dict[str, list[tuple[str, Element]]] = {}
     for name in _SETS:
         for element in listing.elements.get(name, ()):
             held.setdefault(element.key[:16].rstrip(b"\0").decode(errors="surrogateescape"), []).append((name, element))
-    return {port: _sender(netns, port, found, sound) for port, found in held.items()}
+    return {port: _sender(netns, port, found, variant) for port, found in held.items()}
 
 
-def _sender(netns: str, port: str, found: t.Sequence[tuple[str, Element]], sound: bool) -> Sender:
+def _sender(netns: str, port: str, found: t.Sequence[tuple[str, Element]], variant: Variant | None) -> Sender:
     by_set: dict[str, list[Element]] = {}
     for name, element in found:
         by_set.setdefault(name, []).append(element)
@@ -202,11 +237,11 @@ def _sender(netns: str, port: str, found: t.Sequence[tuple[str, Element]], sound
     texts = {address_text(element.key[24:]) for name in ("from4", "from6") for element in by_set.get(name, ())}
     addresses = tuple(sorted(texts - {own}, key=_order))
     network = next((element.comment[len(MARK) :] for element in by_set.get("ports", ())), "")
-    sender = Sender(netns, port, mac, addresses, "trunks" in by_set, sound and bool(mac), network)
-    if mac:
-        written = {(name, key) for name, key, _comment, _text in _elements(port, sender)}
-        sound = sound and written == {(name, element.key) for name, element in found}
-    return dataclasses.replace(sender, sound=sound and bool(mac))
+    sender = Sender(netns, port, mac, addresses, "trunks" in by_set, False, network)
+    if not mac or variant is None:
+        return sender
+    written = {(name, key) for name, key, _comment, _text in _elements(port, sender) if name in variant.sets}
+    return dataclasses.replace(sender, sound=written == {(name, element.key) for name, element in found})
 
 
 def _order(address: str) -> tuple[int, bytes]:
