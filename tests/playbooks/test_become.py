@@ -69,7 +69,7 @@ def test_network_and_files_are_those_of_the_namespace(node: Node) -> None:
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "tcsh"])
 def test_login_shell_of_any_kind_reaches_the_namespace(node: Node, shell: str) -> None:
-    _, whole = command("ip -br address show eth0; exit 7")
+    whole = command("ip -br address show eth0; exit 7")[1]
     done = node.run([shell, "-c", whole], check=False)
     assert (done.returncode, done.stderr) == (7, "")
     assert "10.22.33.2/24" in done.stdout

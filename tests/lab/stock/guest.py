@@ -174,6 +174,7 @@ class Guest:
         for name in ("bin", "dev", "proc", "sys", "modules", "machine", "kernel", "job", "layers", "new"):
             (folder / name).mkdir(parents=True)
         shutil.copy(shutil.which("busybox") or "busybox", folder / "bin/busybox")
+        (folder / "bin/sh").symlink_to("busybox")
         shutil.copy(_INIT, folder / "init")
         (folder / "init").chmod(0o755)
         for number, module in enumerate(self._modules()):

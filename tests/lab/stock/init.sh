@@ -1,4 +1,4 @@
-#!/bin/busybox sh
+#!/bin/sh
 # The first process of a guest: it makes a root of the machine's, which stays as it is, and runs the job on it.
 b() { /bin/busybox "$@"; }
 b mount -t devtmpfs devtmpfs /dev

@@ -209,7 +209,7 @@ def _networks(listing: Listing) -> dict[str, WallRules]:
 def _words(name: str, elements: t.Sequence[Element]) -> list[tuple[str, ...]]:
     """Each element as the words that _elements made it of."""
     if name in ("subnets4", "subnets6"):
-        return [(subnet, comment) for subnet, comment in _intervals(elements)]
+        return list(_intervals(elements))
     found = []
     for one in elements:
         key = one.key
