@@ -281,3 +281,14 @@ def test_name_of_a_link_steers_no_terminal(node: Node) -> None:
     for one in run(node, "egress_check", {"networks": [PODS], "probe": False})["verdicts"]:
         for text in (one["summary"], one["fix"], *one["evidence"]):
             assert text.isprintable(), text
+
+
+def test_directory_of_a_service_goes_with_its_last_link(node: Node) -> None:
+    def linked(kind: str) -> bool:
+        folder = f"/etc/systemd/system/kept.{kind}.wants"
+        files.link(f"{folder}/netpath-egress-restore.service", "/etc/systemd/system/netpath-egress-restore.service")
+        files.delete(f"{folder}/netpath-egress-restore.service")
+        return os.path.isdir(folder)
+
+    assert (node.call(linked, "service"), node.call(linked, "target")) == (False, True)
+    node.run(["rmdir", "/etc/systemd/system/kept.target.wants"])

@@ -17,6 +17,7 @@ from ..model import NETWORK_FILES
 from . import directories
 
 _OURS = ("/var/lib/netpath", NETWORK_FILES)
+_UNITS = "/etc/systemd/system"
 _RESOLVERS = "/etc/netns"
 # A directory where a file shall be, a file where a directory shall be, a symbolic link.
 IN_THE_WAY = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP)
@@ -188,6 +189,8 @@ def delete(path: str) -> None:
 
 
 def _remove_empty(directory: str) -> bool:
+    if os.path.dirname(directory) == _UNITS and directory.endswith(".service.wants"):
+        return directories.remove(directory)  # as systemctl disable does; that of a target stays
     if directory not in _OURS and os.path.dirname(directory) != _RESOLVERS:
         return False
     if not directories.remove(directory):
