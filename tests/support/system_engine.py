@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,6 +89,7 @@ class Host:
         self.lab = lab
         self.node = node
         self._engine: subprocess.Popen[str] | None = None
+        self._asking = threading.Lock()
         self.run(["mkdir", "-p", PLACE])
         self.copy(_ENGINE, "/".join(PACKAGE.split(".")))
 
@@ -133,8 +135,9 @@ class Host:
         engine = self._engine = self._engine or self._start()
         assert engine.stdin
         assert engine.stdout
-        engine.stdin.write(json.dumps({"do": do, "networks": networks, **more}) + "\n")
-        line = engine.stdout.readline()
+        with self._asking:
+            engine.stdin.write(json.dumps({"do": do, "networks": networks, **more}) + "\n")
+            line = engine.stdout.readline()
         try:
             told = json.loads(line)
         except ValueError:

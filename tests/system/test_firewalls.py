@@ -154,7 +154,7 @@ def test_firewalld_translates(host: Host) -> None:
         "create source NAT pods in firewalld for 10.22.33.0/24, fd00:22:33::/64",
         "delete source NAT pods",
     ]
-    assert "netpath_egress" not in host.sh("nft list tables")
+    assert "table inet netpath_egress" not in host.sh("nft list tables").splitlines()
     for event in ("true", "firewall-cmd --reload", "firewall-cmd --complete-reload"):
         host.sh(event)
         assert host.unreachable("c1") == [], event
