@@ -78,3 +78,18 @@ def test_question_has_a_place_for_the_token() -> None:
     question = dns_question(bytes(range(16)))
     assert question[:2] == b"\0\1"
     assert question.endswith(bytes(range(16)))
+
+
+class Marked(str):
+    """As ansible-core 2.18 marks texts: str() of one is one."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
+def test_marked_text_becomes_plain() -> None:
+    cleaned = findings.clean({Marked("key"): [Marked("te\x1bxt")]})
+    assert cleaned == {"key": ["te\N{REPLACEMENT CHARACTER}xt"]}
+    assert {type(key) for key in cleaned} == {type(cleaned["key"][0])} == {str}

@@ -69,7 +69,8 @@ def clean(value: t.Any) -> t.Any:
 def _plain(value: t.Any) -> t.Any:
     """clean, for what is of no plain type."""
     if isinstance(value, str):
-        return clean(str(value))
+        # str() of what ansible-core 2.18 marks as unsafe is of that type again.
+        return clean(str.__str__(value))
     if isinstance(value, collections.abc.Mapping):
         return {clean(str(key)): clean(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
