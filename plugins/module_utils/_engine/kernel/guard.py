@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
-import json
 import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ..errors import KernelError
 from ..rules import GuardRules
 from ..spec.values import collapsed
 from .base_chains import may_hold
 from .guard_rules import BASES, CHAINS, HERE, MAPS, OUT, REPLY, SETS, TABLE, base_rules, elements_of, rules_of, sets_of
-from .nft import Json, code_in, failure, network, networks_in, normal, part, run
+from .nft import Json, failure, network, networks_in, normal, part, run, table_objects
 from .nft_nat import escaped
 
 if t.TYPE_CHECKING:
@@ -71,20 +68,7 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
 def _listed(namespaces: Namespaces, netns: str) -> Table:
     if not may_hold(namespaces, netns, "inet", TABLE):
         return Table()
-    asked = f"read table inet {TABLE}"
-    done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
-    if done.returncode < 0:
-        # nft 1.0.6 crashes at times when others change rules while it lists them.
-        done = run(namespaces, netns, asked, ["list", "table", "inet", TABLE])
-    if done.returncode:
-        if code_in(done.stderr) == errno.ENOENT:
-            return Table()
-        raise failure(namespaces, netns, asked, done)
-    try:
-        return listed(json.loads(done.stdout)["nftables"])
-    except ValueError as error:
-        advice = f"Versions up to 1.0.6 do so where the table is dormant: wake it by nft add table inet {TABLE}"
-        raise KernelError(asked, "nft lists it in JSON that is not valid", 0, advice) from error
+    return listed(table_objects(namespaces, netns, f"read table inet {TABLE}", TABLE))
 
 
 def listed(objects: t.Iterable[Json]) -> Table:

@@ -185,3 +185,22 @@ def _normal_translation(found: Json) -> Json:
     if "flags" in found:
         found["flags"] = [found["flags"]] if isinstance(found["flags"], str) else found["flags"]
     return found
+
+
+def table_objects(namespaces: Namespaces, netns: str, asked: str, table: str) -> list[Json]:
+    """What nft lists of a table of inet, empty where it is not there. Errors: EgressError."""
+    # Without -p nft reads /etc/protocols again for each published port.
+    arguments = ["-p", "list", "table", "inet", table]
+    done = run(namespaces, netns, asked, arguments)
+    if done.returncode < 0:
+        # nft 1.0.6 crashes at times when others change rules while it lists them.
+        done = run(namespaces, netns, asked, arguments)
+    if done.returncode:
+        if code_in(done.stderr) == errno.ENOENT:
+            return []
+        raise failure(namespaces, netns, asked, done)
+    try:
+        return t.cast("list[Json]", json.loads(done.stdout)["nftables"])
+    except ValueError as error:
+        advice = f"Versions up to 1.0.6 do so where the table is dormant: wake it by nft add table inet {table}"
+        raise KernelError(asked, "nft lists it in JSON that is not valid", 0, advice) from error

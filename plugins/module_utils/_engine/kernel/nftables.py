@@ -9,20 +9,19 @@ Each of them has the network's name in its own, and each rule has its mark. See 
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 import types
 import typing as t
 from dataclasses import dataclass, field
 
-from ..errors import KernelError, UnsupportedError
+from ..errors import UnsupportedError
 from ..model import MARK
 from ..rules import NatRules, Rules
 from . import nft_nat, nft_publish
 from .base_chains import may_hold
 from .iptables_rules import NETWORK_MARK
-from .nft import BASES, COUNTER, HERE, TABLE, Json, code_in, failure, normal, part, run
+from .nft import BASES, COUNTER, HERE, TABLE, Json, failure, normal, part, run, table_objects
 
 if t.TYPE_CHECKING:
     from .namespaces import Namespaces
@@ -104,21 +103,7 @@ def write(namespaces: Namespaces, netns: str, changes: Changes) -> None:
 def _listed(namespaces: Namespaces, netns: str, asked: str) -> Table:
     if not may_hold(namespaces, netns, "inet", TABLE):
         return Table()
-    # Without -p nft reads /etc/protocols again for each published port.
-    arguments = ["-p", "list", "table", "inet", TABLE]
-    done = run(namespaces, netns, asked, arguments)
-    if done.returncode < 0:
-        # nft 1.0.6 crashes at times when others change rules while it lists them.
-        done = run(namespaces, netns, asked, arguments)
-    if done.returncode:
-        if code_in(done.stderr) == errno.ENOENT:
-            return Table()
-        raise failure(namespaces, netns, asked, done)
-    try:
-        return listed(json.loads(done.stdout)["nftables"])
-    except ValueError as error:
-        advice = f"Versions up to 1.0.6 do so where the table is dormant: wake it by nft add table inet {TABLE}"
-        raise KernelError(asked, "nft lists it in JSON that is not valid", 0, advice) from error
+    return listed(table_objects(namespaces, netns, asked, TABLE))
 
 
 def sets_of(key: Key, rules: Rules) -> dict[str, tuple[str, Json]]:
