@@ -48,13 +48,14 @@ def lab(plain_lab: Lab) -> Lab:
     return plain_lab
 
 
-def ansible(lab: Lab, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # The connection that is cut has to be given up, or to come back.
-    options = "-o ControlMaster=auto -o ControlPersist=60 -o ServerAliveInterval=2 -o ServerAliveCountMax=2"
+def ansible(lab: Lab, program: str, *arguments: str, give_up: int = 60) -> subprocess.CompletedProcess[str]:
+    """give_up: seconds after which SSH gives up a connection without an answer."""
+    options = f"-o ControlMaster=auto -o ControlPersist=60 -o ServerAliveInterval={give_up} -o ServerAliveCountMax=1"
     known = {
         **lab.environment(),
         "ANSIBLE_SSH_ARGS": options,
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(Path.home() / ".ansible/cp"),
+        # A connection that another test left open keeps what it was opened with.
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(Path.home() / f".ansible/cp{give_up}"),
     }
     return subprocess.run(
         [str(Path(sys.executable).with_name(program)), "-i", known["LAB_INVENTORY"], *arguments],
@@ -83,20 +84,27 @@ def test_controller_confirms(lab: Lab) -> None:
     assert lab.ssh(NODE, _FILTERS).stdout.strip() == "0"
 
 
-def test_connection_that_is_cut_comes_back(lab: Lab) -> None:
+# (seconds until the host puts the change back, seconds until SSH gives up, what Ansible calls the result)
+@pytest.mark.parametrize(
+    ("confirm_within", "give_up", "called"), [(12, 2, "UNREACHABLE"), (3, 60, "FAILED")], ids=["given-up", "resumed"]
+)
+def test_change_that_cuts_its_connection_is_put_back(
+    confirm_within: int, give_up: int, called: str, lab: Lab
+) -> None:
+    lab.ssh(NODE, ["sudo", "rm", "-f", "/var/log/netpath/audit.jsonl"])
     wrong = {
         "dest": f"{plan.CONTROLLER}/32",
         "gateway": "198.18.128.250",
         "device": "mgmt0",
-        "confirm_within": 5,
+        "confirm_within": confirm_within,
     }
-    result = module(lab, "ns_route", wrong)
-    assert result.get("unreachable"), result
-    # A connection that was tried in the meantime goes on as well.
+    command = ["--become", "-m", "netpath.egress.ns_route", "-a", json.dumps(wrong)]
+    told = ansible(lab, "ansible", NODE, *command, give_up=give_up).stdout
+    assert f"{NODE} | {called}! =>" in told, told
     lab.wait(NODE, timeout=60)
     assert lab.ssh(NODE, ["ip", "route", "show", "proto", "250"]).stdout == ""
     (line,) = lab.ssh(NODE, ["sudo", "cat", "/var/log/netpath/audit.jsonl"]).stdout.splitlines()
-    assert json.loads(line)["error"] == "not confirmed within 5 s, and put back"
+    assert json.loads(line)["error"] == f"not confirmed within {confirm_within} s, and put back"
 
 
 def test_change_in_the_background(lab: Lab, tmp_path: Path) -> None:

@@ -175,8 +175,9 @@ _Result = t.TypeVar("_Result")
 
 
 def _families(link: Link, index: int = 0) -> list[Message]:
-    """A link of a smaller MTU has no IPv6 that could be asked for anything."""
-    without_six = link.mtu is not None and link.mtu < SMALLEST_IPV6_MTU
+    """Without IPv6, which a link of a smaller MTU does not have either, the kernel would refuse both families."""
+    too_small = link.mtu is not None and link.mtu < SMALLEST_IPV6_MTU
+    without_six = too_small or not switches.kernel_has_ipv6()
     redirects = bool(link.accept_redirects) if is_closed_by_itself(link) else link.accept_redirects
     told = messages.set_families(redirects, None if without_six else link.ipv6_link_local, index, link.name)
     return [told] if told else []

@@ -10,6 +10,7 @@ same way, those of IPv6 by sysctls (ip-sysctl in the kernel's documentation).
 from __future__ import annotations
 
 import functools
+import os
 import socket
 import struct
 import typing as t
@@ -36,6 +37,11 @@ CLOSED_FROM_THE_BEGINNING = {
 }
 _NOTHING = (0, 0)
 _CONF = struct.Struct("=28i")  # of IPv6, as far as it is looked at
+
+
+def kernel_has_ipv6() -> bool:
+    """Whether the kernel was booted with IPv6 (ipv6.disable in its list of parameters)."""
+    return os.path.isdir("/proc/sys/net/ipv6/conf")
 
 
 def read(data: bytes, found: Spans) -> t.Mapping[str, bool]:
