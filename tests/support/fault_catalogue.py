@@ -77,6 +77,13 @@ FAULTS: dict[str, Fault] = {
     "bridge without the gateway": Fault(
         17, "ip addr del 10.22.33.1/24 dev br0", "BRIDGE_NO_GATEWAY", families=["ipv4"]
     ),
+    "spoof protection gone": Fault(
+        0, "nft delete table bridge netpath_egress", "PROTECTION_MISSING", status="degraded"
+    ),
+    "wall edited": Fault(
+        0, "nft flush chain inet netpath_egress_wall between", "PROTECTION_MISSING", status="degraded"
+    ),
+    "guard gone": Fault(0, "nft delete table inet netpath_egress_guard", "PROTECTION_MISSING", status="degraded"),
     "forwarding off": Fault(27, "sysctl -qw net.ipv4.ip_forward=0", "FORWARDING_OFF", families=["ipv4"]),
     "IPv6 forwarding off": Fault(
         42, "sysctl -qw net.ipv6.conf.all.forwarding=0", "V6_FORWARDING_OFF", families=["ipv6"]

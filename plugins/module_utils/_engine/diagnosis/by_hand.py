@@ -41,6 +41,7 @@ _COMMANDS: dict[str, str] = {
     "DUPLICATE_SUBNET_ROUTE": "ip address del ADDRESS/PREFIX dev OTHER, or give one of the two another subnet",
     "PMTU_BLACKHOLE": "let ICMP type 3 code 4 and ICMPv6 type 2 pass where they are dropped",
     "MTU_MISMATCH": "{ip} link set {interface} mtu SIZE",
+    "PROTECTION_MISSING": "restore the rules that restrict what it may send",
     # Where the first is on already, writing it does not change the switch of a link.
     "FORWARDING_OFF": "sysctl -w net/ipv4/ip_forward=1 net/ipv4/conf/{ingress}/forwarding=1",
     "V6_FORWARDING_OFF": "sysctl -w net/ipv6/conf/all/forwarding=1, and before it net/ipv6/conf/UPLINK/accept_ra=2 "

@@ -18,6 +18,7 @@ HOPS = (
     "bridge_port",
     "bridge",
     "mtu",
+    "policy",
     "host_forwarding",
     "forward_policy",
     "host_route",
@@ -97,6 +98,9 @@ CODES: dict[str, Entry] = {
         True,
     ),
     "MTU_MISMATCH": Entry("mtu", "auto", "a link further along takes smaller packets", _BUILD, True),
+    "PROTECTION_MISSING": Entry(
+        "policy", "auto", "rules that hold it to its own addresses and peers are missing", _BUILD, degraded=True
+    ),
     "FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv4", _BUILD),
     "V6_FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv6", _BUILD),
     "NOT_PERSISTENT": Entry("host_forwarding", "declared", "forwarding is on until the next boot alone", _BUILD, True),

@@ -9,6 +9,8 @@ import ipaddress
 import typing as t
 from dataclasses import replace
 
+from ..kernel import guard_rules, port_table, wall
+from ..model import MARK
 from ..planning.step import dotted
 from ..rules import ForwardRules, NatRules
 from ..spec import values
@@ -17,6 +19,24 @@ from .structure import FORWARD, Seen
 from .verdict import Finding
 
 Findings = t.Iterator[Finding]
+_TABLES = {
+    "ports": f"the table bridge {port_table.TABLE.name}",
+    "wall": f"the table inet {wall.TABLE.name}",
+    "guard": f"the guard (table inet {guard_rules.TABLE}, or chains of iptables)",
+}
+
+
+def protection(seen: Seen) -> Findings:
+    """Whether the tables of the host that restrict the namespace's packets are as they were written."""
+    path, bridge = seen.path, seen.bridge
+    for purpose in path.protections:
+        if purpose == "wall" and not (bridge and bridge.alias == MARK + path.network):
+            continue  # the bridge of another tool has no wall
+        name = path.host_end if purpose == "ports" else path.network
+        held = seen.protections.get(purpose)
+        if held is not None and not held.get(name):
+            state = "not as they were written" if name in held else "missing"
+            yield Finding("PROTECTION_MISSING", (f"the rules of {name} in {_TABLES[purpose]} are {state}",))
 
 
 def forwarding(seen: Seen) -> Findings:
@@ -170,4 +190,4 @@ def way_back(seen: Seen) -> Findings:
         yield Finding("POLICY_ROUTE_CONFLICT", (said, f"it is behind {ingress.name}"), "return_path", "return")
 
 
-CHECKS: tuple[t.Callable[[Seen], Findings], ...] = (forwarding, forward_policy, host_route, nat, uplink)
+CHECKS: tuple[t.Callable[[Seen], Findings], ...] = (protection, forwarding, forward_policy, host_route, nat, uplink)

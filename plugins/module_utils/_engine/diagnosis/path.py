@@ -21,6 +21,7 @@ class Path:
     family: 4 or 6. cidr: the address on the interface. uplinks: none for those that the routing table chooses.
     nat: masquerade, snat or none. sources: the network's ranges of the family. dns: servers that were asked for.
     listens: (protocol, port) of what a published port leads to. mtu: 0 for the uplink's.
+    protections: purposes of the rules that restrict its packets: ports (spoof_protection), wall, guard.
     routed: this host is the gateway. asked: somebody described the path; otherwise it is what the kernel has, where
     bridge and host_end are "" if there are none, and cidr and gateway if nobody can tell. meant: to reach anything.
     """
@@ -45,6 +46,7 @@ class Path:
     dns: tuple[str, ...] = ()
     listens: tuple[tuple[str, int], ...] = ()
     mtu: int = 0
+    protections: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -99,6 +101,7 @@ def _of_network(network: Network, assigned: Assigned) -> t.Iterator[Path]:
                 exclude=tuple(network.nat.get("exclude") or ()),
                 firewall=network.firewall,
                 mtu=network.mtu,
+                protections=_protections(network),
                 dns=tuple((namespace.dns or {}).get("servers") or ()),
                 listens=tuple(
                     (entry.protocol, entry.to_port or entry.first)
@@ -106,3 +109,14 @@ def _of_network(network: Network, assigned: Assigned) -> t.Iterator[Path]:
                     if entry.to in (namespace.name, cidr.split("/")[0])
                 ),
             )
+
+
+def _protections(network: Network) -> tuple[str, ...]:
+    if network.firewall == "none":
+        return ()
+    asked = {
+        "ports": network.wall.spoof_protection,
+        "wall": network.wall.needs_rules(network.isolated),
+        "guard": network.nat["mode"] != "none",
+    }
+    return tuple(purpose for purpose, wanted in asked.items() if wanted)

@@ -18,6 +18,7 @@ from ..kernel import (
     links,
     listeners,
     packet_filter,
+    port_table,
     processes,
     programs,
     route_lookup,
@@ -33,7 +34,7 @@ from ..kernel.probes import Target
 from ..kernel.route_lookup import Lookup
 from ..model import HOST
 from ..planning.state import FORWARD4, FORWARD6
-from ..rules import FORWARD_BACKENDS, NAT_BACKENDS, Rules
+from ..rules import FORWARD_BACKENDS, GUARD_BACKENDS, NAT_BACKENDS, Rules
 from .path import Path
 
 IPNetwork = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -99,6 +100,7 @@ class Seen:
     exits: links of the host that default routes lead to.
     unseen: what of the host's rules could not be read, and why.
     local: addresses on which alone somebody listens, of the ports that are published.
+    protections: by purpose whether the rules of a network, or of a port, are as they were written; none if unseen.
     nat_unseen: something translates on the host, and no program is there to say what.
     table: count and max of tracked connections. legacy: iptables-legacy is in use, which nftables cannot see.
     """
@@ -126,6 +128,7 @@ class Seen:
     nat_inside: bool = False
     nat_unseen: bool = False
     filters: t.Sequence[tuple[str, str]] = ()
+    protections: t.Mapping[str, t.Mapping[str, bool]] = field(default_factory=dict)
     accepted: t.Mapping[str, t.Mapping[tuple[str, str], Rules | None]] = field(default_factory=dict)
 
     @property
@@ -230,6 +233,7 @@ class Reader:
             nat_inside=self._translates(path.namespace),
             nat_unseen=self._nat_unseen,
             filters=self._filters(path),
+            protections=self._protections,
             accepted=self._rules,
             unseen=tuple(self._unseen),
             exits=self._exits(path.family),
@@ -307,6 +311,22 @@ class Reader:
         except EgressError as error:
             self._unseen[f"{backend} cannot be read: {error.found}"] = None
             return {}
+
+    @functools.cached_property
+    def _protections(self) -> dict[str, dict[str, bool]]:
+        found: dict[str, dict[str, bool]] = {}
+        try:
+            senders = port_table.read(self.namespaces, HOST)
+            held = rulesets.read(self.namespaces, HOST, "nftables", ("guard", "wall"))
+        except EgressError as error:
+            self._unseen[f"the tables that restrict packets cannot be read: {error.found}"] = None
+            return found
+        found["ports"] = {port: sender.sound for port, sender in senders.items()}
+        for backend in GUARD_BACKENDS[1:]:
+            held.update(self._rules[backend])
+        for purpose in ("guard", "wall"):
+            found[purpose] = {name: rules is not None for (kind, name), rules in held.items() if kind == purpose}
+        return found
 
     @functools.cached_property
     def _nat_unseen(self) -> bool:
