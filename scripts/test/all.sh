@@ -83,6 +83,6 @@ printf '%s\n' "${summary[@]}"
 # Of a long log often only the end is kept: what failed is said there again, with its errors.
 for part in ${failures[@]+"${failures[@]}"}; do
     echo "== $part failed; the whole log is build/log/$part.log"
-    grep -aE '^([0-9.]+: )?(FAILED|ERROR|E  |_{5,} |fatal: )' "build/log/$part.log" | cut -c 1-300 | tail -n 60 || true
+    grep -aE '^([0-9.]+: )?(FAILED|ERROR|E  |_{5,} |fatal: |[^ ]+: error: )' "build/log/$part.log" | cut -c 1-300 | tail -n 60 || true
 done
 [ "$result" = 0 ]

@@ -91,9 +91,15 @@ def test_what_the_collection_built_is_described_as_it_was_asked_for(node: Node, 
 
 
 def test_what_networks_may_exchange_is_described(node: Node) -> None:
-    pods = {"name": "pods", "subnets": ["10.22.33.0/24"], "namespaces": ["c1"], "peers": ["web"], "inbound": "open"}
-    web = {"name": "web", "subnets": ["10.44.0.0/24"], "nat": "none", "inbound": "published", "isolated": True}
-    open_one = {"name": "lab", "subnets": ["10.55.0.0/24"], "namespaces": ["l1"], "spoof_protection": False}
+    pods: Options = {
+        "name": "pods",
+        "subnets": ["10.22.33.0/24"],
+        "namespaces": ["c1"],
+        "peers": ["web"],
+        "inbound": "open",
+    }
+    web: Options = {"name": "web", "subnets": ["10.44.0.0/24"], "nat": "none", "inbound": "published", "isolated": True}
+    open_one: Options = {"name": "lab", "subnets": ["10.55.0.0/24"], "namespaces": ["l1"], "spoof_protection": False}
     asked = [pods, web, open_one]
     node.call(build_at_once, asked)
     found = looked(node)["egress_networks"]
