@@ -61,3 +61,11 @@ def test_damaged() -> None:
         with pytest.raises(DamagedError):
             from_json(broken)
     assert from_json(KNOWN.to_json()) == KNOWN
+
+
+def test_forgetting_takes_the_notes_on_an_identity_along_and_copies_nothing_otherwise() -> None:
+    sender, note = ("sender", HOST, "np-c1"), ("sender", HOST, "np-c1", "c1", "02:00:00:00:00:01")
+    noted = KNOWN.recorded(sender, None).recorded(note, None)
+    assert noted.forgotten(sender) == KNOWN
+    # One copy for each of thousands of absent facts would make planning quadratic.
+    assert noted.forgotten(("sender", HOST, "np-c2")) is noted

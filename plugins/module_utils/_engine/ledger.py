@@ -10,6 +10,7 @@ somebody else's links, addresses and routes among somebody else's.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 from dataclasses import dataclass, field
 
@@ -45,8 +46,19 @@ class Ledger:
 
     def forgotten(self, identity: Identity) -> Ledger:
         """Without an original, and the notes on it."""
-        kept = {key: v for key, v in self.originals.items() if key[: len(identity)] != identity}
-        return dataclasses.replace(self, originals=kept)
+        gone = self._noted.get(identity)
+        if not gone:
+            return self
+        return dataclasses.replace(self, originals={key: v for key, v in self.originals.items() if key not in gone})
+
+    @functools.cached_property
+    def _noted(self) -> dict[Identity, set[Identity]]:
+        """By identity, and by what an identity begins with, the keys of originals; few of those that go have any."""
+        found: dict[Identity, set[Identity]] = {}
+        for key in self.originals:
+            for length in range(2, len(key) + 1):
+                found.setdefault(key[:length], set()).add(key)
+        return found
 
     def claimed(self, claim: Claim) -> Ledger:
         return dataclasses.replace(self, claims={**self.claims, claim.identity: claim})
