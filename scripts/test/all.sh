@@ -11,9 +11,20 @@ summary=()
 failures=()
 result=0
 
+# Runs a part in this shell, which has no other children, and keeps how much processor time it took.
+timed() {
+    local part=$1 status=0
+    shift
+    "$@" || status=$?
+    # Not in a pipe, which would be a shell without children.
+    times >"build/log/$part.processor"
+    return "$status"
+}
+
 # Takes what a part wrote and how it ended into the summary.
 judge() {
-    local part=$1 status=$2 seconds=$3 word counts
+    local part=$1 status=$2 seconds=$3 word counts processor
+    processor=$(awk -F '[ms ]' 'NR == 2 { printf "%d", 60 * $1 + $2 + 60 * $4 + $5 }' "build/log/$part.processor")
     case $status in
     0) word=passed ;;
     "$SKIPPED") word=$(grep -m1 '^SKIPPED' "build/log/$part.log" || echo SKIPPED) ;;
@@ -28,7 +39,7 @@ judge() {
     if counts=$(grep -E '^([0-9.]+: )?(=+ )?[0-9]+ (passed|failed|skipped).* in [0-9.]+s' "build/log/$part.log"); then
         word+=" ($(tr -d '=' <<<"$counts" | xargs -d '\n' printf '%s;' | sed 's/ *; */; /g; s/; $//; s/^ *//; s/  */ /g'))"
     fi
-    summary+=("$(printf '%-10s %4d s  %s' "$part" "$seconds" "$word")")
+    summary+=("$(printf '%-10s %4d s, %4d s of processor time  %s' "$part" "$seconds" "$processor" "$word")")
 }
 
 background=()
@@ -47,7 +58,7 @@ start() {
     set -m
     {
         status=0
-        "$@" || status=$?
+        timed "$part" "$@" || status=$?
         echo "$status $SECONDS" >"build/log/$part.status"
     } >"build/log/$part.log" 2>&1 </dev/null &
     background+=($!)
@@ -55,7 +66,7 @@ start() {
 }
 
 mapfile -t recipes < <(python -c 'from tests.support.recipes import ALL; print(*ALL, sep="\n")')
-rm -f build/log/*.status
+rm -f build/log/*.status build/log/*.processor
 echo "== lint, the stock kernels and the root file systems of booted nodes, beside the others; logs in build/log"
 start rootfs nice -n 10 scripts/setup/rootfs.sh "${recipes[@]}"
 LINT_JOBS=1 start lint nice -n 19 scripts/lint/all.sh
@@ -65,7 +76,7 @@ for part in unit kernel playbooks compat browser system molecule; do
     echo "== $part"
     began=$SECONDS
     status=0
-    "scripts/test/$part.sh" 2>&1 | tee "build/log/$part.log" || status=$?
+    timed "$part" "scripts/test/$part.sh" 2>&1 | tee "build/log/$part.log" || status=$?
     judge "$part" "$status" $((SECONDS - began))
 done
 for index in "${!background[@]}"; do wait "${background[index]}" || true; done
