@@ -17,6 +17,7 @@ import pytest
 
 from tests.lab import privilege, probe, snapshot
 from tests.lab.node import CommandFailed
+from tests.lab.settling import await_links, changing_links
 from tests.lab.syscalls import CLONE_NEWNET, setns
 from tests.lab.world import LabError, Node, World
 
@@ -181,6 +182,14 @@ def test_snapshot_looks_into_named_namespaces(node: Node) -> None:
     before = node.snapshot()
     node.namespace_run("blue", ["ip", "link", "set", "lo", "up"])
     assert '"UP"' in snapshot.difference(before, node.snapshot())
+
+
+def test_address_of_a_link_without_carrier_is_not_awaited(node: Node) -> None:
+    """Its duplicate address detection begins with the carrier."""
+    node.run(["sh", "-ec", "ip link add br9 up type bridge; ip address add fd00:9::1/64 dev br9"])
+    assert "tentative" in node.run(["ip", "address", "show", "br9"]).stdout
+    node.call(await_links)
+    assert node.call(changing_links) == []
 
 
 def test_call_returns_what_the_function_returns(node: Node) -> None:

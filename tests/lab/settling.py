@@ -57,7 +57,7 @@ def _await_links_here(give_up: float) -> None:
     """Asked again at each event: the kernel tells all that is awaited (rtnetlink(7))."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as events:
         events.bind((0, _EVENTS))
-        while any(_changes(link) for link in _links() if link):
+        while changing_links():
             left = give_up - time.monotonic()
             if left <= 0 or not select.select([events], [], [], left)[0]:
                 return
@@ -73,6 +73,11 @@ def await_link_event(patience: float) -> None:
         select.select([events], [], [], patience)
 
 
+def changing_links() -> list[str]:
+    """Names of the links of this namespace that are still to change by themselves."""
+    return [link["ifname"] for link in _links() if link and _changes(link)]
+
+
 def _links() -> list[dict[str, t.Any]]:
     shown = subprocess.run(_COMMAND, capture_output=True, text=True, check=False).stdout
     return t.cast("list[dict[str, t.Any]]", json.loads(shown or "[]"))
@@ -82,11 +87,13 @@ def _changes(link: dict[str, t.Any]) -> bool:
     up, carrier = ("UP" in link["flags"], "LOWER_UP" in link["flags"])
     if up and link["operstate"] != "UNKNOWN" and (link["operstate"] == "UP") != carrier:
         return True
+    if not up or not carrier:
+        return False  # an address stays tentative until there is somebody to ask
     addresses = [item for item in link["addr_info"] if item["family"] == "inet6"]
     if any(item.get("tentative") and not item.get("dadfailed") for item in addresses):
         return True
     makes_its_own = link.get("inet6_addr_gen_mode") == "eui64" and link["link_type"] == "ether"
-    return up and carrier and makes_its_own and not addresses and _has_ipv6(link["ifname"])
+    return makes_its_own and not addresses and _has_ipv6(link["ifname"])
 
 
 def _has_ipv6(link: str) -> bool:
