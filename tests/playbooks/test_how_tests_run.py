@@ -1,4 +1,4 @@
-"""A skip is a failure in CI unless it is named."""
+"""What holds of a run of tests: a skip fails in CI unless it is named, and a group stays on one worker."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ import pytest
 from tests.support.expected_skips import Expected, expected
 
 ROOT = Path(__file__).resolve().parents[2]
+_GROUPED = """
+import os, pytest
+
+pytestmark = pytest.mark.xdist_group("one")
+
+@pytest.mark.parametrize("number", range(9))
+def test_it(number):
+    open(os.environ["PYTEST_XDIST_WORKER"], "w").close()
+"""
 _SKIPPING = "import pytest\n\ndef test_passes(): pass\n\ndef test_skips(): pytest.skip('no such program here')\n"
 
 
-def _run(folder: Path, workers: str, ci: str) -> subprocess.CompletedProcess[str]:
-    (folder / "test_it.py").write_text(_SKIPPING)
+def _run(folder: Path, tests: str, *options: str, ci: str = "") -> subprocess.CompletedProcess[str]:
+    (folder / "test_it.py").write_text(tests)
     (folder / "conftest.py").write_text(
         "from tests.support import expected_skips\n\ndef pytest_configure(config): expected_skips.register(config)\n"
     )
@@ -27,8 +36,7 @@ def _run(folder: Path, workers: str, ci: str) -> subprocess.CompletedProcess[str
         "-q",
         "-p",
         "no:cacheprovider",
-        "-n",
-        workers,
+        *options,
         "--rootdir",
         folder,
         folder,
@@ -39,10 +47,17 @@ def _run(folder: Path, workers: str, ci: str) -> subprocess.CompletedProcess[str
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_unnamed_skip_fails_in_ci_alone(tmp_path: Path, workers: str) -> None:
-    assert _run(tmp_path, workers, "").returncode == 0
-    in_ci = _run(tmp_path, workers, "true")
+    assert _run(tmp_path, _SKIPPING, "-n", workers).returncode == 0
+    in_ci = _run(tmp_path, _SKIPPING, "-n", workers, ci="true")
     assert in_ci.returncode == 1
     assert "test_it.py::test_skips: no such program here" in in_ci.stdout
+
+
+def test_group_stays_on_one_worker(tmp_path: Path) -> None:
+    """Tests of a group share what is dear, and change it."""
+    done = _run(tmp_path, _GROUPED, "-n", "2", "--dist", "loadgroup")
+    assert done.returncode == 0, done.stdout
+    assert len(list(tmp_path.glob("gw*"))) == 1
 
 
 def test_named_skip_covers_its_test_and_message() -> None:
