@@ -8,9 +8,11 @@ import typing as t
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine import ledger as ledgers
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import ConflictError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.ledger import DamagedError, from_json
-from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Claim, Link, Setting
+from ansible_collections.netpath.egress.plugins.module_utils._engine.ledger import DamagedError, Draft, from_json
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import HOST, Assignment, Claim, Link, Setting
 from ansible_collections.netpath.egress.plugins.module_utils._engine.sealed import seal
+from hypothesis import given
+from hypothesis import strategies as st
 
 KEY = "net/ipv4/ip_forward"
 KNOWN = ledgers.EMPTY.claimed(Claim("pods", HOST, KEY, "1")).recorded(("setting", HOST, KEY), Setting(HOST, KEY, "0"))
@@ -63,9 +65,37 @@ def test_damaged() -> None:
     assert from_json(KNOWN.to_json()) == KNOWN
 
 
-def test_forgetting_takes_the_notes_on_an_identity_along_and_copies_nothing_otherwise() -> None:
+def test_forgetting_takes_the_notes_on_an_identity_along() -> None:
     sender, note = ("sender", HOST, "np-c1"), ("sender", HOST, "np-c1", "c1", "02:00:00:00:00:01")
     noted = KNOWN.recorded(sender, None).recorded(note, None)
     assert noted.forgotten(sender) == KNOWN
-    # One copy for each of thousands of absent facts would make planning quadratic.
-    assert noted.forgotten(("sender", HOST, "np-c2")) is noted
+    assert noted.forgotten(("sender", HOST, "np-c2")) == noted
+
+
+_SPACES = st.sampled_from([HOST, "c1", "c2"])
+_IDENTITIES = st.one_of(
+    st.tuples(st.sampled_from(["setting", "sender", "link"]), _SPACES, st.sampled_from(["a", "b"])),
+    st.tuples(st.just("hairpin"), _SPACES, _SPACES, st.sampled_from(["a", "b"])),
+    st.tuples(st.just("file"), st.sampled_from(["c1", "/etc/x"])),
+)
+_EDITS = st.one_of(
+    st.tuples(st.just("recorded"), _IDENTITIES, st.none()),
+    st.tuples(st.just("forgotten"), _IDENTITIES),
+    st.tuples(st.sampled_from(["claimed", "unclaimed"]), st.builds(Claim, st.just("pods"), _SPACES, st.just(KEY))),
+    st.tuples(st.just("without_namespace"), _SPACES),
+    st.tuples(st.just("assigned"), st.lists(st.builds(Assignment, _SPACES, st.just("pods"), st.just("np-c1")))),
+    st.tuples(st.just("unassigned"), st.sampled_from(["pods", "lab", ""]), st.sampled_from(["np-c1", "np-c2"])),
+)
+
+
+@given(st.lists(_EDITS, max_size=12))
+def test_draft_becomes_what_a_ledger_becomes(edits: list[tuple[t.Any, ...]]) -> None:
+    ledger, draft = KNOWN, Draft(KNOWN)
+    for name, *arguments in edits:
+        ledger = getattr(ledger, name)(*arguments)
+        assert getattr(draft, name)(*arguments) is draft
+    assert draft.finished() == ledger
+    for words in {key[:length] for key in ledger.originals for length in (1, 2, 3)}:
+        assert draft.beginning_with(words) == ledger.beginning_with(words)
+    assert [draft.within(netns) for netns in (HOST, "c1")] == [ledger.within(netns) for netns in (HOST, "c1")]
+    assert KNOWN.originals == {("setting", HOST, KEY): Setting(HOST, KEY, "0")}

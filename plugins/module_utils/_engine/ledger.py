@@ -10,7 +10,7 @@ somebody else's links, addresses and routes among somebody else's.
 from __future__ import annotations
 
 import dataclasses
-import functools
+import types
 import typing as t
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ from .sealed import seal, unseal
 VERSION = 1
 _KEYS = {"version", "originals", "claims", "assignments"}
 PATH = "/var/lib/netpath/ledger.json"
+_NONE: t.Mapping[t.Any, t.Any] = types.MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -42,57 +43,52 @@ class Ledger:
             return self
         if isinstance(known, Link) and isinstance(original, Link):
             original = _first_seen(known, original)
-        return dataclasses.replace(self, originals={**self.originals, identity: original})
+        return self.edited("originals", put={identity: original})
 
     def forgotten(self, identity: Identity) -> Ledger:
         """Without an original, and the notes on it."""
-        gone = self._noted.get(identity)
-        if not gone:
-            return self
-        return dataclasses.replace(self, originals={key: v for key, v in self.originals.items() if key not in gone})
-
-    @functools.cached_property
-    def _noted(self) -> dict[Identity, set[Identity]]:
-        """By identity, and by what an identity begins with, the keys of originals; few of those that go have any."""
-        found: dict[Identity, set[Identity]] = {}
-        for key in self.originals:
-            for length in range(2, len(key) + 1):
-                found.setdefault(key[:length], set()).add(key)
-        return found
+        return self.edited("originals", drop=self.beginning_with(identity))
 
     def claimed(self, claim: Claim) -> Ledger:
-        return dataclasses.replace(self, claims={**self.claims, claim.identity: claim})
+        return self.edited("claims", put={claim.identity: claim})
 
     def unclaimed(self, claim: Claim) -> Ledger:
-        return dataclasses.replace(
-            self, claims={key: value for key, value in self.claims.items() if key != claim.identity}
-        )
+        return self.edited("claims", drop=[claim.identity])
 
     def without_namespace(self, netns: str) -> Ledger:
         """Without anything inside a namespace that is gone."""
-        return Ledger(
-            {key: value for key, value in self.originals.items() if key[0] == "file" or key[1] != netns},
-            {key: value for key, value in self.claims.items() if value.netns != netns},
-            {name: value for name, value in self.assignments.items() if name != netns},
-        )
+        claims = [identity for identity, claim in self.claims.items() if claim.netns == netns]
+        left = self.edited("originals", drop=self.within(netns)).edited("claims", drop=claims)
+        return left.edited("assignments", drop=[netns])
 
     def assigned(self, assignments: t.Iterable[Assignment]) -> Ledger:
         """With what namespaces have from now on. A MAC that is not given stays."""
-        known = dict(self.assignments)
+        new = {}
         for one in assignments:
-            there = known.get(one.namespace)
+            there = self.assignments.get(one.namespace)
             mac = one.mac or (there.mac if there else None)
-            known[one.namespace] = dataclasses.replace(one, mac=mac)
-        return self if known == self.assignments else dataclasses.replace(self, assignments=known)
+            new[one.namespace] = dataclasses.replace(one, mac=mac)
+        return self.edited("assignments", put=new)
 
     def unassigned(self, network: str = "", link: str = "") -> Ledger:
         """Without what namespaces of a network, or the one behind a pair's end on the host, had."""
-        kept = {
-            name: one
-            for name, one in self.assignments.items()
-            if (one.network != network if network else one.link != link)
-        }
-        return self if len(kept) == len(self.assignments) else dataclasses.replace(self, assignments=kept)
+        there = self.assignments.items()
+        gone = [name for name, one in there if (one.network == network if network else one.link == link)]
+        return self.edited("assignments", drop=gone)
+
+    def edited(self, part: str, put: t.Mapping[t.Any, t.Any] = _NONE, drop: t.Collection[t.Any] = ()) -> Ledger:
+        """With other entries of a part, which is the name of a field."""
+        there = getattr(self, part)
+        left = {key: value for key, value in there.items() if key not in drop} if drop else there
+        return dataclasses.replace(self, **{part: {**left, **put}})
+
+    def beginning_with(self, words: Identity) -> set[Identity]:
+        """Identities of originals that begin with these words."""
+        return {identity for identity in self.originals if identity[: len(words)] == words}
+
+    def within(self, netns: str) -> set[Identity]:
+        """Identities of originals in a namespace."""
+        return {identity for identity in self.originals if identity[0] != "file" and identity[1] == netns}
 
     def claims_of(self, user: str, netns: str, start: str = "") -> list[Claim]:
         """A user's claims on keys that start so."""
@@ -116,6 +112,48 @@ class Ledger:
 
 
 EMPTY = Ledger()
+
+
+class Draft(Ledger):
+    """A ledger that its methods change in place: a plan forgets thousands of entries, one by one."""
+
+    _index: dict[tuple[str, ...], set[Identity]]
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(dict(ledger.originals), dict(ledger.claims), dict(ledger.assignments))
+        object.__setattr__(self, "_index", {})
+        for identity in self.originals:
+            for key in _index_keys(identity):
+                self._index.setdefault(key, set()).add(identity)
+
+    def finished(self) -> Ledger:
+        return Ledger(self.originals, self.claims, self.assignments)
+
+    def edited(self, part: str, put: t.Mapping[t.Any, t.Any] = _NONE, drop: t.Collection[t.Any] = ()) -> Ledger:
+        there = getattr(self, part)
+        for identity in [key for key in drop if key in there]:
+            del there[identity]
+            for key in _index_keys(identity) if part == "originals" else ():
+                self._index[key].discard(identity)
+        there.update(put)
+        for identity in put if part == "originals" else ():
+            for key in _index_keys(identity):
+                self._index.setdefault(key, set()).add(identity)
+        return self
+
+    def beginning_with(self, words: Identity) -> set[Identity]:
+        return set(self._index.get(words, ()))
+
+    def within(self, netns: str) -> set[Identity]:
+        return set(self._index.get(("", netns), ()))
+
+
+def _index_keys(identity: Identity) -> t.Iterator[tuple[str, ...]]:
+    """Each beginning of an identity, and the namespace that it is in."""
+    for length in range(1, len(identity) + 1):
+        yield identity[:length]
+    if identity[0] != "file":
+        yield ("", identity[1])
 
 
 def union(first: Ledger, second: Ledger) -> Ledger:

@@ -15,6 +15,7 @@ from ..model import (
     NETWORK_FILES,
     ROUTE_PROTOCOL,
     Address,
+    Claim,
     Fact,
     File,
     Flows,
@@ -98,8 +99,8 @@ def hairpin_lent(ledger: Ledger, fact: Link, have: Fact | None) -> tuple[Ledger,
 
 def without_hairpin(ledger: Ledger, link: Link) -> Ledger:
     """The ledger when a link is gone."""
-    for identity in list(ledger.originals):
-        if identity[0] == "hairpin" and identity[2:] == (link.netns, link.name):
+    for identity in ledger.beginning_with(("hairpin",)):
+        if identity[2:] == (link.netns, link.name):
             ledger = ledger.forgotten(identity)
     return ledger
 
@@ -138,8 +139,7 @@ def with_senders(ledger: Ledger, senders: t.Sequence[Sender]) -> Ledger:
     there = {identity for identity in ledger.originals if identity[:3] in places}
     if there == notes:
         return ledger
-    kept = {identity: fact for identity, fact in ledger.originals.items() if identity not in there}
-    return dataclasses.replace(ledger, originals={**kept, **dict.fromkeys(sorted(notes))})
+    return ledger.edited("originals", put=dict.fromkeys(sorted(notes)), drop=there)
 
 
 def senders_noted(ledger: Ledger) -> dict[tuple[str, str], tuple[str, str]]:
@@ -166,9 +166,9 @@ def _setting_changed(
     return ledger
 
 
-def released_originals(ledger: Ledger, netns: str) -> list[Setting]:
-    """Settings of a namespace that nobody claims any more, as they were, governors first."""
-    claimed = {(claim.netns, claim.key) for claim in ledger.claims.values()}
+def released_originals(ledger: Ledger, wanted: t.Iterable[Claim], netns: str) -> list[Setting]:
+    """Settings of a namespace that nobody claims, nor wants to, as they were, governors first."""
+    claimed = {(claim.netns, claim.key) for claim in (*ledger.claims.values(), *wanted)}
     free = [
         original
         for original in ledger.originals.values()

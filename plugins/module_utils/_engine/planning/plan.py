@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ..errors import ConflictError
-from ..ledger import EMPTY, Ledger
+from ..ledger import EMPTY, Draft, Ledger
 from ..model import (
     HOST,
     MARK,
@@ -108,7 +108,7 @@ def make_plan(want: Want, have: Have, predicting: bool = False) -> Plan:
         error.for_all()
         raise
     conflicts.check_others(want, planner.steps)
-    return Plan(tuple(planner.steps), planner.ledger)
+    return Plan(tuple(planner.steps), planner.draft.finished())
 
 
 _Order = tuple[int, str, int, bool]
@@ -145,7 +145,8 @@ class _Planner:
         self.want = want
         self.have = have
         self.facts = Facts(have.facts)
-        self.ledger = have.ledger
+        self.draft = Draft(have.ledger)
+        self.ledger: Ledger = self.draft
         self.steps: list[Step] = []
         self.pending: list[tuple[_Order, int, t.Callable[[t.Any], None], Fact]] = []
         self.count = itertools.count()
@@ -351,10 +352,8 @@ class _Planner:
         for claim in claims:
             self.add(Step(claim, None))
             self.ledger = self.ledger.unclaimed(claim)
-        staying = self.ledger
-        for fact in self.want.facts:
-            staying = staying.claimed(fact) if isinstance(fact, Claim) else staying
-        for original in released_originals(staying, netns):
+        wanted = [fact for fact in self.want.facts if isinstance(fact, Claim)]
+        for original in released_originals(self.ledger, wanted, netns):
             have = self.facts.get(original.identity)
             if isinstance(have, Setting) and have.value != original.value:
                 self.add(Step(have, original))
@@ -414,7 +413,7 @@ class _Planner:
 
     def forget_what_is_as_it_was(self) -> None:
         """A link of somebody else's that went back by itself, as the port of a bridge that is gone."""
-        for identity, original in self.ledger.originals.items():
+        for identity, original in list(self.ledger.originals.items()):
             there = self.facts.get(identity)
             if isinstance(original, Link) and isinstance(there, Link) and not differences(original, there):
                 self.ledger = self.ledger.forgotten(identity)
