@@ -47,3 +47,13 @@ def test_table_of_connections(node: Node) -> None:
         assert any("32" in line for one in found for line in one["evidence"]), found
     verdicts = checked(node, [PODS])
     assert is_healthy(verdicts), verdicts
+
+
+def test_table_of_neighbours(node: Node) -> None:
+    node.call(build_at_once, [PODS])
+    with limited(ipv4__neigh__default__gc_thresh3=1):
+        node.run(["ip", "-n", "c1", "neigh", "flush", "all"])
+        found = [one for one in checked(node, [PODS], [4]) if one["namespace"] == "c1" and one["family"] == "ipv4"]
+        assert {(one["code"], one["hop"]) for one in found} == {("NEIGHBOUR_TABLE_FULL", "neighbour")}, found
+    verdicts = checked(node, [PODS])
+    assert is_healthy(verdicts), verdicts

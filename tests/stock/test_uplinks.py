@@ -44,6 +44,14 @@ ip link add both0 type bond mode active-backup miimon 50
 ip link set uplink0 master both0; ip link set uplink1 master both0
 """
 
+TEAM = """
+teamd -d -t both0 -c '{"runner": {"name": "activebackup"}, "link_watch": {"name": "ethtool"}}'
+# It would come when the daemon has chosen a port.
+ip link set both0 addrgenmode none
+ip link set uplink1 down
+ip link set uplink0 master both0; ip link set uplink1 master both0
+"""
+
 
 def test_vlan(world: World, node: Node) -> None:
     made = "link add link uplink0 name up.5 type vlan id 5\nlink set up.5 up\n"
@@ -63,6 +71,17 @@ def test_bond(world: World, node: Node) -> None:
     node.call(build_at_once, [PODS])
     node.run(["ip", "link", "set", "uplink0", "down"])
     assert seen(node) == [node.address, node.address6]
+
+
+def test_team(world: World, node: Node) -> None:
+    """Its driver leaves to a daemon which port is in use."""
+    aggregated(world, node, TEAM)
+    try:
+        built_and_removed(node, PODS, [node.address, node.address6])
+        told = refusal(node, ask, "linux_bridge", {"name": "br9", "ports": ["uplink0"]})
+        assert "both0" in told.found
+    finally:
+        node.run(["teamd", "-k", "-t", "both0"])
 
 
 def test_wireguard(world: World, node: Node) -> None:

@@ -9,6 +9,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.c
 
 from tests.lab import probe
 from tests.lab.node import Node
+from tests.lab.snapshot import difference
 from tests.support.building import PUBLIC, build_at_once, seen_from
 from tests.support.spec_questions import Options
 
@@ -56,11 +57,12 @@ def built_and_removed(
     node: Node, network: Options, expected: t.Sequence[str], families: t.Sequence[str] = tuple(PUBLIC)
 ) -> None:
     """A network's life: built, seen as expected, found healthy, unchanged by a second run, removed with all it made."""
-    before = state(node)
+    before = {"state": state(node)}
     assert node.call(build_at_once, [network])
     assert seen(node, families=families) == list(expected)
     verdicts = checked(node, [network], [int(family[-1]) for family in families])
     assert is_healthy(verdicts), verdicts
     assert node.call(build_at_once, [network]) == []
     assert node.call(build_at_once, [network], absent=True)
-    assert state(node) == before
+    changed = difference(before, {"state": state(node)})
+    assert not changed, changed

@@ -24,6 +24,7 @@ PROGRAMS = (
     ("conntrack", "conntrack"),
     ("ping", "iputils-ping"),
     ("wg", "wireguard-tools"),
+    ("teamd", "libteam-utils"),
 )
 
 
