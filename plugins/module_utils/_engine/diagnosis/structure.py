@@ -15,6 +15,7 @@ from ..errors import EgressError
 from ..kernel import (
     addresses,
     base_chains,
+    guard,
     links,
     listeners,
     packet_filter,
@@ -26,6 +27,7 @@ from ..kernel import (
     rulesets,
     sysctl_files,
     sysctls,
+    wall,
 )
 from ..kernel.addresses import AddressReply
 from ..kernel.link_messages import LinkReply, get_links, parse_link
@@ -317,15 +319,18 @@ class Reader:
         found: dict[str, dict[str, bool]] = {}
         try:
             senders = port_table.read(self.namespaces, HOST)
-            held = rulesets.read(self.namespaces, HOST, "nftables", ("guard", "wall"))
+            found["ports"] = {port: sender.sound for port, sender in senders.items()}
+            walls = wall.read(self.namespaces, HOST)
+            found["wall"] = {name: rules is not None for name, rules in walls.items()}
+            guards: dict[str, Rules | None] = dict(guard.read(self.namespaces, HOST))
         except EgressError as error:
-            self._unseen[f"the tables that restrict packets cannot be read: {error.found}"] = None
+            self._unseen[f"a table that restricts packets cannot be read: {error.found}"] = None
             return found
-        found["ports"] = {port: sender.sound for port, sender in senders.items()}
         for backend in GUARD_BACKENDS[1:]:
-            held.update(self._rules[backend])
-        for purpose in ("guard", "wall"):
-            found[purpose] = {name: rules is not None for (kind, name), rules in held.items() if kind == purpose}
+            guards.update({name: rules for (kind, name), rules in self._rules[backend].items() if kind == "guard"})
+        if not self._unseen:
+            # It may be where nobody can look.
+            found["guard"] = {name: rules is not None for name, rules in guards.items()}
         return found
 
     @functools.cached_property
