@@ -46,6 +46,7 @@ def test_smallest_network() -> None:
                 "stp": False,
                 "ipv6": False,
                 "ipv6_dad": False,
+                "link_local_learning": False,
                 "unmanaged": ["np-ns1"],
             }
         ],

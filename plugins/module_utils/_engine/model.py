@@ -71,6 +71,8 @@ class Link:
 
     master "" means enslaved to nothing. forward_delay and ageing_time are in seconds.
     published: hairpin mode is on for a port of the host that leads here, and for that alone; False ends that.
+    link_local_learning: a bridge learns the sources of frames to 01-80-C2-00-00-0X (no_linklocal_learn of ip-link(8) is
+    off), most of which no filter sees.
     ipv6, accept_ra, accept_redirects, ipv6_dad: disable_ipv6 is off; the link learns from router advertisements
     (accept_ra, autoconf), takes routes from redirects, checks new addresses for duplicates (accept_dad): ip-sysctl in
     the kernel's documentation. A managed link is made with accept_ra and accept_redirects off unless they are on here.
@@ -90,6 +92,7 @@ class Link:
     ageing_time: int | None = None
     vlan_filtering: bool | None = None
     multicast_snooping: bool | None = None
+    link_local_learning: bool | None = None
     nf_call_iptables: bool | None = None
     nf_call_ip6tables: bool | None = None
     ipv6_link_local: bool | None = None

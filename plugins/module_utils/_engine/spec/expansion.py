@@ -117,7 +117,7 @@ def _build(
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
             # Tenants are its ports: nothing that they send decides how the host reaches others.
-            **({"ipv6": 6 in families, "ipv6_dad": False} if ours else {}),
+            **({"ipv6": 6 in families, "ipv6_dad": False, "link_local_learning": False} if ours else {}),
             **network.link_settings,
             **network.bridge_vlans,
             "unmanaged": [namespace.host_end for namespace in network.namespaces],
