@@ -127,13 +127,15 @@ class Address:
     duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
     tentative: that has not ended yet. dad: of a wanted one, whether there is to be any; without it nobody on the link
     can object.
-    network: for which it is wanted, so that one on somebody else's link goes with the network.
+    unrouted: there is no route to its network, which the kernel makes with an address, and a gateway that is wanted is
+    there. network: for which it is wanted, so that one on somebody else's link goes with the network.
     """
 
     netns: str
     link: str
     cidr: str
     duplicate: bool = False
+    unrouted: bool = False
     secondary: bool = field(default=False, metadata=ASIDE)
     network: str = field(default="", metadata=ASIDE)
     tentative: bool = field(default=False, metadata=ASIDE)
@@ -148,7 +150,8 @@ class Address:
 class Limit:
     """What a link may send: rate in bit/s, burst and queue in bytes.
 
-    foreign: the kind of a queueing discipline that somebody else chose, "" for one of ours.
+    foreign: the kind of a queueing discipline that somebody else chose, "" for one of ours, and for that of a tenant,
+    whose kind is in discipline.
     """
 
     netns: str
@@ -157,6 +160,7 @@ class Limit:
     burst: int | None = None
     queue: int | None = None
     foreign: str = field(default="", metadata=ASIDE)
+    discipline: str = field(default="", metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
