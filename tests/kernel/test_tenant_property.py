@@ -16,7 +16,7 @@ import pytest
 from tests.lab import privilege, probe
 from tests.lab.node import Node
 from tests.lab.settling import settled
-from tests.lab.snapshot import Snapshot, difference
+from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support import scope
 from tests.support.building import unreachable_from
@@ -85,32 +85,75 @@ class Flow:
         assert asked
         return lost
 
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
-class Host(t.NamedTuple):
-    node: Node
-    flows: dict[str, Flow]
-    right: Snapshot  # without the hostile namespaces
+
+class Host:
+    """A node with both networks, whose other namespaces ask without a pause."""
+
+    def __init__(self, world: World) -> None:
+        self._open = contextlib.ExitStack()
+        self.node = self._open.enter_context(world.add_node())
+        self._before = settled(self.node)
+        ask(self.node, pods())
+        assert unreachable_from(self.node, "c1", "w1") == []
+        self.right = settled(self.node)  # without the hostile namespaces
+        self._flows = {}
+        for name in ("c1", "w1"):
+            argv = ["ip", "netns", "exec", name, sys.executable, "-c", _FLOW, str(probe.WHO_PORT)]
+            process = self.node.popen([*argv, probe.TARGETS[4], probe.TARGETS[6]], stdin=-1, stdout=-1)
+            self._open.enter_context(process)
+            self._open.callback(process.kill)
+            self._flows[name] = Flow(process)
+
+    def lost(self) -> dict[str, int]:
+        """By namespace, how many packets since this was last asked."""
+        return {name: flow.lost() for name, flow in self._flows.items()}
+
+    def close(self) -> None:
+        self._open.close()
+
+    def removed(self) -> str:
+        """What both networks leave."""
+        stays = self._open.pop_all()
+        try:
+            for flow in self._flows.values():
+                flow.end()
+            well(ask(self.node, pods(), absent=True))
+            return difference(self._before, settled(self.node))
+        finally:
+            stays.close()
+
+
+class Hosts:
+    """One for all examples, and another one after an example that failed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._host: Host | None = None
+
+    @contextlib.contextmanager
+    def use(self) -> t.Iterator[Host]:
+        host, self._host = self._host or Host(self._world), None
+        try:
+            yield host
+            self._host = host
+        finally:
+            if self._host is not host:
+                host.close()
+
+    def removed(self) -> str:
+        return self._host.removed() if self._host else ""
 
 
 @pytest.fixture(scope="module")
-def host() -> t.Iterator[Host]:
-    with World(nodes=1) as world, contextlib.ExitStack() as stack:
-        (node,) = world.nodes
-        before = settled(node)
-        ask(node, pods())
-        assert unreachable_from(node, "c1", "w1") == []
-        right = settled(node)
-        flows = {}
-        for name in ("c1", "w1"):
-            argv = ["ip", "netns", "exec", name, sys.executable, "-c", _FLOW, str(probe.WHO_PORT)]
-            process = node.popen([*argv, probe.TARGETS[4], probe.TARGETS[6]], stdin=-1, stdout=-1)
-            stack.enter_context(process)
-            stack.callback(process.kill)
-            flows[name] = Flow(process)
-        yield Host(node, flows, right)
-        stack.close()
-        ask(node, pods(), absent=True)
-        assert difference(before, settled(node)) == ""
+def hosts() -> t.Iterator[Hosts]:
+    with World(nodes=0) as world:
+        made = Hosts(world)
+        yield made
+        assert made.removed() == ""
 
 
 def ask(node: Node, network: Options, absent: bool = False) -> Result:
@@ -151,19 +194,19 @@ def well(result: Result) -> Result:
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_whatever_root_does_in_its_namespaces(host: Host, number: int) -> None:
-    node, flows, right = host
+def test_whatever_root_does_in_its_namespaces(hosts: Hosts, number: int) -> None:
     moves = EXAMPLES[number]
-    well(ask(node, pods(*HOSTILE)))
-    for flow in flows.values():
-        flow.lost()
     half = len(moves) // 2
-    with made(node, HOSTILE[0], moves[:half]), made(node, HOSTILE[1], moves[half:]):
-        check_outcome(ask(node, pods(*HOSTILE)))
-        assert {name: flow.lost() for name, flow in flows.items()} == {"c1": 0, "w1": 0}
-    # Nothing acts any more: what was changed is repaired.
-    well(ask(node, pods(*HOSTILE)))
-    assert well(ask(node, pods(*HOSTILE)))["actions"] == []
-    well(ask(node, pods()))
-    assert {name: flow.lost() for name, flow in flows.items()} == {"c1": 0, "w1": 0}
-    assert difference(right, settled(node)) == ""
+    with hosts.use() as host:
+        node, hostile = host.node, pods(*HOSTILE)
+        well(ask(node, hostile))
+        host.lost()
+        with made(node, HOSTILE[0], moves[:half]), made(node, HOSTILE[1], moves[half:]):
+            check_outcome(ask(node, hostile))
+            assert host.lost() == {"c1": 0, "w1": 0}
+        # Nothing acts any more: what was changed is repaired.
+        well(ask(node, hostile))
+        assert well(ask(node, hostile))["actions"] == []
+        well(ask(node, pods()))
+        assert host.lost() == {"c1": 0, "w1": 0}
+        assert difference(host.right, settled(node)) == ""
