@@ -81,6 +81,13 @@ options:
   multicast_snooping: &multicast_snooping
     description: Whether multicast goes only to ports that asked for it. An error where the kernel cannot.
     type: bool
+  link_local_learning: &link_local_learning
+    description:
+      - Whether the bridge learns the MAC addresses that send frames to groups of bridges, C(01:80:c2:00:00:0e) of LLDP
+        among them (C(no_linklocal_learn) is off). No filter of nftables sees these frames.
+      - Leaving this out leaves it as it is.
+    type: bool
+    version_added: 1.1.0
   nf_call_iptables: &nf_call_iptables
     description:
       - Whether IPv4 packets that the bridge forwards pass the rules of iptables, also where the whole host has that
@@ -158,6 +165,7 @@ options:
       vlan_filtering: *vlan_filtering
       vlan: *vlan
       multicast_snooping: *multicast_snooping
+      link_local_learning: *link_local_learning
       nf_call_iptables: *nf_call_iptables
       nf_call_ip6tables: *nf_call_ip6tables
       ipv6: *ipv6

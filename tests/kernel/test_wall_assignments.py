@@ -245,6 +245,11 @@ SETTINGS = {
     "IPv6 of the end": "ip netns exec c2 sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1",
     "a small MTU": "ip -n c2 link set eth0 mtu 600",
     "a queueing discipline": "tc -n c2 qdisc replace dev eth0 root pfifo limit 10",
+    "a queueing discipline, unlimited": "tc -n c1 qdisc replace dev eth0 root pfifo limit 1",
+    "no routes": "ip -n c2 route flush table main; ip -n c2 -6 route flush table main",
+    "no way to the gateway": "ip -n c2 route del 10.22.33.0/24 dev eth0;ip -n c2 -6 route del fd00:22:33::/64 dev eth0",
+    "an address without a route": "ip -n c2 address flush dev eth0 scope global; for one in 10.22.33.3/24 "
+    "fd00:22:33::3/64; do ip -n c2 address add $one dev eth0 noprefixroute; done",
     "many things": "ip -n c2 link set lo down; ip -n c2 link set eth0 down; ip -n c2 route flush table main",
 }
 

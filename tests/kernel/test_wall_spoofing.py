@@ -237,6 +237,15 @@ def test_number_of_rules_does_not_depend_on_ports(node: Node) -> None:
     assert count(many) == few
 
 
+def test_no_rule_looks_at_the_type_of_a_frame(node: Node) -> None:
+    """In a frame with a VLAN tag, of priority 0 as well, that is the tag's, and each rule would let it pass."""
+    node.call(build_at_once, [PODS])
+    compiled = node.run(["nft", "--debug=netlink", "list", "table", "bridge", "netpath_egress"]).stdout
+    node.call(build_at_once, [PODS], absent=True)
+    assert "link header + 6" in compiled
+    assert "2b @ link header + 12" not in compiled
+
+
 def _edits() -> dict[str, str]:
     table = "bridge netpath_egress"
     return {

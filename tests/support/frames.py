@@ -20,7 +20,7 @@ TAG, LAST = b"netpath-looked-for", b"netpath-last-one"
 IPV4, IPV6, ARP, VLAN, TESTING = 0x0800, 0x86DD, 0x0806, 0x8100, 0x88B5
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
 _ALL, _OUTGOING = 3, 4  # ETH_P_ALL, PACKET_OUTGOING
-_PLACE = 14  # of what comes behind the addresses and the type
+_PLACE = 18  # of what comes behind the addresses, the type, and a VLAN tag, which the kernel takes out
 _PATIENCE = 20.0
 
 
@@ -72,6 +72,35 @@ def icmp6(source: str, target: str, kind: int, rest: bytes) -> bytes:
     body = struct.pack("!BBH", kind, 0, 0) + rest
     total = _sum(_pseudo(source, target, 58, len(body)) + body)
     return ip(source, target, 58, body[:2] + struct.pack("!H", total) + body[4:], hops=255)
+
+
+def fragment(packet: bytes, offset: int = 0, more: bool = True) -> bytes:
+    """An IPv4 packet as a fragment of a larger one. offset: in units of eight bytes."""
+    place = struct.pack("!H", more << 13 | offset)
+    header = packet[:6] + place + packet[8:10] + b"\0\0" + packet[12:20]
+    return header[:10] + struct.pack("!H", _sum(header)) + header[12:] + packet[20:]
+
+
+def behind(packet: bytes, number: int, header: bytes) -> bytes:
+    """An IPv6 packet with one more header, whose number in the chain that is, ahead of its others."""
+    size = int.from_bytes(packet[4:6], "big") + len(header)
+    return packet[:4] + struct.pack("!HB", size, number) + packet[7:40] + packet[6:7] + header[1:] + packet[40:]
+
+
+def with_option(packet: bytes, option_of_ip: bytes) -> bytes:
+    """An IPv4 packet with an option, whose length is a multiple of four."""
+    size = 20 + len(option_of_ip)
+    length = int.from_bytes(packet[2:4], "big") + len(option_of_ip)
+    header = bytes([0x40 | size // 4, packet[1]]) + struct.pack("!H", length) + packet[4:10] + b"\0\0" + packet[12:20]
+    total = _sum(header + option_of_ip)
+    return header[:10] + struct.pack("!H", total) + header[12:] + option_of_ip + packet[20:]
+
+
+def group_message(source: str, target: str, kind: int) -> bytes:
+    """IGMP (RFC 2236) about all groups, with the option that has routers look at it (RFC 2113)."""
+    body = struct.pack("!BBH4s", kind, 1, 0, bytes(4))
+    packet = ip(source, target, 2, body[:2] + struct.pack("!H", _sum(body)) + body[4:], hops=1)
+    return with_option(packet, b"\x94\x04\0\0")
 
 
 def advertisement(source: str, target: str, about: str, options: bytes = b"") -> bytes:

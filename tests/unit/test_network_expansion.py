@@ -46,6 +46,7 @@ def test_smallest_network() -> None:
                 "stp": False,
                 "ipv6": False,
                 "ipv6_dad": False,
+                "link_local_learning": False,
                 "unmanaged": ["np-ns1"],
             }
         ],
@@ -136,15 +137,28 @@ def test_restriction_goes_with_the_last_that_knows_of_the_port(state: str) -> No
     assert options["forward_accept"][0]["former_ports"] == ["np-gone", *(["np-ns1"] if state == "absent" else [])]
 
 
-@pytest.mark.parametrize("chosen", [None, ["pods"]])
-@pytest.mark.parametrize("state", ["present", "absent"])
-def test_restriction_stays_with_a_port_that_another_network_takes_over(state: str, chosen: list[str] | None) -> None:
-    """Also where that network is not built in the same run."""
-    host = HostView(restricted={"np-ns1": "pods", "np-gone": "pods"})
+# Whether the port is there, which networks are built, and whether it stays restricted for the one that loses it.
+TAKEN_OVER = {
+    ("present", True, None): True,
+    ("present", True, "pods"): True,
+    ("present", False, None): True,
+    ("present", False, "pods"): False,
+    ("absent", True, "pods"): False,
+    ("absent", False, "pods"): False,
+}
+
+
+@pytest.mark.parametrize(("state", "there", "chosen"), TAKEN_OVER)
+def test_restriction_of_a_port_that_another_network_takes_over(state: str, there: bool, chosen: str | None) -> None:
+    """It goes with the port where the other network is not built, and else becomes that network's."""
+    owners = {"np-ns1": "pods" if state == "absent" else None} if there else {}
+    host = HostView(restricted={"np-ns1": "pods", "np-gone": "pods"}, owners=owners)
     loses = network(namespaces=[], state=state)
     takes = network(name="web", subnets=["10.0.44.0/24"], namespaces=["ns1"])
-    parts = by_network(parse_networks([loses, takes], "egress_networks"), host, chosen=chosen)
-    assert parts["pods"]["forward_accept"][0]["former_ports"] == ["np-gone"]
+    names = [chosen] if chosen else None
+    parts = by_network(parse_networks([loses, takes], "egress_networks"), host, chosen=names)
+    kept = TAKEN_OVER[state, there, chosen]
+    assert parts["pods"]["forward_accept"][0]["former_ports"] == ["np-gone", *([] if kept else ["np-ns1"])]
 
 
 def test_both_families_and_all_choices() -> None:

@@ -71,6 +71,8 @@ class Link:
 
     master "" means enslaved to nothing. forward_delay and ageing_time are in seconds.
     published: hairpin mode is on for a port of the host that leads here, and for that alone; False ends that.
+    link_local_learning: a bridge learns the sources of frames to 01-80-C2-00-00-0X (no_linklocal_learn of ip-link(8) is
+    off), most of which no filter sees.
     ipv6, accept_ra, accept_redirects, ipv6_dad: disable_ipv6 is off; the link learns from router advertisements
     (accept_ra, autoconf), takes routes from redirects, checks new addresses for duplicates (accept_dad): ip-sysctl in
     the kernel's documentation. A managed link is made with accept_ra and accept_redirects off unless they are on here.
@@ -90,6 +92,7 @@ class Link:
     ageing_time: int | None = None
     vlan_filtering: bool | None = None
     multicast_snooping: bool | None = None
+    link_local_learning: bool | None = None
     nf_call_iptables: bool | None = None
     nf_call_ip6tables: bool | None = None
     ipv6_link_local: bool | None = None
@@ -124,13 +127,15 @@ class Address:
     duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
     tentative: that has not ended yet. dad: of a wanted one, whether there is to be any; without it nobody on the link
     can object.
-    network: for which it is wanted, so that one on somebody else's link goes with the network.
+    unrouted: there is no route to its network, which the kernel makes with an address, and a gateway that is wanted is
+    there. network: for which it is wanted, so that one on somebody else's link goes with the network.
     """
 
     netns: str
     link: str
     cidr: str
     duplicate: bool = False
+    unrouted: bool = False
     secondary: bool = field(default=False, metadata=ASIDE)
     network: str = field(default="", metadata=ASIDE)
     tentative: bool = field(default=False, metadata=ASIDE)
@@ -145,7 +150,8 @@ class Address:
 class Limit:
     """What a link may send: rate in bit/s, burst and queue in bytes.
 
-    foreign: the kind of a queueing discipline that somebody else chose, "" for one of ours.
+    foreign: the kind of a queueing discipline that somebody else chose, "" for one of ours, and for that of a tenant,
+    whose kind is in discipline.
     """
 
     netns: str
@@ -154,6 +160,7 @@ class Limit:
     burst: int | None = None
     queue: int | None = None
     foreign: str = field(default="", metadata=ASIDE)
+    discipline: str = field(default="", metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:

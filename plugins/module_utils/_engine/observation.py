@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import ipaddress
 import typing as t
 
 from .errors import EgressError
@@ -33,6 +34,7 @@ from .kernel.snapshot import Snapshot
 from .ledger import Ledger
 from .model import (
     HOST,
+    MAIN_TABLE,
     Address,
     Claim,
     Fact,
@@ -255,7 +257,27 @@ class Observation:
                 replies = self._held(link.netns, link.index)
                 cidrs = {reply.cidr for reply in replies if ("address", *place, reply.cidr) in asked}
                 for fact in addresses.facts(replies, *place, cidrs):
-                    self.facts[fact.identity] = fact
+                    unrouted = self._is_unrouted(fact, link)
+                    self.facts[fact.identity] = dataclasses.replace(fact, unrouted=True) if unrouted else fact
+
+    def _is_unrouted(self, fact: Address, link: Link) -> bool:
+        """Whether a tenant took away the route by which a wanted gateway is reached."""
+        if not link.up or link.netns != fact.netns:
+            return False
+        network = ipaddress.ip_interface(fact.cidr).network
+        if not any(gateway in network for gateway in self._gateways.get((fact.netns, fact.link), ())):
+            return False
+        replies = self.snapshot.routes(fact.netns, network.version, MAIN_TABLE)
+        return not any(reply.device == link.index and reply.fact.destination == str(network) for reply in replies)
+
+    @functools.cached_property
+    def _gateways(self) -> dict[tuple[str, str], list[ipaddress.IPv4Address | ipaddress.IPv6Address]]:
+        """Of wanted routes inside namespaces, by the place of their links."""
+        found: dict[tuple[str, str], list[ipaddress.IPv4Address | ipaddress.IPv6Address]] = {}
+        for fact in self.want.facts:
+            if isinstance(fact, Route) and fact.netns != HOST and fact.gateway and not fact.onlink:
+                found.setdefault((fact.netns, fact.device or ""), []).append(ipaddress.ip_address(fact.gateway))
+        return found
 
     def _held(self, netns: str, index: int) -> t.Sequence[addresses.AddressReply]:
         if netns in self.snapshot.places:
@@ -274,7 +296,9 @@ class Observation:
             managed = isinstance(namespace, Namespace) and is_ours(namespace.alias)
             for fact in limits.read(self.namespaces.socket(there), netns, links):
                 # In a managed namespace nobody but its tenant can have chosen another one.
-                self.facts[fact.identity] = dataclasses.replace(fact, foreign="") if managed else fact
+                tenant = managed and bool(fact.foreign)
+                theirs = dataclasses.replace(fact, foreign="", discipline=fact.foreign)
+                self.facts[fact.identity] = theirs if tenant else fact
 
     def _vlans(self) -> None:
         asked: dict[tuple[str, str], dict[int, str]] = {}

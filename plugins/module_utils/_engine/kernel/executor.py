@@ -183,10 +183,12 @@ class Executor:
                 yield _Request(step, addresses.add(fact, index), _THERE)
             return
         if isinstance(fact, Limit):
-            if fact.foreign:
-                return  # went with its link, and only who made it can make it again
+            if fact.foreign or (fact.rate is None and step.after is not None):
+                return  # it was made by another one, who alone can make it again
             index = self.links.index(fact.netns, fact.link)
-            message = limits.lift(index) if step.after is None else limits.put(fact, index)
+            message = (
+                limits.lift(index, managed=fact.rate is not None) if step.after is None else limits.put(fact, index)
+            )
             yield _Request(step, message, _GONE if step.after is None else ())
             return
         if isinstance(fact, Vlans):

@@ -83,5 +83,6 @@ def put(limit: Limit, index: int) -> Message:
     return Message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
-def lift(index: int) -> Message:
-    return Message(RTM_DELQDISC, 0, _TCMSG.pack(0, index, HANDLE, ROOT, 0))
+def lift(index: int, managed: bool = True) -> Message:
+    """Remove the discipline of a link; managed: unless it is another one by now."""
+    return Message(RTM_DELQDISC, 0, _TCMSG.pack(0, index, HANDLE if managed else 0, ROOT, 0))

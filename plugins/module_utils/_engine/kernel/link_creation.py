@@ -160,7 +160,7 @@ class _Group:
 
     def _kind_attribute(self, link: Link, position: int) -> tuple[str, t.Any]:
         if link.kind == "bridge":
-            options = chosen(link, tuple(messages.BRIDGE_OPTIONS))
+            options = chosen(link, messages.BRIDGE_OPTIONS)
             if not options.get("vlan_filtering", True):
                 # A new bridge has it off, and a kernel without it refuses even that.
                 del options["vlan_filtering"]

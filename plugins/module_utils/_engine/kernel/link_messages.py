@@ -29,7 +29,7 @@ _HEADER_LENGTH = 16
 _NOTHING = (0, 0)
 _ON_ANOTHER = ("macvlan", "macvtap", "ipvlan", "ipvtap")
 # Times of a bridge are in hundredths of a second (USER_HZ).
-BRIDGE_OPTIONS: dict[str, tuple[str, int]] = {
+_DECLARED: dict[str, tuple[str, int]] = {
     "stp": ("IFLA_BR_STP_STATE", 1),
     "forward_delay": ("IFLA_BR_FORWARD_DELAY", 100),
     "ageing_time": ("IFLA_BR_AGEING_TIME", 100),
@@ -38,6 +38,11 @@ BRIDGE_OPTIONS: dict[str, tuple[str, int]] = {
     "nf_call_iptables": ("IFLA_BR_NF_CALL_IPTABLES", 1),
     "nf_call_ip6tables": ("IFLA_BR_NF_CALL_IP6TABLES", 1),
 }
+LINK_LOCAL_LEARNING = "link_local_learning"
+BRIDGE_OPTIONS = (*_DECLARED, LINK_LOCAL_LEARNING)
+# One bit of struct br_boolopt_multi in linux/if_bridge.h, which says the opposite. pyroute2 does not declare it.
+_IFLA_BR_MULTI_BOOLOPT, _NO_LINK_LOCAL_LEARNING = 46, 1
+_SWITCHES = struct.Struct("=II")  # values and which of them count
 _PORT_OPTIONS = {"isolated": "IFLA_BRPORT_ISOLATED", "hairpin": "IFLA_BRPORT_MODE"}
 # Of linux/if_link.h, in which replies are read.
 _NUMBERS = {
@@ -163,7 +168,12 @@ def _other_name(index: int, name: str) -> bytes:
 
 def bridge_attribute(options: t.Mapping[str, t.Any]) -> tuple[str, t.Any]:
     """The kind's part of a link message for a bridge."""
-    data = [(name, int(options[key]) * factor) for key, (name, factor) in BRIDGE_OPTIONS.items() if key in options]
+    data: list[tuple[str | int, t.Any]] = [
+        (name, int(options[key]) * factor) for key, (name, factor) in _DECLARED.items() if key in options
+    ]
+    if LINK_LOCAL_LEARNING in options:
+        off = _NO_LINK_LOCAL_LEARNING * (not options[LINK_LOCAL_LEARNING])
+        data.append((_IFLA_BR_MULTI_BOOLOPT, _SWITCHES.pack(off, _NO_LINK_LOCAL_LEARNING)))
     return ("IFLA_LINKINFO", [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", Nested("bridge_data", data))])
 
 
@@ -235,10 +245,13 @@ def parse_link(data: bytes) -> LinkReply:
 
 def _options(data: bytes, bridge: Spans, port: Spans) -> dict[str, t.Any]:
     found: dict[str, t.Any] = {}
-    for key, (name, factor) in BRIDGE_OPTIONS.items() if bridge else ():
+    for key, (name, factor) in _DECLARED.items() if bridge else ():
         if _NUMBERS[name] in bridge:
             value = _number(data, bridge[_NUMBERS[name]])
             found[key] = value // factor if factor > 1 else bool(value)
+    if _IFLA_BR_MULTI_BOOLOPT in bridge:
+        values, _which = _SWITCHES.unpack_from(data, bridge[_IFLA_BR_MULTI_BOOLOPT][0])
+        found[LINK_LOCAL_LEARNING] = not values & _NO_LINK_LOCAL_LEARNING
     for key, name in _PORT_OPTIONS.items() if port else ():
         if _NUMBERS[name] in port:
             found[key] = bool(data[port[_NUMBERS[name]][0]])

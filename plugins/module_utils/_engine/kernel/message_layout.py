@@ -17,7 +17,8 @@ import typing as t
 from .message_classes import message_class
 from .netlink import ATTRIBUTE
 
-Attributes = t.Sequence[tuple[str, t.Any]]
+# By name; by number and as bytes those that pyroute2 does not declare.
+Attributes = t.Sequence[tuple[t.Union[str, int], t.Any]]
 _PAD = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 
@@ -48,7 +49,7 @@ class _Layout:
         for place, item in enumerate(declared.nla_map):
             number, name, form = item if len(item) == 3 else (place, *item)
             self._numbers[name] = (number, form)
-        self._encoders: dict[str, tuple[int, t.Callable[[t.Any], bytes]]] = {}
+        self._encoders: dict[str | int, tuple[int, t.Callable[[t.Any], bytes]]] = {}
 
     def encode(self, attributes: Attributes, fields: t.Mapping[str, int]) -> bytes:
         parts = [self._header.pack(*(fields.get(name, 0) for name in self._names))]
@@ -61,7 +62,9 @@ class _Layout:
             parts += (ATTRIBUTE.pack(length + 4, number), data, _PAD[length % 4])
         return b"".join(parts)
 
-    def _learn(self, name: str) -> tuple[int, t.Callable[[t.Any], bytes]]:
+    def _learn(self, name: str | int) -> tuple[int, t.Callable[[t.Any], bytes]]:
+        if isinstance(name, int):
+            return (name, bytes)
         number, form = self._numbers[name]
         if form in _FORMS:
             found: tuple[int, t.Callable[[t.Any], bytes]] = (number, _FORMS[form])

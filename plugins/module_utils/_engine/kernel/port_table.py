@@ -4,8 +4,10 @@
 """What ports of bridges may send: the table bridge netpath_egress, for all ports of a host.
 
 The number of its rules depends on nothing. Each frame is looked up by the port that it came in by, before the bridge
-learns its source. What a port may do less than any other host on a link: be a router, a DHCP server, and send frames
-that are neither IP nor ARP, as these reach no address that is checked. See RFC 826, 4861, 6980, 7113 and 7610.
+learns its source. What a port may do less than any other host on a link: be a router, also of multicast, a DHCP server,
+and send frames that are neither IP nor ARP, as these reach no address that is checked. A bridge that snoops multicast
+believes a querier, and leaves out ports that did not hear it.
+See RFC 826, 3376, 3810, 4286, 4861, 6980, 7112, 7113 and 7610.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ TABLE = SealedTable(
     "ask for spoof_protection: false, and namespaces may send from any address",
 )
 # Numbers, as not every nft knows every name. Payloads are named by their place where nft has no typed word for them:
-# th,64,128 is the target of a neighbour advertisement, th,192,64 its one option.
+# th,64,128 is the target of neighbour discovery and th,192,64 its one option, that of router solicitations is th,64,64.
+# Each rule names the protocol, which is the one behind any VLAN tag; else nft would have it look at the frame's type.
+# A first fragment may hide what it is: l4proto 255 is nothing, and what is not there does not compare with anything.
 RULES = """
 set ports {
   type ifname
@@ -63,21 +67,25 @@ chain input {
   ether daddr & ff:ff:ff:ff:ff:f0 == 01:80:c2:00:00:00 iifname @ports counter drop
 }
 chain from_ipv4 {
-  meta l4proto vmap { 1 : jump redirect4, 17 : jump server4 }
+  meta l4proto vmap { 1 : jump redirect4, 2 : jump querier4, 17 : jump server4, 103 : jump router }
   meta protocol 0x0800 iifname . ether saddr . ip saddr @from4 accept
   ip saddr 0.0.0.0 udp sport 68 udp dport 67 iifname . ether saddr @macs accept
   goto other
 }
 chain redirect4 {
-  icmp type 5 iifname @ports counter drop
+  meta protocol 0x0800 icmp type 5 iifname @ports counter drop
+}
+chain querier4 {
+  @th,0,8 17 iifname @ports counter drop
+  @th,0,8 48 iifname @ports counter drop
 }
 chain server4 {
   @th,0,16 67 iifname @ports counter drop
   @th,16,16 68 iifname @ports counter drop
 }
 chain from_ipv6 {
-  meta l4proto vmap { 17 : jump server6, 58 : jump neighbour }
-  meta protocol 0x86dd iifname . ether saddr . ip6 saddr @from6 accept
+  meta l4proto vmap { 17 : jump server6, 58 : jump neighbour, 103 : jump router }
+  meta protocol 0x86dd meta l4proto != 255 iifname . ether saddr . ip6 saddr @from6 accept
   ip6 saddr :: meta l4proto 58 icmpv6 type { 131, 133, 143 } iifname . ether saddr @macs accept
   ip6 saddr :: meta l4proto 58 icmpv6 type 135 iifname . ether saddr @macs iifname . @th,64,128 @targets accept
   goto other
@@ -85,16 +93,41 @@ chain from_ipv6 {
 chain server6 {
   @th,0,16 547 iifname @ports counter drop
   @th,16,16 546 iifname @ports counter drop
+  @th,0,32 & 0 == 0 return
+  goto hidden
 }
 chain neighbour {
-  icmpv6 type vmap { 134 : goto router, 137 : goto router, 136 : goto advertisement }
+  meta protocol 0x86dd icmpv6 type vmap { 130 : goto router, 134 : goto router, 137 : goto router, 151 : goto router }
+  meta protocol 0x86dd icmpv6 type { 133, 135, 136 } goto discovery
+  @th,0,32 & 0 == 0 return
+  goto hidden
+}
+chain hidden {
+  meta protocol 0x86dd frag frag-off > 0 return
+  iifname @ports counter drop
+}
+chain discovery {
+  iifname != @ports return
+  iifname . ether saddr @trunks return
+  meta protocol 0x86dd icmpv6 type vmap { 133 : goto router_solicitation, 135 : goto solicitation }
+  goto advertisement
 }
 chain router {
   iifname @ports counter drop
 }
+chain router_solicitation {
+  ip6 saddr :: return
+  meta protocol 0x86dd ip6 length 8 return
+  meta protocol 0x86dd ip6 length 16 iifname . @th,64,64 @options return
+  counter drop
+}
+chain solicitation {
+  ip6 saddr :: return
+  meta protocol 0x86dd ip6 length 24 return
+  meta protocol 0x86dd ip6 length 32 iifname . @th,192,64 @options return
+  counter drop
+}
 chain advertisement {
-  iifname != @ports return
-  iifname . ether saddr @trunks return
   meta protocol 0x86dd ip6 length 24 iifname . @th,64,128 @targets return
   meta protocol 0x86dd ip6 length 32 iifname . @th,64,128 @targets iifname . @th,192,64 @options return
   counter drop
@@ -114,6 +147,7 @@ chain other {
 """.strip()
 _SETS = ("ports", "trunks", "macs", "from4", "from6", "targets", "options")
 _OF_TARGETS = ("targets", "options")
+_OF_OPTIONS = ("router_solicitation", "solicitation", "advertisement")
 
 
 class Variant(t.NamedTuple):
@@ -130,15 +164,15 @@ def _without_targets() -> Variant:
         start = text.index(f"set {name} {{")
         text = text[:start] + text[text.index("}\n", start) + 2 :]
     lines = [line.replace("iifname . @th,64,128 @targets accept", "accept") for line in text.split("\n")]
-    kept = [line for line in lines if "@targets" not in line]
-    at = kept.index("chain advertisement {")
-    kept[kept.index("  counter drop", at)] = "  return"
+    kept = [line for line in lines if "@targets" not in line and "@options" not in line]
+    for chain in _OF_OPTIONS:
+        kept[kept.index("  counter drop", kept.index(f"chain {chain} {{"))] = "  return"
     return Variant("\n".join(kept), tuple(name for name in _SETS if name not in _OF_TARGETS))
 
 
 # The first that the host takes.
 VARIANTS = (Variant(RULES, _SETS), _without_targets())
-_TARGET_OPTION = b"\x02\x01"  # target link-layer address, of eight bytes
+_OPTIONS = (b"\x01\x01", b"\x02\x01")  # source and target link-layer address, each of eight bytes
 
 
 def read(namespaces: Namespaces, netns: str) -> dict[str, Sender]:
@@ -203,8 +237,9 @@ def _elements(port: str, sender: Sender) -> t.Iterator[_Item]:
     yield "trunks" if sender.any_address else "macs", key + _aligned(hardware), "", f"{name} . {mac}"
     if sender.any_address:
         return
-    option = _TARGET_OPTION + hardware
-    yield "options", key + option, "", f"{name} . 0x{option.hex()}"
+    for kind in _OPTIONS:
+        option = kind + hardware
+        yield "options", key + option, "", f"{name} . 0x{option.hex()}"
     for address in (*(sender.addresses or ()), link_local_of(mac)):
         data = packed(address)
         version = 4 if len(data) == 4 else 6

@@ -86,9 +86,12 @@ chain between {{
 """
 # Each of these has the kernel track connections, which costs a host that only routes more than all the rest.
 _TRACKED = {
+    # By who began a connection and not by whether it runs, so that what is closed is closed to what runs as well.
+    # What a helper of connection tracking expects begins outside.
     "entering": """
-  oifname @closed ct state established,related accept
+  oifname @closed ct direction reply ct state established,related accept
   oifname @closed ct status & dnat == dnat accept
+  oifname @closed ct status & expected == expected accept
   oifname @closed counter drop""",
     # Of these, the first packet was looked at.
     "begun": """

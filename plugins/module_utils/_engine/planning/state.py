@@ -85,7 +85,8 @@ def side_effects(facts: Facts, step: Step) -> dict[Identity, Fact | None]:
         return dict.fromkeys(facts.inside(before.name))
     if isinstance(before, Link):
         return _link_effects(facts, before, after if isinstance(after, Link) else None)
-    if isinstance(before, Address) and after is None:
+    if isinstance(before, Address):
+        # One that changes is deleted and added.
         return _address_effects(facts, before)
     if isinstance(after, Setting) and isinstance(before, Setting) and before.value != after.value:
         return _forwarding_effects(facts, after)

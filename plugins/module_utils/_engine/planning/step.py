@@ -172,6 +172,10 @@ def _create_rules(ruleset: Ruleset) -> str:
     return f"create {_rules_name(ruleset)}"
 
 
+def _unlimited(limit: Limit) -> str:
+    return f"remove {limit.discipline}" if limit.discipline else f"lift the limit of {shown_rate(limit.rate)}"
+
+
 def _allowed(sender: Sender) -> str:
     addresses = "any address" if sender.any_address else ", ".join(sender.addresses or ())
     return f"{sender.mac or 'its own MAC address'} with {addresses or 'no address'}"
@@ -213,7 +217,7 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"delete namespace {f.name}",
     Link: lambda f: f"delete {_link_name(f)}",
     Address: lambda f: f"delete address {f.cidr} from {f.link}{place(f.netns)}",
-    Limit: lambda f: f"lift the limit of {shown_rate(f.rate)} from {f.link}{place(f.netns)}",
+    Limit: lambda f: f"{_unlimited(f)} from {f.link}{place(f.netns)}",
     Vlans: lambda f: f"take {f.link} out of {_vlans(f)}{place(f.netns)}",
     Route: lambda f: f"delete {_route_name(f)}",
     Setting: lambda f: f"unset {dotted(f.key)}{place(f.netns)}",
@@ -247,9 +251,11 @@ def _change(before: Fact, after: Fact) -> str:
     if isinstance(after, Vlans) and isinstance(before, Vlans):
         return f"put {after.link} in {_vlans(after)} (was in {_vlans(before)}){place(after.netns)}"
     if isinstance(after, Limit) and isinstance(before, Limit):
-        return f"limit {after.link} to {shown_rate(after.rate)} (was {shown_rate(before.rate)}){place(after.netns)}"
+        was = before.discipline or shown_rate(before.rate)
+        return f"limit {after.link} to {shown_rate(after.rate)} (was {was}){place(after.netns)}"
     if isinstance(after, Address):
-        return f"add address {after.cidr} to {after.link} again{place(after.netns)}, as another host had it"
+        reason = "its route was gone" if isinstance(before, Address) and before.unrouted else "another host had it"
+        return f"add address {after.cidr} to {after.link} again{place(after.netns)}, as {reason}"
     if isinstance(after, Route):
         return f"replace {_route_name(after)}"
     changes = ", ".join(

@@ -60,17 +60,20 @@ def by_network(
     claimed = {namespace.name for network in beside for namespace in network.namespaces}
     networks = [network for network in networks if chosen is None or network.name in chosen]
     listed = {network.name for network in networks}
+    # Of what is to be restricted for another network, and of what stays where it is until that one is built.
+    taken = _ports(network for network in beside if network.name in listed)
+    waiting = taken | (_ports(beside) & host.owners.keys())
     parts: dict[str, ModuleOptions] = {network.name: {name: [] for name in _MODULES} for network in networks}
     for network in networks:
         options = parts[network.name]
         if absent or network.absent:
-            _remove(network, host, options, beside)
+            _remove(network, host, options, taken)
         else:
             _check_against_host(network, host, listed)
             _build(network, host, options, only, beside)
             if only is None:
                 _remove_strays(network, host, options, claimed)
-                options["forward_accept"][-1].update(_former_ports(network, host, beside))
+                options["forward_accept"][-1].update(_former_ports(network, host, waiting))
     for network in networks:
         _take_back(network, host, parts, absent or network.absent)
     _remove_resolvers({name: owner for name, owner in host.resolvers.items() if owner in listed}, host, parts, only)
@@ -114,7 +117,7 @@ def _build(
             # A port of a bridge with STP carries nothing for half a minute.
             "stp": False if ours else None,
             # Tenants are its ports: nothing that they send decides how the host reaches others.
-            **({"ipv6": 6 in families, "ipv6_dad": False} if ours else {}),
+            **({"ipv6": 6 in families, "ipv6_dad": False, "link_local_learning": False} if ours else {}),
             **network.link_settings,
             **network.bridge_vlans,
             "unmanaged": [namespace.host_end for namespace in network.namespaces],
@@ -309,13 +312,13 @@ def _wall(network: Network) -> dict[str, t.Any]:
     }
 
 
-def _former_ports(network: Network, host: HostView, beside: t.Iterable[Network]) -> dict[str, list[str]]:
-    """Ports that were restricted for the network, and that no network has any more.
+def _ports(networks: t.Iterable[Network]) -> set[str]:
+    return {namespace.host_end for network in networks for namespace in network.namespaces}
 
-    beside: the networks that are built. One that takes a port over decides what that may send.
-    """
-    claimed = {namespace.host_end for other in beside for namespace in other.namespaces}
-    gone = sorted(port for port, owner in host.restricted.items() if owner == network.name and port not in claimed)
+
+def _former_ports(network: Network, host: HostView, stay: t.Container[str]) -> dict[str, list[str]]:
+    """Ports that were restricted for the network, but for those that stay so, for it or another network."""
+    gone = sorted(port for port, owner in host.restricted.items() if owner == network.name and port not in stay)
     return {"former_ports": gone} if gone else {}
 
 
@@ -356,8 +359,8 @@ def _take_back(network: Network, host: HostView, parts: t.Mapping[str, ModuleOpt
             item[key] = list(dict.fromkeys([*item.get(key, []), *stale]))
 
 
-def _remove(network: Network, host: HostView, options: ModuleOptions, beside: t.Sequence[Network]) -> None:
-    """Everything of a network; of what others made, only what was added to it."""
+def _remove(network: Network, host: HostView, options: ModuleOptions, taken: t.Container[str]) -> None:
+    """Everything of a network; of what others made, only what was added to it. taken: ports of networks that come."""
     gone = {name for name, owner in host.namespaces.items() if owner == network.name}
     options["netns"] += [{"name": name, "state": "absent"} for name in sorted(gone)]
     _remove_links(network, host, options, gone, {network.bridge})
@@ -366,7 +369,7 @@ def _remove(network: Network, host: HostView, options: ModuleOptions, beside: t.
         options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": addresses})
     options["sysctl_forward"].append({"network": network.name, "state": "restored"})
     options["nat_masquerade"].append({"name": network.name, "state": "absent"})
-    ports = _former_ports(network, host, beside)
+    ports = _former_ports(network, host, taken)
     options["forward_accept"].append({"name": network.name, "state": "absent", **ports})
 
 
