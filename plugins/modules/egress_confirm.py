@@ -77,8 +77,7 @@ advice:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import confirmation
-from ansible_collections.netpath.egress.plugins.module_utils._module import fail
+from ansible_collections.netpath.egress.plugins.module_utils._module import fail, require_pyroute2
 
 
 def main() -> None:
@@ -87,6 +86,9 @@ def main() -> None:
     )
     try:
         if not module.check_mode:
+            require_pyroute2(module)
+            from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction import confirmation
+
             confirmation.confirm(module.params["token"])
     except EgressError as error:
         fail(module, error)
