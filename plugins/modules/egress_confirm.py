@@ -67,12 +67,17 @@ found:
   description: What stood in its way.
   returned: failure
   type: str
-  sample: "no change waits for that: it was put back, or is of another run"
+  sample: "it was put back, as that did not come in time"
 advice:
   description: What to do, empty where there is nothing to say.
   returned: failure
   type: str
-  sample: /var/log/netpath/audit.jsonl on the host tells of what was put back
+  sample: The state before this run was restored
+rolled_back:
+  description: Whether the state before the change was restored.
+  returned: when the change was put back
+  type: bool
+  sample: true
 """
 
 from ansible.module_utils.basic import AnsibleModule

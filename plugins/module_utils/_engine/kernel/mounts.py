@@ -11,7 +11,7 @@ import os
 import stat
 import typing as t
 
-from ..errors import ConflictError, KernelError
+from ..errors import ConflictError, KernelError, attempt
 from ..model import is_ours
 from . import handle_marks
 
@@ -95,8 +95,13 @@ def mark_of_removed(name: str) -> str:
 
 
 def end_removed() -> None:
-    """None of them is kept any longer."""
-    if os.path.ismount(REMOVED):
-        call("end removed namespaces", "umount2", REMOVED.encode(), _MNT_DETACH | _UMOUNT_NOFOLLOW)
+    """None of them is kept any longer. What cannot be unmounted is left to the next run."""
+    asked = "end removed namespaces"
+    try:
+        if os.path.ismount(REMOVED):
+            call(asked, "umount2", REMOVED.encode(), _MNT_DETACH | _UMOUNT_NOFOLLOW)
+    except KernelError:
+        for name in removed():
+            attempt(unbind, f"{REMOVED}/{name}", asked)
     with contextlib.suppress(OSError):
         os.rmdir(REMOVED)

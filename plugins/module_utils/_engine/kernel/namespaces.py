@@ -329,10 +329,11 @@ class Namespaces:
                 mounts.keep_removed(f"/proc/self/fd/{self.handle(name)}", name, marks.get(name, handle_marks.ATTACHED))
                 mounts.unbind(f"{DIRECTORY}/{name}", f"delete namespace {name}")
                 self._departing[name] = departing[name]
-                self._forget(name)
+                self._close(name)
                 del left[0]
                 yield name
         finally:
+            self._numbers = {pair: number for pair, number in self._numbers.items() if not departing.keys() & pair}
             links.let_forward(self, [index for name in left for index in departing[name]], True)
 
     def _prepare_directory(self) -> None:
@@ -350,6 +351,9 @@ class Namespaces:
 
     def _forget(self, name: str) -> None:
         self._numbers = {pair: number for pair, number in self._numbers.items() if name not in pair}
+        self._close(name)
+
+    def _close(self, name: str) -> None:
         if name in self._sockets:
             self._sockets.pop(name).close()
         if name in self._handles:

@@ -102,7 +102,7 @@ def confirm(token: str) -> None:
         known = outcome()
     if known is None or not _same(known.token, token):
         found_words = "no change waits for that: it is of another run, or another run came since"
-        advice = "/var/log/netpath/audit.jsonl on the host tells of what was put back"
+        advice = "/var/log/netpath/audit.jsonl on the host has what was put back"
         raise ConflictError(_ASKED, found_words, advice)
     if not known.kept:
         raise ApplyError(_ASKED, "it was put back, as that did not come in time", restored(known.left), not known.left)

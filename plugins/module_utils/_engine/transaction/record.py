@@ -80,6 +80,8 @@ class Record:
     timer: Timer | None = None
     batch: int = 0
     descriptor: int = -1
+    # Most of what is made is what is wanted, and is written as its place there.
+    places: t.Mapping[int, int] = field(default_factory=dict)
 
     @property
     def inverses(self) -> list[Step]:
@@ -92,10 +94,11 @@ class Record:
         head = {"version": VERSION, "want": _want_data(self.want), "terms": terms, "ledger": self.ledger}
         files.write(PATH, _line(head).decode(), 0o600)
         self.descriptor = _opened()
+        self.places = {id(fact): place for place, fact in enumerate(self.want.facts)}
 
     def run(self, batch: t.Sequence[Step]) -> None:
         """They are about to be run. Errors: KernelError."""
-        self._append({"steps": [_step_data(step) for step in batch]})
+        self._append({"steps": self._data(batch)})
         self._add(batch)
 
     def enter(self, phase: str, deadline: float = 0, token: str = "") -> None:
@@ -105,7 +108,7 @@ class Record:
 
     def go_back(self, done: t.Sequence[Step] | None = None) -> None:
         """done: of the last batch, those that took effect, where that is known."""
-        data = None if done is None else [_step_data(step) for step in done]
+        data = None if done is None else self._data(done)
         # What cannot be written down is done all the same.
         with contextlib.suppress(KernelError):
             self._append({"phase": ROLLING_BACK, "done": data})
@@ -150,16 +153,33 @@ class Record:
         except OSError as error:
             raise KernelError(f"write {PATH}", os.strerror(error.errno or 0), error.errno or 0) from error
 
+    def _data(self, steps: t.Sequence[Step]) -> list[t.Any]:
+        return [
+            [
+                to_data(step.before),
+                self.places.get(id(step.after)) or to_data(step.after),
+                list(map(to_data, step.along)),
+            ]
+            for step in steps
+        ]
+
+    def _steps(self, data: t.Sequence[t.Any]) -> list[Step]:
+        facts = self.want.facts
+        return [
+            Step(from_data(before), facts[after] if isinstance(after, int) else from_data(after), _facts(along))
+            for before, after, along in data
+        ]
+
     def read_line(self, data: t.Any) -> None:
         """Take in what was appended. Errors: those of damaged data."""
         if "steps" in data:
-            self._add([_step(item) for item in data["steps"]])
+            self._add(self._steps(data["steps"]))
         elif "undone" in data:
             self.undone.append(bool(data["undone"]))
         elif "timer" in data:
             self.timer = Timer(**data["timer"])
         elif data["phase"] == ROLLING_BACK:
-            self._settle(None if data["done"] is None else [_step(item) for item in data["done"]])
+            self._settle(None if data["done"] is None else self._steps(data["done"]))
         else:
             self.phase, self.deadline = _PHASES[_PHASES.index(data["phase"])], float(data["deadline"])
             self.token = str(data["token"])
@@ -236,13 +256,8 @@ def _head(data: t.Any) -> Record:
     return Record(_want(data["version"], data["want"]), Terms(**terms), str(data["ledger"]))
 
 
-def _step_data(step: Step) -> t.Any:
-    return [to_data(step.before), to_data(step.after), [to_data(fact) for fact in step.along]]
-
-
-def _step(data: t.Any) -> Step:
-    before, after, along = data
-    return Step(from_data(before), from_data(after), tuple(map(from_data, along)))
+def _facts(data: t.Sequence[t.Any]) -> tuple[t.Any, ...]:
+    return tuple(map(from_data, data))
 
 
 def _want_data(want: Want) -> dict[str, t.Any]:
