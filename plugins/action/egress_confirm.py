@@ -45,10 +45,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result["confirmed"] = [] if answer.get("failed") else unconfirmed["hazards"]
         if answer.get("failed"):
             hazards = "; ".join(unconfirmed["hazards"])
-            result.update(failed=True, changed=False, rolled_back=True, asked=hazards)
-            result["found"] = f"it was not confirmed within {within} s, and was put back: {answer['msg']}"
+            # What the host says of it; without its word nothing is known, and the change may still be there.
+            rolled_back = answer.get("rolled_back") is True
+            result.update(failed=True, changed=not rolled_back, rolled_back=rolled_back, asked=hazards)
+            result["found"] = f"it was not confirmed within {within} s{self._became(answer)}: {answer['msg']}"
             result["advice"] = "See whether it cuts the connection between the controller and the host"
             result["msg"] = f"{hazards}: {result['found']}. {result['advice']}."
+
+    @staticmethod
+    def _became(answer: dict[str, t.Any]) -> str:
+        """What is known of the change."""
+        if "rolled_back" in answer:
+            return ", and was put back" if answer["rolled_back"] else ", and could not all be put back"
+        return ", and whether it was put back could not be seen"
 
     def _answer(self, token: str, deadline: float, task_vars: t.Any) -> dict[str, t.Any]:
         """Asks again while the host cannot be reached: a link may be down for a moment."""

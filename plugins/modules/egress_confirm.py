@@ -67,18 +67,22 @@ found:
   description: What stood in its way.
   returned: failure
   type: str
-  sample: "no change waits for that: it was put back, or is of another run"
+  sample: "it was put back, as that did not come in time"
 advice:
   description: What to do, empty where there is nothing to say.
   returned: failure
   type: str
-  sample: /var/log/netpath/audit.jsonl on the host tells of what was put back
+  sample: The state before this run was restored
+rolled_back:
+  description: Whether the state before the change was restored.
+  returned: when the change was put back
+  type: bool
+  sample: true
 """
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import confirmation
-from ansible_collections.netpath.egress.plugins.module_utils._module import fail
+from ansible_collections.netpath.egress.plugins.module_utils._module import fail, require_pyroute2
 
 
 def main() -> None:
@@ -87,6 +91,9 @@ def main() -> None:
     )
     try:
         if not module.check_mode:
+            require_pyroute2(module)
+            from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction import confirmation
+
             confirmation.confirm(module.params["token"])
     except EgressError as error:
         fail(module, error)

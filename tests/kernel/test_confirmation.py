@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import sys
+import time
 import typing as t
 from pathlib import Path
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine import audit
-from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import ConflictError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import confirmation, lock
+from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import ApplyError, KernelError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.run import run
+from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction import confirmation, record, recovery
 
 from tests.lab import privilege
 from tests.lab.node import Node
@@ -47,12 +49,24 @@ def asked(node: Node, module: str, options: Options, controller: str = FAR) -> t
 
 
 def await_end(patience: float = 90.0) -> None:
-    with lock.locked(patience):
+    with confirmation.exclusive(patience):
         pass
 
 
-def holder() -> int:
-    return int(Path(lock.PATH).read_text())
+def waiting() -> int:
+    """The process that waits for the confirmation."""
+    found = record.read()
+    assert found
+    assert found.timer
+    found.close()
+    return found.timer.pid
+
+
+def await_deadline() -> None:
+    found = record.read()
+    assert found
+    found.close()
+    time.sleep(max(0, found.deadline - time.monotonic()))
 
 
 def filtering(node: Node) -> str:
@@ -64,7 +78,7 @@ def test_confirmed_change_stays(node: Node) -> None:
     result = asked(node, "sysctl_forward", {**FILTER, "confirm_within": 60})
     assert result["unconfirmed"]["hazards"] == ["set net.ipv4.conf.uplink0.rp_filter to 1 (was 0)"]
     # Nobody builds upon what may be put back.
-    assert "held" in refusal(node, await_end, 0.1).found
+    assert "waits to be confirmed" in refusal(node, await_end, 0.1).found
     assert refusal(node, confirmation.confirm, "0" * 32).kind == "ConflictError"
     node.call(confirmation.confirm, result["unconfirmed"]["token"])
     node.call(await_end, 0)
@@ -83,25 +97,38 @@ def test_change_that_nobody_confirms_is_put_back(node: Node) -> None:
     assert result["changed"]
     node.call(await_end)
     assert filtering(node) == "0"
-    assert difference(before, settled(node)) == ""
     (line,) = [json.loads(text) for text in node.run(["cat", audit.PATH]).stdout.splitlines()]
     assert (line["by"], line["actions"][-1]) == ("confirmation", result["actions"][-1])
     assert line["error"] == "not confirmed within 1 s, and put back"
-    with pytest.raises(ConflictError, match="it was put back"):
+    with pytest.raises(ApplyError, match="it was put back"):
         node.call(confirmation.confirm, result["unconfirmed"]["token"])
+    node.call(recovery.forget_outcome)
+    node.call(await_end)
+    assert difference(before, settled(node)) == ""
     # As if it had never been asked for: the same is done again.
     assert asked(node, "sysctl_forward", FILTER)["actions"] == result["actions"]
 
 
-def test_process_that_waits_is_killed(node: Node) -> None:
-    """Then the change stays, and no run waits any longer."""
-    asked(node, "sysctl_forward", {**FILTER, "confirm_within": 60})
-    os.kill(node.call(holder), signal.SIGKILL)
-    node.call(await_end)
-    assert filtering(node) == "1"
-    result = asked(node, "sysctl_forward", {**FILTER, "rp_filter": 2, "confirm_within": 60})
+def test_next_run_puts_back_where_the_process_that_waits_is_gone(node: Node) -> None:
+    asked(node, "sysctl_forward", {**FILTER, "confirm_within": 1})
+    os.kill(node.call(waiting), signal.SIGKILL)
+    node.call(await_deadline)
+    told = node.call(build_at_once, [{"name": "pods", "subnets": ["10.22.33.0/24"], "state": "absent"}])
+    assert "take back a run that was interrupted: set net.ipv4.conf.uplink0.rp_filter to 0 (was 1)" in told
+    assert filtering(node) == "0"
+    assert "not confirmed within 1 s, and put back" in node.run(["cat", audit.PATH]).stdout
+
+
+def test_process_that_waits_is_replaced(node: Node) -> None:
+    result = asked(node, "sysctl_forward", {**FILTER, "confirm_within": 60})
+    killed = node.call(waiting)
+    os.kill(killed, signal.SIGKILL)
+    assert "to be confirmed" in refusal(node, await_end, 0.1).found
+    assert node.call(waiting) != killed
+    # It is not needed for the confirmation, and ends with it.
     node.call(confirmation.confirm, result["unconfirmed"]["token"])
-    assert filtering(node) == "2"
+    assert filtering(node) == "1"
+    node.call(await_end, 0)
 
 
 @pytest.mark.parametrize(
@@ -171,11 +198,17 @@ def test_way_by_another_table(node: Node, table: int) -> None:
 
 def test_nobody_can_wait(node: Node) -> None:
     """Then nothing stays of what nobody would put back."""
-    node.run(["mkdir", "-p", confirmation.PATH])
+
+    def fail(*_arguments: object) -> None:
+        raise KernelError("write the record", "No space left on device", errno.ENOSPC)
+
+    def hazardous() -> None:
+        record.Record.wait_by = fail  # type: ignore[assignment, method-assign]
+        run(lambda observer: all_of(("sysctl_forward", FILTER), host=observer), confirm_within=60)
+
     before = settled(node)
-    result = asked(node, "sysctl_forward", {**FILTER, "confirm_within": 60})
-    assert (result["failed"], result["rolled_back"]) == (True, True), result
-    assert "have the change confirmed" in result["msg"]
+    refused = refusal(node, hazardous)
+    assert (refused.rolled_back, refused.asked) == (True, "have the change confirmed"), refused
     assert difference(before, settled(node)) == ""
     node.call(await_end, 0)
 

@@ -157,7 +157,7 @@ def test_nothing_is_left_of_the_lock(node: Node) -> None:
     [
         "mkdir -p /run/netpath/lock",
         "touch /run/netpath",
-        "mkdir -p /run/netpath/journal.json",
+        "mkdir -p /run/netpath/record",
         "ln -s /nowhere /run/netpath",
     ],
 )

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine import audit
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError, KernelError, SpecError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import confirmation, files, lock
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import files, lock
+from ansible_collections.netpath.egress.plugins.module_utils._engine.run import run as engine_run
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import parse_networks
+from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction import confirmation, record
 
 from tests.lab import privilege
 from tests.lab.node import Node
@@ -20,7 +22,7 @@ from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support.building import build_at_once, refusal
 from tests.support.run_module import done, run
-from tests.support.spec_questions import Options
+from tests.support.spec_questions import Options, all_of
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
@@ -85,12 +87,13 @@ def test_files_are_those_of_root_alone(node: Node) -> None:
         assert [path for path in found if path.startswith(place)], place
 
 
-def test_socket_of_a_confirmation_is_roots(node: Node) -> None:
+def test_record_of_a_change_that_awaits_confirmation_is_roots(node: Node) -> None:
     def armed() -> tuple[int, str]:
-        with lock.locked() as held:
-            token = confirmation.arm(held, 30, lambda: None)
-        mode = Path(confirmation.PATH).stat().st_mode
-        return stat.S_IMODE(mode), token
+        asked = {"rp_filter": 1, "interfaces": ["uplink0"]}
+        result = engine_run(lambda host: all_of(("sysctl_forward", asked), host=host), confirm_within=30)
+        assert result.unconfirmed
+        assert result.unconfirmed[0] not in Path(record.PATH).read_text()
+        return stat.S_IMODE(Path(record.PATH).stat().st_mode), result.unconfirmed[0]
 
     def guess(token: str) -> str:
         try:
@@ -101,7 +104,7 @@ def test_socket_of_a_confirmation_is_roots(node: Node) -> None:
 
     mode, token = node.call(armed)
     assert mode == 0o600
-    assert "no change waits for that" in node.call(guess, token)
+    assert "root" in node.call(guess, token)
     node.call(confirmation.confirm, token)
 
 

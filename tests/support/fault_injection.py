@@ -8,7 +8,7 @@ import subprocess
 import typing as t
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError, KernelError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import files, namespaces, nft, sysctls
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import files, mounts, nft, sysctls
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netlink import (
     Answer,
     Message,
@@ -48,7 +48,7 @@ class Operations:
         self._watch_netlink()
         self._watch_nft()
         # A thread can always return to a namespace that it holds.
-        self._watch_errors(namespaces, "_call", lambda _asked, name, *_rest: name != "setns")
+        self._watch_errors(mounts, "call", lambda _asked, name, *_rest: name != "setns")
         self._watch_errors(sysctls, "write")
         self._watch_errors(files, "write")
         self._watch_errors(files, "delete")

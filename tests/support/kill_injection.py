@@ -9,7 +9,7 @@ import os
 import signal
 import typing as t
 
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import guardian, lock
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import lock
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.executor import Executor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.link_messages import RTM_NEWLINK
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netlink import (
@@ -18,6 +18,8 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.netl
     NetlinkSocket,
 )
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
+from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction import guardian
+from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction.record import Timer
 
 from tests.support.fault_injection import Operations
 
@@ -72,7 +74,7 @@ def _killed(prepare: t.Callable[[], None], action: t.Callable[[], object], alone
     if pid == 0:
         prepare()
         if alone:
-            guardian.guarded = lambda *_all: contextlib.nullcontext()  # type: ignore[assignment]
+            guardian.guarded = lambda *_all: contextlib.nullcontext(guardian.Guard(Timer(0, 0)))  # type: ignore[assignment]
         try:
             action()
         finally:

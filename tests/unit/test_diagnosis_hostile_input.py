@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.probing import _followed, _nameservers
-from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.namespaces import is_namespace
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.mounts import is_namespace
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.probes import Flow, Target, dns_question
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.taps import Packet
 from ansible_collections.netpath.egress.plugins.plugin_utils._diagnosis import drawing, findings, history, query

@@ -20,7 +20,7 @@ LARGEST, KEPT = 4 << 20, 4
 
 @dataclass(frozen=True)
 class Line:
-    """by: watch, remediate or confirmation. before and after: {"namespace family": code, or the status without one}."""
+    """by: watch, remediate, confirmation or recovery. before and after: {"namespace family": code or status}."""
 
     by: str
     network: str

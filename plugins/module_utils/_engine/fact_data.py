@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import typing as t
 
 from .model import FACTS, Assignment, Fact, Link
@@ -16,6 +15,7 @@ _RULES = (NatRules, PublishRules, ForwardRules, ClampRules, GuardRules, WallRule
 _PARTS: dict[str, type[t.Any]] = {kind.__name__: kind for kind in (*_RULES, Publication, Assignment)}
 _KINDS: dict[str, type[t.Any]] = {**FACTS, **_PARTS}
 _VALUES = (str, int, bool, tuple, *_KINDS.values())
+_PLAIN = frozenset([str, int, bool])
 _TEXTS = frozenset(["netns", "name", "link", "cidr", "destination", "key", "value", "path", "content", "user", "alias"])
 
 
@@ -28,22 +28,16 @@ def to_data(fact: Fact | Assignment | None) -> dict[str, t.Any] | None:
 
 
 def _to_data(value: t.Any) -> t.Any:
-    if isinstance(value, tuple):
-        return [_to_data(item) for item in value]
     kind = type(value)
-    if not dataclasses.is_dataclass(kind):
+    if kind is tuple:
+        return [_to_data(item) for item in value]
+    if kind.__name__ not in _KINDS:
         return value
     data: dict[str, t.Any] = {"fact": kind.__name__}
-    for name in _names(kind):
-        field = getattr(value, name)
+    for name, field in value.__dict__.items():
         if field is not None:
-            data[name] = field if isinstance(field, (str, int)) else _to_data(field)
+            data[name] = field if type(field) in _PLAIN else _to_data(field)
     return data
-
-
-@functools.cache
-def _names(kind: type[t.Any]) -> list[str]:
-    return [item.name for item in dataclasses.fields(kind)]
 
 
 def from_data(data: t.Any) -> t.Any:

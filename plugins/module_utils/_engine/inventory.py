@@ -16,8 +16,9 @@ from .kernel import addresses, bridge_entries, features, files, neighbours, peer
 from .kernel.ledger_file import readable_ledger
 from .kernel.link_messages import LinkReply
 from .kernel.links import Links
+from .kernel.mounts import is_namespace
 from .kernel.namespace_marks import marks_of
-from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of
+from .kernel.namespaces import DIRECTORY, Namespaces, path_of
 from .kernel.processes import namespaces_of_processes
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger

@@ -11,7 +11,8 @@ import typing as t
 from .errors import UnsupportedError
 from .kernel import rulesets
 from .kernel.link_messages import LinkReply
-from .kernel.namespaces import DIRECTORY, Namespaces, is_namespace, path_of, seen_by
+from .kernel.mounts import is_namespace
+from .kernel.namespaces import DIRECTORY, Namespaces, path_of, seen_by
 from .model import HOST, Ruleset
 from .rules import (
     CLAMP_BACKENDS,

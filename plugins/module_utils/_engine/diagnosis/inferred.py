@@ -14,6 +14,7 @@ from ..errors import SpecError
 from ..kernel import namespaces as handles
 from ..kernel.link_messages import LinkReply
 from ..kernel.links import host_ends
+from ..kernel.mounts import is_namespace
 from ..kernel.processes import namespaces_of_processes
 from ..model import HOST
 from ..spec import values
@@ -73,7 +74,7 @@ def of_place(reader: Reader, netns: str, title: str = "") -> list[Path]:
 
 
 def _named(reader: Reader, name: str) -> list[Path]:
-    return of_place(reader, name) if handles.is_namespace(handles.path_of(name)) else [_nowhere(name, "")]
+    return of_place(reader, name) if is_namespace(handles.path_of(name)) else [_nowhere(name, "")]
 
 
 def _nowhere(netns: str, title: str) -> Path:

@@ -31,7 +31,8 @@ from ..kernel import (
 )
 from ..kernel.addresses import AddressReply
 from ..kernel.link_messages import LinkReply, get_links, parse_link
-from ..kernel.namespaces import Namespaces, is_namespace, path_of
+from ..kernel.mounts import is_namespace
+from ..kernel.namespaces import Namespaces, path_of
 from ..kernel.probes import Target
 from ..kernel.route_lookup import Lookup
 from ..model import HOST

@@ -30,6 +30,7 @@ from ..model import (
     Sender,
     Setting,
     Vlans,
+    is_ours,
 )
 from ..planning.step import Step
 from ..spec.drop_ins import manager_of
@@ -72,7 +73,7 @@ class _Request:
 
 
 class StepError(Exception):
-    """One of several steps failed; done are those that took effect."""
+    """One of several steps failed; done are those that took effect, or may have."""
 
     def __init__(self, step: Step, cause: EgressError, done: t.Sequence[Step]) -> None:
         super().__init__(str(cause))
@@ -90,6 +91,7 @@ class Executor:
         # New bridges that are to get ports: one that is up floods what each newcomer sends to all that are there.
         self.rising: dict[Identity, Link] = {}
         self.low: list[Link] = []
+        self.going_back = False
 
     def batches(self, steps: t.Sequence[Step]) -> list[list[Step]]:
         """Neighbouring steps that go in one request or one transaction. steps: all of a plan."""
@@ -101,10 +103,10 @@ class Executor:
         return [list(group) for _key, group in itertools.groupby(steps, key=_batch_key)]
 
     def run(self, batch: t.Sequence[Step]) -> None:
-        """Run one batch. Errors: StepError, with those of its steps that took effect."""
+        """Run one batch. Errors: StepError, with those of its steps that took effect; others say nothing of that."""
         kind = type(batch[0].fact)
         if kind is not Link and getattr(batch[0].fact, "netns", HOST) == HOST:
-            self._guarded(batch[0], self.raise_bridges, [])
+            self._guarded(batch[:1], self.raise_bridges, [])
         if kind in _REQUESTS:
             self._run_requests(batch)
             return
@@ -117,7 +119,7 @@ class Executor:
         if kind in (Sender, Ruleset):
             action = self._senders if kind is Sender else self._rulesets
             try:
-                self._guarded(batch[0], lambda: action(batch), [])
+                self._guarded(batch, lambda: action(batch), [])
             except StepError as failed:
                 if isinstance(failed.cause, SealError):
                     # All of it is there, and has to be undone.
@@ -126,7 +128,7 @@ class Executor:
             return
         done: list[Step] = []
         for step in batch:
-            self._guarded(step, lambda step=step: _RUN[kind](self, step.before, step.after, step.line), done)  # type: ignore[misc]
+            self._guarded([step], lambda step=step: _RUN[kind](self, step.before, step.after, step.line), done)  # type: ignore[misc]
             done.append(step)
 
     def raise_bridges(self) -> None:
@@ -137,10 +139,15 @@ class Executor:
             send(self.namespaces.socket(bridge.netns), asked, set_link([], name=bridge.name, up=True))
             del self.low[0]
 
-    def go_back(self) -> None:
-        """From now on only what was done is undone."""
+    def go_back(self, steps: t.Sequence[Step]) -> None:
+        """From now on only what was done is undone. steps: those that may have taken effect; each may have not."""
+        self.going_back = True
+        self.batches(steps)
+        self.rising.clear()
         self.low.clear()
+        self.links.forget()
         self.namespaces.make_room()
+        self.namespaces.go_home()
 
     def remove_containers(self, unneeded: t.Mapping[str, t.Collection[Identity]]) -> None:
         """Remove those tables and base chains of iptables-nft in which nothing is, by namespace."""
@@ -148,23 +155,26 @@ class Executor:
             if self.namespaces.exists(netns):
                 base_chains.remove(self.namespaces, netns, identities)
 
-    def _guarded(self, step: Step, action: t.Callable[[], None], done: t.Sequence[Step]) -> None:
+    def _guarded(self, steps: t.Sequence[Step], action: t.Callable[[], None], done: t.Sequence[Step]) -> None:
+        """done: before these steps. What fails by an error of the system has perhaps sent some of its messages."""
         try:
             action()
         except EgressError as error:
-            raise StepError(step, error, done) from error
+            raise StepError(steps[0], error, done) from error
         except OSError as error:
-            cause = EgressError(step.line, str(error))
-            raise StepError(step, cause, done) from error
+            cause = EgressError(steps[0].line, str(error))
+            raise StepError(steps[0], cause, [*done, *steps]) from error
 
     def _run_requests(self, batch: t.Sequence[Step]) -> None:
         requests: list[_Request] = []
         for step in batch:
-            self._guarded(step, lambda step=step: requests.extend(self._requests(step)), [])  # type: ignore[misc]
+            self._guarded([step], lambda step=step: requests.extend(self._requests(step)), [])  # type: ignore[misc]
         answers: list[Answer] = []
         netns = getattr(batch[0].fact, "netns", HOST)
         messages = [request.message for request in requests]
-        self._guarded(batch[0], lambda: answers.extend(self.namespaces.socket(netns).request(messages)), [])
+        if not messages:
+            return
+        self._guarded(batch, lambda: answers.extend(self.namespaces.socket(netns).request(messages)), [])
         pairs = list(zip(requests, answers))
         failed = [(request.step, answer) for request, answer in pairs if answer.errno not in (0, *request.accepted)]
         if failed:
@@ -175,6 +185,8 @@ class Executor:
     def _requests(self, step: Step) -> t.Iterator[_Request]:
         """What is there already, or gone already, is what was wanted; the second observation looks closer."""
         fact = step.fact
+        if step.after is None and self._is_gone(fact):
+            return
         if isinstance(fact, Address):
             index = self.links.index(fact.netns, fact.link)
             if step.before is not None:
@@ -202,6 +214,13 @@ class Executor:
             send = routes.add if step.before is None else routes.replace
             yield _Request(step, send(fact, device), _THERE)
 
+    def _is_gone(self, fact: Fact) -> bool:
+        """Whether the namespace or link that it was in or on is gone, and it with that. Asked on a way back alone."""
+        netns, link = getattr(fact, "netns", HOST), getattr(fact, "link", "") or getattr(fact, "device", "")
+        if not self.going_back:
+            return False
+        return not self.namespaces.exists(netns) or bool(link and self.links.get(netns, link) is None)
+
     def _vlans(self, step: Step, fact: Vlans) -> t.Iterator[_Request]:
         link = self.links.get(fact.netns, fact.link)
         if link is None or step.after is None:
@@ -212,9 +231,9 @@ class Executor:
 
     def _namespace(self, before: Namespace | None, after: Namespace | None, asked: str) -> None:
         if before is None and after is not None:
-            if self.namespaces.restore(after.name):
-                return
-            if after.attach:
+            if self.going_back:
+                self._restore(after, asked)
+            elif after.attach:
                 self._attach(after, after.attach, asked)
             else:
                 self.namespaces.create(after.name, after.alias or "", bool(after.loopback))
@@ -225,16 +244,24 @@ class Executor:
             if after.accept_redirects is False:
                 self.namespaces.close_to_redirects(after.name, asked)
 
+    def _restore(self, removed: Namespace, asked: str) -> None:
+        """One with all that is in it: an empty one would be another."""
+        if not self.namespaces.restore(removed.name) and not self.namespaces.exists(removed.name):
+            raise EgressError(asked, "nothing holds it any more")
+
     def _remove_namespaces(self, batch: t.Sequence[Step]) -> None:
+        if self.going_back:
+            batch = [step for step in batch if self.namespaces.exists(t.cast(Namespace, step.before).name)]
         names = [t.cast(Namespace, step.before).name for step in batch]
         self.links.forget()
         gone = 0
         try:
             for _name in self.namespaces.remove(names):
                 gone += 1
-        except (EgressError, OSError) as error:
-            cause = error if isinstance(error, EgressError) else EgressError(batch[gone].line, str(error))
-            raise StepError(batch[gone], cause, batch[:gone]) from error
+        except EgressError as error:
+            raise StepError(batch[gone], error, batch[:gone]) from error
+        except OSError as error:
+            raise StepError(batch[gone], EgressError(batch[gone].line, str(error)), batch[: gone + 1]) from error
 
     def _attach(self, fact: Namespace, path: str, asked: str) -> None:
         self.namespaces.attach(fact.name, path)
@@ -246,6 +273,8 @@ class Executor:
             raise
 
     def _create_links(self, batch: t.Sequence[Step]) -> None:
+        if self.going_back:
+            batch = [step for step in batch if not self._is_there(t.cast(Link, step.after))]
         wanted = [t.cast(Link, step.after) for step in batch]
         held = [dataclasses.replace(link, up=False) if link.identity in self.rising else link for link in wanted]
         made = len(wanted)
@@ -256,16 +285,24 @@ class Executor:
             raise StepError(batch[error.position], error.cause, batch[: error.position]) from error.cause
         except OSError as error:
             made = 0
-            raise StepError(batch[0], EgressError(batch[0].line, str(error)), []) from error
+            raise StepError(batch[0], EgressError(batch[0].line, str(error)), batch) from error
         finally:
             self.low += [link for link in wanted[:made] if link.identity in self.rising]
 
     def _link(self, before: Link | None, after: Link | None, asked: str) -> None:
         if before is not None and after is None:
             self.low = [link for link in self.low if link.identity != before.identity]
-            self.links.delete(before, asked)
+            if not self.going_back or self._is_there(before):
+                self.links.delete(before, asked)
         elif before is not None and after is not None:
+            if self.going_back and self.links.get(before.netns, before.name) is None:
+                before = dataclasses.replace(before, netns=after.netns, name=after.name)
             self.links.change(before, after, asked)
+
+    def _is_there(self, link: Link) -> bool:
+        """Whether the link of this name is the one that is meant: made by a run, or not yet removed by it."""
+        found = self.links.get(link.netns, link.name)
+        return found is not None and (found.kind, is_ours(found.alias)) == (link.kind, is_ours(link.alias))
 
     def _setting(self, _before: Setting | None, after: Setting | None, asked: str) -> None:
         if after is not None and after.value is not None:

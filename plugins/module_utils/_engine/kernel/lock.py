@@ -21,11 +21,10 @@ _ASKED = "change the network of this host"
 
 
 class Lock:
-    """One that is held. A forked process holds it too, and goes on to where this one has handed it over."""
+    """One that is held. A forked process holds it too."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.handed_over = False
         self.sign()
 
     def sign(self) -> None:
@@ -35,7 +34,7 @@ class Lock:
 
     def release(self) -> None:
         # Whoever waits sees that the file it opened is gone, and starts over. Another file is another run's.
-        if not self.handed_over and _is_current(self.descriptor):
+        if _is_current(self.descriptor):
             os.unlink(PATH)
         os.close(self.descriptor)
         directories.remove(DIRECTORY)

@@ -10,7 +10,6 @@ program runs in, a word is a name below /run/netns, anything else is a path.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import os
@@ -21,39 +20,19 @@ import typing as t
 
 from ..errors import ConflictError, KernelError
 from ..model import HOST, MARK, is_ours
-from . import files, handle_marks, links
+from . import files, handle_marks, links, mounts
 from .link_messages import get_link, get_nsid, parse_nsid
+from .mounts import MS_BIND, MS_REC, MS_SHARED, TEMPORARY, bind, is_namespace, libc
 from .netlink import BATCH, NetlinkSocket
 from .proc_sys import ProcSys
 from .processes import processes_in
 from .switches import CLOSED_FROM_THE_BEGINNING
 
 DIRECTORY = "/run/netns"
-_TEMPORARY = ".netpath-"
 CLONE_NEWNET = 0x40000000
-MS_BIND, MS_REC, MS_SHARED = 0x1000, 0x4000, 0x100000
-MNT_DETACH, UMOUNT_NOFOLLOW = 0x2, 0x8
 NS_GET_NSTYPE = 0xB703
-NSFS_MAGIC = 0x6E736673
 _DEPARTURE_PATIENCE = 2.0  # seconds
 _SPARE = 16  # file descriptors
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _call(asked: str, name: str, *arguments: t.Any) -> None:
-    if getattr(_libc, name)(*arguments) != 0:
-        code = ctypes.get_errno()
-        raise KernelError(asked, os.strerror(code), code)
-
-
-class _Statfs(ctypes.Structure):
-    _fields_ = [("f_type", ctypes.c_long), ("rest", ctypes.c_byte * 248)]
-
-
-def is_namespace(path: str) -> bool:
-    """Whether the path is a live handle; after a reboot or an unmount a plain file of that name may remain."""
-    result = _Statfs()
-    return _libc.statfs(os.fsencode(path), ctypes.byref(result)) == 0 and bool(result.f_type == NSFS_MAGIC)
 
 
 def obstacle_to_attach(path: str) -> str:
@@ -137,11 +116,11 @@ def in_new_namespace() -> t.Iterator[None]:
     """The calling thread is in a namespace of its own, thrown away after the block."""
     home = os.open(path_of(HOST), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _call("make a namespace to look at", "unshare", CLONE_NEWNET)
+        mounts.call("make a namespace to look at", "unshare", CLONE_NEWNET)
         try:
             yield
         finally:
-            _call("return to the namespace of the host", "setns", home, CLONE_NEWNET)
+            mounts.call("return to the namespace of the host", "setns", home, CLONE_NEWNET)
     finally:
         os.close(home)
 
@@ -169,9 +148,8 @@ class Namespaces:
         self._numbers: dict[tuple[str, str], int] = {}
         self._prepared = False
         self.settings = ProcSys()
-        self._removed: dict[str, int] = {}
         self._departing: dict[str, list[int]] = {}
-        self._marks: dict[str, str] = {}
+        self._ends_removed = False
 
     def __enter__(self) -> Namespaces:
         return self
@@ -191,18 +169,38 @@ class Namespaces:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """Errors: KernelError in place of an OSError of the block."""
         self.make_room()
+        gone = self._departing_links() if self._ends_removed else []
         self.settings.close()
         for open_socket in self._sockets.values():
             open_socket.close()
-        # A namespace in which processes live does not go, and neither do the links into it.
-        inhabited = processes_in({name: os.fstat(handle) for name, handle in self._removed.items()})
-        for handle in (*self._handles.values(), *self._removed.values()):
+        for handle in self._handles.values():
             os.close(handle)
-        gone = [i for name, indexes in self._departing.items() if not inhabited.get(name) for i in indexes]
+        if self._ends_removed:
+            mounts.end_removed()
         if not await_departure(gone):
             links.delete_marked(gone)
         if isinstance(error, OSError):
             raise self._explained(error) from error
+
+    def end_removed(self) -> None:
+        """At the end of the block no namespace that was removed, by whatever run, can be restored any more."""
+        self._ends_removed = True
+
+    def _departing_links(self) -> list[int]:
+        """On the host, the other ends of pairs that go with the removed namespaces."""
+        paths = {name: f"{mounts.REMOVED}/{name}" for name in mounts.removed()}
+        if not paths:
+            return []
+        unknown = {path: name for name, path in paths.items() if name not in self._departing}
+        found = links.host_ends(self, list(unknown)) if unknown else {}
+        self._departing.update((unknown[path], indexes) for path, indexes in found.items())
+        # A namespace in which processes live does not go, and neither do the links into it.
+        inhabited = processes_in({name: os.stat(path) for name, path in paths.items()})
+        return [index for name in paths if not inhabited.get(name) for index in self._departing[name]]
+
+    def go_home(self) -> None:
+        """Back to the namespace of the host, wherever an error left this thread."""
+        mounts.call("return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
 
     def exists(self, netns: str) -> bool:
         return netns in self._handles or is_namespace(path_of(netns))
@@ -232,11 +230,11 @@ class Namespaces:
         if netns == HOST:
             yield
             return
-        _call(f"enter namespace {netns}", "setns", self.handle(netns), CLONE_NEWNET)
+        mounts.call(f"enter namespace {netns}", "setns", self.handle(netns), CLONE_NEWNET)
         try:
             yield
         finally:
-            _call("return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
+            self.go_home()
 
     def socket(self, netns: str) -> NetlinkSocket:
         if netns not in self._sockets:
@@ -264,9 +262,9 @@ class Namespaces:
         """Make a namespace. It carries the mark before it has the name, so that no unmarked one is ever left."""
         self._prepare_directory()
         asked = f"create namespace {name}"
-        _call(asked, "unshare", CLONE_NEWNET)
+        mounts.call(asked, "unshare", CLONE_NEWNET)
         with contextlib.ExitStack() as undo:
-            undo.callback(_call, "return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
+            undo.callback(self.go_home)
             with contextlib.ExitStack() as opened:
                 inside = NetlinkSocket()
                 opened.callback(inside.close)
@@ -274,7 +272,7 @@ class Namespaces:
                 opened.callback(os.close, handle)
                 links.set_loopback(inside, alias, loopback, asked)
                 self.settings.write(name, CLOSED_FROM_THE_BEGINNING, asked)
-                _bind(path_of(HOST), f"{DIRECTORY}/{name}", asked, f"{alias or MARK}{handle_marks.END}")
+                bind(path_of(HOST), f"{DIRECTORY}/{name}", asked, f"{alias or MARK}{handle_marks.END}")
                 opened.pop_all()
         self._forget(name)
         self._sockets[name], self._handles[name] = inside, handle
@@ -295,22 +293,21 @@ class Namespaces:
     def attach(self, name: str, path: str) -> None:
         """Give an existing namespace a name."""
         self._prepare_directory()
-        _bind(path, f"{DIRECTORY}/{name}", f"give {path} the name {name}", handle_marks.ATTACHED)
+        bind(path, f"{DIRECTORY}/{name}", f"give {path} the name {name}", handle_marks.ATTACHED)
         self._forget(name)
 
     def restore(self, name: str) -> bool:
-        """Give a namespace that this run removed its name back. False where it removed none of that name."""
-        handle = self._removed.get(name)
-        if handle is None:
+        """Give a namespace that was removed its name back. False where none of that name can be restored."""
+        kept = f"{mounts.REMOVED}/{name}"
+        if not is_namespace(kept):
             return False
-        _bind(
-            f"/proc/self/fd/{handle}",
-            f"{DIRECTORY}/{name}",
-            f"restore namespace {name}",
-            self._marks.pop(name, handle_marks.ATTACHED),
-        )
-        self._handles[name] = self._removed.pop(name)
-        links.let_forward(self, self._departing.pop(name, []), True)
+        asked = f"restore namespace {name}"
+        bind(kept, f"{DIRECTORY}/{name}", asked, mounts.mark_of_removed(name))
+        mounts.unbind(kept, asked)
+        self._forget(name)
+        departing = self._departing.pop(name, None)
+        indexes = links.host_ends(self, [name])[name] if departing is None else departing
+        links.let_forward(self, indexes, True)
         return True
 
     def inhabitants(self, netnses: t.Sequence[str]) -> dict[str, list[tuple[int, str]]]:
@@ -318,27 +315,25 @@ class Namespaces:
         return processes_in({name: os.fstat(self.handle(name)) for name in netnses})
 
     def remove(self, names: t.Sequence[str]) -> t.Iterator[str]:
-        """Take the names away, and tell of each. The namespaces live on until the run is over, so that this can be
-        undone.
+        """Take the names away, and tell of each. The namespaces live on until end_removed, so that this can be undone,
+        whether or not this process lives on.
         """
         departing = links.host_ends(self, names)
-        self._marks.update(self.handle_marks(names) or {})
+        marks = self.handle_marks(names) or {}
         # They must not answer for addresses that others get meanwhile.
         links.let_forward(self, [index for indexes in departing.values() for index in indexes], False)
         left = list(names)
         try:
             while left:
                 name = left[0]
-                if name in self._sockets:
-                    self._sockets.pop(name).close()
-                handle = self.handle(name)  # in place of the socket, when no more files may be opened
-                _unbind(name)
-                self._removed[name] = handle
+                mounts.keep_removed(f"/proc/self/fd/{self.handle(name)}", name, marks.get(name, handle_marks.ATTACHED))
+                mounts.unbind(f"{DIRECTORY}/{name}", f"delete namespace {name}")
                 self._departing[name] = departing[name]
-                del self._handles[name]
+                self._close(name)
                 del left[0]
                 yield name
         finally:
+            self._numbers = {pair: number for pair, number in self._numbers.items() if not departing.keys() & pair}
             links.let_forward(self, [index for name in left for index in departing[name]], True)
 
     def _prepare_directory(self) -> None:
@@ -349,13 +344,16 @@ class Namespaces:
             os.makedirs(DIRECTORY, mode=0o755, exist_ok=True)
             os.chmod(DIRECTORY, 0o755)  # noqa: S103 (as ip-netns(8), whatever the umask)
         directory = DIRECTORY.encode()
-        if _libc.mount(b"none", directory, b"none", MS_SHARED | MS_REC, None) != 0:
-            _call(f"prepare {DIRECTORY}", "mount", directory, directory, b"none", MS_BIND | MS_REC, None)
-            _call(f"prepare {DIRECTORY}", "mount", b"none", directory, b"none", MS_SHARED | MS_REC, None)
+        if libc.mount(b"none", directory, b"none", MS_SHARED | MS_REC, None) != 0:
+            mounts.call(f"prepare {DIRECTORY}", "mount", directory, directory, b"none", MS_BIND | MS_REC, None)
+            mounts.call(f"prepare {DIRECTORY}", "mount", b"none", directory, b"none", MS_SHARED | MS_REC, None)
         self._prepared = True
 
     def _forget(self, name: str) -> None:
         self._numbers = {pair: number for pair, number in self._numbers.items() if name not in pair}
+        self._close(name)
+
+    def _close(self, name: str) -> None:
         if name in self._sockets:
             self._sockets.pop(name).close()
         if name in self._handles:
@@ -392,43 +390,11 @@ def await_departure(indexes: t.Sequence[int], patience: float = _DEPARTURE_PATIE
     return False
 
 
-def _bind(source: str, target: str, asked: str, mark: str) -> None:
-    """Mount a namespace on a file that carries a mark, which says that it is managed, also should the mount be gone."""
-    temporary = f"{DIRECTORY}/{_TEMPORARY}{os.getpid()}"
-    descriptor = -1
-    try:
-        if os.path.lexists(target) and not stat.S_ISREG(os.lstat(target).st_mode):
-            raise ConflictError(asked, f"{target} is not a plain file", "Remove it")
-        # One run at a time: what has this name is of a killed one.
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
-        os.write(descriptor, mark.encode())
-        os.rename(temporary, target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise KernelError(asked, f"{target}: {os.strerror(error.errno or 0)}", error.errno or 0) from error
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-    try:
-        _call(asked, "mount", source.encode(), target.encode(), b"none", MS_BIND, None)
-    except KernelError:
-        os.unlink(target)
-        raise
-
-
-def _unbind(name: str) -> None:
-    _call(f"delete namespace {name}", "umount2", f"{DIRECTORY}/{name}".encode(), MNT_DETACH | UMOUNT_NOFOLLOW)
-    os.unlink(f"{DIRECTORY}/{name}")
-
-
 def sweep() -> None:
     """Remove handles of ours that are no namespaces any more, as a killed run leaves them."""
     for name in os.listdir(DIRECTORY) if os.path.isdir(DIRECTORY) else []:
         path = f"{DIRECTORY}/{name}"
-        ours = not is_namespace(path) and (name.startswith(_TEMPORARY) or _is_marked(path))
+        ours = not is_namespace(path) and (name.startswith(TEMPORARY) or _is_marked(path))
         if ours and not seen_by(name):
             os.unlink(path)
 

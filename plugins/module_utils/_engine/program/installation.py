@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from ..errors import ApplyError, ConflictError, EgressError, KernelError, SpecError, attempt
 from ..kernel import addresses, directories, features, files
 from ..kernel.ledger_file import readable_ledger
-from ..kernel.lock import locked
-from ..kernel.namespaces import Namespaces, is_namespace, path_of
+from ..kernel.mounts import is_namespace
+from ..kernel.namespaces import Namespaces, path_of
 from ..result import Result
 from ..spec import network_file
 from ..spec.network import parse_networks
+from ..transaction.confirmation import exclusive
 from . import bundle, metrics, units, watch_memory
 from .networks import DIRECTORY, damaged
 
@@ -97,7 +98,7 @@ def install(asked: Asked, check: bool = False) -> Result:
         program = None if asked.absent else _program(asked)
         if check:
             return _result(_steps(asked, program, wanted, names))
-        with locked():
+        with exclusive():
             steps = _steps(asked, program, wanted, names)
             _apply(steps, names)
             return _result(steps)

@@ -10,6 +10,7 @@ import typing as t
 
 from ..errors import SpecError
 from ..kernel import features, namespaces, probes
+from ..kernel.mounts import is_namespace
 from ..kernel.namespaces import Namespaces
 from ..kernel.probes import Sight, Target, Trace
 from ..model import HOST
@@ -23,7 +24,7 @@ def place(netns: str | None, pid: int | None) -> str:
     """A namespace by its name or by a process in it, the host's without either. Errors: SpecError."""
     if pid is not None:
         found = f"/proc/{pid}/ns/net"
-        if not namespaces.is_namespace(found):
+        if not is_namespace(found):
             raise SpecError("--pid", f"there is no process {pid}, or its namespace may not be seen")
         return found
     if netns is None:

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from .. import inventory, orphans
 from ..errors import SpecError
 from ..kernel import features
-from ..kernel.lock import locked
 from ..kernel.namespaces import path_of, remove_leftover
 from ..model import HOST, Link, Want
 from ..observe import Observer
 from ..result import Result
 from ..run import run
+from ..transaction.confirmation import exclusive
 
 Data = dict[str, t.Any]
 _END, _RULES, _HANDLE = "dangling_veth", "rules_without_network", "stale_handle"
@@ -42,7 +42,7 @@ def collect(handles: t.Sequence[str] = (), networks: t.Sequence[str] = (), check
     found: list[Data] = inventory.inventory(["orphans"])["orphans"]
     _require("handles", handles, found, _HANDLE, "is no handle without a namespace")
     _require("networks", networks, found, _RULES, "is no network without links that has rules")
-    with locked():
+    with exclusive():
         for name in handles:
             remove_leftover(name, check=True)
     result = run(lambda observer: _unwanted(observer, networks), check)
@@ -67,6 +67,6 @@ def _unwanted(observer: Observer, networks: t.Collection[str]) -> Want:
 
 
 def _remove_handle(name: str, check: bool) -> str:
-    with locked():
+    with exclusive():
         remove_leftover(name, check)
     return f"delete {path_of(name)}, which is no namespace"

@@ -7,7 +7,7 @@ import typing as t
 from functools import partial
 
 import pytest
-from ansible_collections.netpath.egress.plugins.module_utils._engine import journal
+from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction import record
 
 from tests.lab import privilege
 from tests.lab.node import Node
@@ -93,11 +93,12 @@ def test_run_that_cannot_be_finished_is_given_up(node: Node) -> None:
     assert node.call(build_at_once, [APPS]) == []
 
 
+@pytest.mark.parametrize("path", [record.PATH, record.JOURNAL])
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": 2}', '{"version": 1, "want": {"facts": [{}]}}'])
-def test_damaged_journal_is_given_up(node: Node, damage: str) -> None:
-    node.run(["sh", "-ec", f"mkdir -p /run/netpath; cat >{journal.PATH}"], input=damage)
+def test_damaged_record_is_given_up(node: Node, damage: str, path: str) -> None:
+    node.run(["sh", "-ec", f"mkdir -p /run/netpath; cat >{path}"], input=damage)
     told = node.call(build_at_once, [APPS])
-    assert told[0].startswith(f"give up a run that was interrupted: read {journal.PATH}: it is damaged")
+    assert told[0].startswith(f"give up a run that was interrupted: read {path}: it is damaged")
     assert unreachable_from(node, "a1", families=["ipv4"]) == []
     assert node.call(build_at_once, [APPS]) == []
 
