@@ -65,6 +65,7 @@ def test_fault(bench: Bench, title: str, record_property: t.Callable[[str, objec
         _break(built, fault)
         verdicts = told(built.node, "c1", built.networks, asked=fault.targets)
         _assert_named(fault, verdicts)
+        _assert_promises_are_kept(built, fault, verdicts)
         record(verdicts[fault.families[0]], fault.row or "beyond", title, record_property)
         if title in LEFT:
             _assert_left(built, fault)
@@ -91,6 +92,15 @@ def _assert_named(fault: Fault, verdicts: t.Mapping[str, t.Any]) -> None:
             assert verdict["evidence"]
         else:
             assert (verdict["status"], verdict["findings"]) == ("ok", []), verdict
+
+
+def _assert_promises_are_kept(built: Built, fault: Fault, verdicts: t.Mapping[str, t.Any]) -> None:
+    """What is said to be repaired by a run is changed by one; of the rest nobody says so."""
+    tiers = {one["tier"] for verdict in verdicts.values() for one in verdict["findings"]}
+    foreseen = repaired(built.node, check=True, networks=built.networks, targets=list(fault.targets))
+    assert bool(foreseen["actions"]) == bool(tiers & {"auto", "declared"}), (tiers, foreseen)
+    fixes = [one["fix"] for verdict in verdicts.values() for one in verdict["findings"] if one["tier"] == "advise"]
+    assert not [fix for fix in fixes if fix.startswith("run the role")]
 
 
 def _assert_left(built: Built, fault: Fault) -> None:

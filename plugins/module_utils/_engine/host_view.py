@@ -43,7 +43,7 @@ def host_view(
     marks = marks_of(opened, Links(opened, snapshot), names, ledger)
     lent, routed = added(ledger), routes_of_networks(ledger)
     return HostView(
-        uplinks={family: ways for family in (4, 6) if (ways := _default_ways(snapshot, family))},
+        uplinks={family: ways for family in (4, 6) if (ways := _ways_out(opened, snapshot, family))},
         mtus={link.name: link.mtu for link in links},
         addresses={link.name: _chosen(snapshot, HOST, link.index) for link in links},
         owners={link.name: label(link.alias) for link in links},
@@ -104,12 +104,12 @@ def _peers(
     return found
 
 
-def _default_ways(snapshot: Snapshot, family: int) -> list[list[str]]:
-    """For each default route of the main table, best first, the links that it leads to."""
+def _ways_out(opened: namespaces.Namespaces, snapshot: Snapshot, family: int) -> list[list[str]]:
+    """For each route that leads out of this host, best first, the links that it leads to."""
     there = snapshot.read(HOST).links
     ways = [
         [there[index].name for index in reply.devices if index in there and routes.leads_out(reply, there[index].alias)]
-        for reply in routes.defaults(snapshot.routes(HOST, family, MAIN_TABLE), family)
+        for reply in routes.ways_out(opened.socket(HOST), family, snapshot.routes(HOST, family, MAIN_TABLE))
     ]
     return [way for way in ways if way]
 

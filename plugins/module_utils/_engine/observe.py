@@ -97,7 +97,7 @@ class Observer:
         """
         if not self.namespaces.exists(netns):
             return []
-        found = routes.default_uplinks(self.namespaces.socket(netns), 6)
+        found = routes.ways_out(self.namespaces.socket(netns), 6)
         learned = {
             index: route for route in found if route.fact.protocol == routes.RTPROT_RA for index in route.devices
         }
@@ -137,7 +137,7 @@ class Observer:
         """{4 or 6: for each default route of a namespace, best first, the links that it leads to}."""
         found: dict[int, list[list[str]]] = {}
         for version in (4, 6) if self.namespaces.exists(netns) else ():
-            for route in routes.default_uplinks(self.namespaces.socket(netns), version):
+            for route in routes.ways_out(self.namespaces.socket(netns), version):
                 replies = [self.links.get(netns, index=device) for device in route.devices]
                 links = [link for link in replies if link and (netns != HOST or routes.leads_out(route, link.alias))]
                 if links:

@@ -13,6 +13,8 @@ from ..kernel import limits
 from ..kernel.link_messages import LinkReply
 from ..kernel.probes import DNS_PORT, Sight
 from ..rules import NatRules
+from . import structural_checks
+from .host_checks import led_elsewhere
 from .managed_drops import dropped, has_rules, is_untranslated, untracked
 from .probing import SMALL, UNANSWERED, UNRESOLVED, Probing
 from .structure import BRIDGE_CALLS, Seen
@@ -67,9 +69,11 @@ def findings(seen: Seen, probing: Probing) -> list[Finding]:
 def weighed(known: t.Sequence[Finding], told: t.Sequence[Finding], probing: Probing) -> list[Finding]:
     """What is known, beside what a packet told: a loss at its hop bears a presumption out."""
     stopped = set() if probing.trace.answered else {finding.place for finding in told}
+    told_too = {(finding.code, finding.place, finding.summary) for finding in told}
     return [
         replace(finding, presumed=False, summary="") if finding.presumed and finding.place in stopped else finding
         for finding in known
+        if not finding.presumed or (finding.code, finding.place, finding.summary) not in told_too
     ]
 
 
@@ -117,6 +121,9 @@ def _never_left(seen: Seen, probing: Probing) -> Finding | None:
     interface = seen.interface.name if seen.interface else ""
     if probing.trace.first("inside", interface, outgoing=True):
         return None
+    diverted = structural_checks.diverted(seen)
+    if diverted:
+        return replace(diverted, presumed=False)
     said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
     silent = _no_room(seen, probing, probing.neighbour, said)
     if silent is None and probing.neighbour in UNANSWERED:
@@ -231,7 +238,7 @@ def _behind_the_rules(seen: Seen, probing: Probing, said: str) -> Finding:
 
 
 def _no_next_hop(seen: Seen, probing: Probing, said: str) -> Finding:
-    hop = (seen.plainly.gateway if seen.plainly else "") or seen.target.address
+    hop = (seen.way.gateway if seen.way else "") or seen.target.address
     state = f"{hop} is {probing.neighbour_out} among the neighbours of the host"
     unreachable = Finding("UPSTREAM_UNREACHABLE", (said, state), hop="upstream")
     return _no_room(seen, probing, probing.neighbour_out, state) or unreachable
@@ -255,6 +262,9 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
         # The host's own packets may get it as well, so that its getting no answer proves nothing.
         return _source_of_nobody(seen, source, (said, *told, f"no link of the host has {source}"))
     control = probing.control
+    if control and control.answered and _leads_elsewhere(seen):
+        conflict = led_elsewhere(seen)
+        return replace(conflict, evidence=(said, *told, "the host itself gets an answer", *conflict.evidence))
     if not (control and control.answered):
         return Finding("UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets no answer either"))
     if inside:
@@ -264,6 +274,13 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
     return Finding(
         "UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets an answer, from the same address or another")
     )
+
+
+def _leads_elsewhere(seen: Seen) -> bool:
+    through, plainly = seen.through, seen.plainly
+    if through is None or plainly is None or not (through.leads and plainly.leads):
+        return False
+    return (through.device, through.gateway) != (plainly.device, plainly.gateway)
 
 
 def _source_of_nobody(seen: Seen, source: str, evidence: tuple[str, ...]) -> Finding:
@@ -290,7 +307,11 @@ def _tracked(probing: Probing) -> t.Iterator[str]:
 
 
 def _is_hosts(seen: Seen, address: str) -> bool:
-    return seen.host_has(address) or (bool(address) and ipaddress.ip_address(address).is_link_local)
+    return (
+        seen.host_has(address)
+        or address in seen.local_addresses
+        or (bool(address) and ipaddress.ip_address(address).is_link_local)
+    )
 
 
 def _lost_on_the_way_back(seen: Seen, probing: Probing) -> Finding | None:

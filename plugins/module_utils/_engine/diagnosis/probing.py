@@ -194,10 +194,10 @@ class Prober:
         return neighbours.state(self.namespaces, namespace, gateway)
 
     def _next_hop(self, seen: Seen) -> str:
-        plainly = seen.plainly
-        if plainly is None or not plainly.leads:
+        way = seen.way
+        if way is None or not way.leads:
             return ""
-        return neighbours.state(self.namespaces, HOST, plainly.gateway or seen.target.address)
+        return neighbours.state(self.namespaces, HOST, way.gateway or seen.target.address)
 
     def _ruling(self, seen: Seen, back: bool) -> Ruling | None:
         """A trace costs the host more than a probe does: where those of some paths of a link agree, so do others."""
