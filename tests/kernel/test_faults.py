@@ -32,7 +32,8 @@ pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 # Faults that egress_repair leaves: another tool made them, or the network itself asks for what is wrong.
 LEFT = (
     *("forward drops", "rule that drops ahead of ours", "answers dropped", "nobody answers upstream", "IPv6 dropped"),
-    *("raw table that drops", "wrong neighbour on the host", "policy rule"),
+    *("raw table that drops", "wrong neighbour on the host", "policy rule", "policy of IPsec"),
+    *(title for title, fault in FAULTS.items() if fault.hop in ("bridge_port", "bridge", "uplink") and fault.fix),
     *("subnet on another link", "fixed source address gone", "neighbours translated"),
 )
 REPAIRED = [
@@ -89,6 +90,7 @@ def _assert_named(fault: Fault, verdicts: t.Mapping[str, t.Any]) -> None:
         if family in fault.families:
             assert (verdict["code"], verdict["status"]) == (fault.code, fault.status), verdict
             assert verdict["hop"] == (fault.hop or CODES[fault.code].hop)
+            assert fault.proof in "; ".join(verdict["evidence"]), verdict
             assert verdict["evidence"]
         else:
             assert (verdict["status"], verdict["findings"]) == ("ok", []), verdict

@@ -135,3 +135,99 @@ HEALTHY: dict[str, Host] = {
         targets=TARGETS[:1],
     ),
 }
+
+
+@dataclass(frozen=True)
+class Broken(Host):
+    """What is said of its IPv4, or of IPv6 where the network has no other: code, hop, and words of the evidence."""
+
+    code: str = ""
+    hop: str = ""
+    proof: str = ""
+    status: str = "broken"
+    fix: str = ""
+
+
+BROKEN: dict[str, Broken] = {
+    "answers come by a second uplink that filters strictly": Broken(
+        "issue catalogue from outside",
+        f"{SECOND} sysctl -qw net.ipv4.conf.wg0.rp_filter=1 net.ipv4.conf.uplink0.arp_ignore=1",
+        V4,
+        internet="ip route replace OWN via 198.18.66.1",
+        second=True,
+        code="RP_FILTER_DROP",
+        hop="return_path",
+        proof="rp_filter of wg0 is 1",
+    ),
+    "a tunnel that is dead, and FORWARD drops": Broken(
+        "tailscale/tailscale#13367",
+        f"{WG_QUICK}{DROP}",
+        V4,
+        "ip neigh flush dev wg0; ip neigh replace 198.18.0.1 dev wg0 nud permanent lladdr 02:00:00:00:00:99",
+        second=True,
+        code="UPSTREAM_UNREACHABLE",
+        hop="upstream",
+        proof="it left by wg0",
+    ),
+    "IPv6 default route for some sources": Broken(
+        "openwrt/openwrt#14954",
+        BY_SOURCE,
+        V6,
+        code="NO_HOST_ROUTE",
+        hop="host_route",
+        proof="its default route is for 2001:db8:18::/64 alone",
+    ),
+    "IPv6 next hop of IPv4 that is dead": Broken(
+        "kubernetes/kubeadm#2323",
+        "ip -4 route replace default via inet6 fe80::77 dev uplink0",
+        V4,
+        code="UPSTREAM_UNREACHABLE",
+        hop="upstream",
+        proof="fe80::77 is ",
+    ),
+    "a rule by which answers go elsewhere, as Tailscale's": Broken(
+        "tailscale/tailscale#13367",
+        network=V4,
+        after=f"{SECOND} ip link set wg0 mtu 1500; ip rule add pref 5270 table 51820",
+        second=True,
+        code="POLICY_ROUTE_CONFLICT",
+        hop="return_path",
+        proof="rule 5270: from all lookup 51820 (default via 198.18.0.1 in table 51820)",
+        fix="to 10.22.33.0/24 lookup main",
+    ),
+    "VPN in the namespace that is dead": Broken(
+        "slingamn/namespaced-openvpn#18",
+        network=V4,
+        after=f"{HALVES_INSIDE}; ip -n c2 link set tun0 down",
+        code="POLICY_ROUTE_CONFLICT",
+        hop="route",
+        proof="by tun0",
+    ),
+    "bridge without ARP": Broken(
+        "containers with NOARP",
+        network=V4,
+        after="ip link set br0 arp off; ip -n c1 neigh flush all",
+        code="NEIGHBOUR_FILTERED",
+        hop="neighbour",
+        proof="br0 has the flag NOARP",
+        fix="arp on",
+    ),
+    "smaller MTU of an uplink that rules choose for it": Broken(
+        "mochman/Bypass_CGNAT#33",
+        f"{SECOND} ip rule add pref 70 from 10.22.33.0/24 table 51820; ip rule add pref 69 to 10.22.33.0/24 table main",
+        V4,
+        second=True,
+        code="MTU_MISMATCH",
+        hop="mtu",
+        proof="and wg0 1420",
+        status="degraded",
+        fix="name wg0 in uplink",
+    ),
+    "SNAT to an address of the uplink's network that is gone": Broken(
+        "catalogue",
+        network={**V4, "nat": {"mode": "snat", "to_source": ["198.18.200.7"]}},
+        code="SNAT_STALE_ADDRESS",
+        hop="nat",
+        proof="no link of the host has it",
+    ),
+}

@@ -70,11 +70,23 @@ CODES: dict[str, Entry] = {
     "NEIGHBOUR_FILTERED": Entry(
         "neighbour", "advise", "nobody answers for the gateway's address", "let ARP and neighbour discovery pass"
     ),
+    "NEIGHBOUR_WRONG": Entry(
+        "neighbour",
+        "advise",
+        "a neighbour has the MAC address of nobody there",
+        "delete the entry: ip neigh del ADDRESS dev LINK",
+    ),
     "NEIGHBOUR_TABLE_FULL": Entry(
         "neighbour",
         "advise",
         "the kernel has no room for more neighbours",
         "raise gc_thresh3 of its table, in the machine's own namespace",
+    ),
+    "NAMESPACE_FILTERED": Entry(
+        "link",
+        "advise",
+        "a filter inside the namespace drops its packets",
+        "let them pass in that filter: ip netns exec {namespace} nft list ruleset",
     ),
     "HOST_LINK_DOWN": Entry("bridge_port", "auto", "the host's end of its pair is down", ROLE),
     "PORT_NOT_ON_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on no bridge", ROLE),
