@@ -23,6 +23,8 @@ def world() -> t.Iterator[World]:
 
 
 def _set_up(world: World, node: Node, host: Host) -> None:
+    # An earlier node had the same addresses on its second link.
+    world.internet.run(["ip", "neigh", "flush", "dev", "uplink0"])
     if host.second:
         wire(world.segment, node, "wg0", port=f"{node.name}-2")
     if host.internet:

@@ -187,8 +187,8 @@ BROKEN: dict[str, Broken] = {
     ),
     "a rule by which answers go elsewhere, as Tailscale's": Broken(
         "tailscale/tailscale#13367",
-        network=V4,
-        after=f"{SECOND} ip link set wg0 mtu 1500; ip rule add pref 5270 table 51820",
+        f"{SECOND} ip link set wg0 mtu 1500; ip rule add pref 5270 table 51820",
+        V4,
         second=True,
         code="POLICY_ROUTE_CONFLICT",
         hop="return_path",
