@@ -59,7 +59,7 @@ def run_module(options: Options, wanted: t.Callable[..., Want], looks_at_host: b
 class _NoHost:
     """Stands for the host while arguments are checked, when nothing has been looked at."""
 
-    def ra_uplinks(self, _netns: str) -> list[str]:
+    def listening_links(self, _netns: str) -> list[str]:
         return []
 
     def managers(self) -> list[str]:
@@ -75,6 +75,9 @@ class _NoHost:
         return []
 
     def default_uplinks(self, _netns: str) -> dict[int, list[list[str]]]:
+        return {}
+
+    def uplinks_noted(self, _netns: str) -> dict[int, list[str]]:
         return {}
 
 

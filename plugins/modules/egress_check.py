@@ -185,7 +185,7 @@ def main() -> None:
         network.parse_networks(networks, "networks")
         asked = targets.parsed(module.params["targets"])
         require_pyroute2(module)
-        from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
+        from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.promises import check
 
         verdicts = check(
             networks,

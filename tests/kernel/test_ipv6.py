@@ -12,7 +12,7 @@ from tests.lab import privilege, probe, snapshot
 from tests.lab.advertisement import advertise
 from tests.lab.node import Node
 from tests.lab.settling import settled
-from tests.lab.world import GATEWAY6, World
+from tests.lab.world import GATEWAY6, World, wire
 from tests.support.building import build, build_at_once, refusal, seen_from
 from tests.support.run_module import Options, done, run
 
@@ -23,6 +23,8 @@ TARGET = probe.TARGETS[6]
 SUBNET = "fd00:22:33::/64"
 FORWARDING = "/proc/sys/net/ipv6/conf/all/forwarding"
 ACCEPT_RA = "/proc/sys/net/ipv6/conf/uplink0/accept_ra"
+SYSCTL_FILE = "/etc/sysctl.d/90-netpath-egress.conf"
+PREFIX = "2001:db8:18:99::"
 BUILDERS = {"module by module": build, "at once": build_at_once}
 both_ways = pytest.mark.parametrize("builder", list(BUILDERS.values()), ids=list(BUILDERS))
 Builder = t.Callable[..., list[str]]
@@ -147,6 +149,100 @@ def test_route_that_a_program_learned_stays_and_is_left_to_it(node: Node, builde
         assert node.call(seen_from, "ns1", TARGET) == node.address6
 
     built_and_removed(node, builder, network(), look)
+
+
+# (before the first run, between that and the next) of a host whose router is silent for a while.
+SILENCES: dict[str, tuple[bool, bool]] = {
+    "at the next run": (True, False),
+    "at the first run": (False, False),
+    "at all runs": (False, True),
+}
+
+
+@pytest.mark.parametrize("title", SILENCES)
+def test_silence_of_the_router_does_not_end_listening(world: World, advertised_node: Node, title: str) -> None:
+    """What a link listens to is not known by what it just has."""
+    before, between = SILENCES[title]
+    node = advertised_node
+    state = settled(node)
+    assert before or advertised(world, node, 0)
+    node.call(build_at_once, [network()])
+    assert advertised(world, node, 0)
+    assert between or advertised(world, node, 600)
+    assert advertised(world, node, 0)
+    assert node.call(build_at_once, [network()]) == []
+    assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "1\n2\n"
+    assert "uplink0/accept_ra = 2" in node.run(["cat", SYSCTL_FILE]).stdout
+    assert advertised(world, node, 600)
+    assert node.call(seen_from, "ns1", TARGET) == node.address6
+    node.call(build_at_once, [network()], absent=True)
+    assert node.run(["cat", FORWARDING, ACCEPT_RA]).stdout == "0\n1\n"
+    assert before is False or snapshot.difference(state, settled(node)) == ""
+
+
+def test_other_links_of_the_host_keep_what_they_learned(world: World, node: Node) -> None:
+    """A second interface has an advertised address and no default route by it."""
+    wire(world.segment, node, "mgmt0", port=f"{node.name}-2")
+    closed = "sysctl -qw net.ipv6.conf.mgmt0.accept_ra_defrtr=0 net.ipv6.conf.uplink0.accept_ra=0"
+    node.run(["sh", "-ec", f"{closed}; ip link set mgmt0 up"])
+
+    def addresses() -> list[t.Any]:
+        listed = node.run(["ip", "-6", "-j", "address", "show", "dev", "mgmt0", "scope", "global"]).stdout
+        return [item for item in json.loads(listed)[0].get("addr_info", []) if item.get("dynamic")]
+
+    def refreshed() -> bool:
+        """Whether an advertisement renews what is there."""
+        world.internet.call(advertise, 0, PREFIX)
+        return any(item["valid_life_time"] > 7100 for item in addresses())
+
+    _await(refreshed)
+    assert node.call(build_at_once, [network()])
+    assert node.run(["cat", FORWARDING, "/proc/sys/net/ipv6/conf/mgmt0/accept_ra"]).stdout == "1\n2\n"
+    (held,) = addresses()
+    node.run(
+        ["ip", "address", "change", f"{held['local']}/64", "dev", "mgmt0", "valid_lft", "7000", "preferred_lft", "60"]
+    )
+    _await(refreshed)
+    node.call(build_at_once, [network()], absent=True)
+    assert node.run(["cat", "/proc/sys/net/ipv6/conf/mgmt0/accept_ra"]).stdout == "1\n"
+
+
+def test_host_that_routed_before_listens_as_it_did(node: Node) -> None:
+    """With 1 nobody listened on a router, and nobody begins to."""
+    node.run(["sh", "-ec", f"echo 1 >{FORWARDING}; ip -6 route del default"])
+    node.call(build_at_once, [network()])
+    assert node.run(["cat", ACCEPT_RA]).stdout == "1\n"
+
+
+# What the kernel gives new links, by files of sysctl.d or its command line.
+SWITCHED_OFF = {
+    "by default": "net.ipv6.conf.default.disable_ipv6=1",
+    "on all": "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.uplink0.disable_ipv6=0",
+}
+
+
+@pytest.mark.parametrize("title", SWITCHED_OFF)
+def test_host_that_switches_ipv6_off(node: Node, title: str) -> None:
+    """The links of a network have what it asks for; those of the host stay as they are."""
+    way = f"ip address replace {node.address6}/64 dev uplink0 nodad; ip -6 route replace default via {GATEWAY6}"
+    node.run(["sh", "-ec", f"sysctl -qw {SWITCHED_OFF[title]}; {way}"])
+    foreseen = node.call(build_at_once, [network()], check=True)
+
+    def look() -> None:
+        assert node.call(seen_from, "ns1", TARGET) == node.address6
+        node.run(["sysctl", "-qw", "net.ipv6.conf.br0.disable_ipv6=1"])
+        assert "change bridge br0: ipv6 off -> on" in node.call(build_at_once, [network()])
+        assert node.call(seen_from, "ns1", TARGET) == node.address6
+
+    built_and_removed(node, build_at_once, network(), look)
+    assert foreseen
+
+
+def _await(true: t.Callable[[], bool], patience: float = 10.0) -> None:
+    give_up = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
 
 
 def test_without_keep_the_learned_route_is_lost(advertised_node: Node) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis import targets
-from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
+from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.promises import check
 
 from tests.lab import probe
 from tests.lab.node import Node

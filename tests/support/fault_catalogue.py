@@ -30,7 +30,7 @@ class Fault:
 
     families: in which it shows. status: of the verdict; statuses: of one family alone. network: more options of it.
     wrong: those with which it is built in place of a script. before and after: scripts around all of it. targets: of
-    the probes.
+    the probes. proof: words of the evidence.
     """
 
     row: int
@@ -46,6 +46,7 @@ class Fault:
     wrong: t.Mapping[str, t.Any] = field(default_factory=dict)
     targets: t.Sequence[str] = tuple(probe.TARGETS.values())
     statuses: t.Mapping[str, str] = field(default_factory=dict)
+    proof: str = ""
 
 
 # A queue that takes nothing takes no question for a neighbour either: all along the path know each other until it ends.
@@ -56,6 +57,14 @@ for address in 10.22.33.2 fd00:22:33::2; do ip neigh change $address dev br0 nud
 for gateway in 198.18.0.1 2001:db8:18::1; do ip neigh change $gateway dev uplink0 nud STATE; done
 """
 _KNOWN, _ASKED = _NEIGHBOURS.replace("STATE", "permanent"), _NEIGHBOURS.replace("STATE", "stale")
+# Answers of the gateway itself go another way than to its bridge.
+_FROM_THE_GATEWAY = "ip rule add pref 20 from 10.22.33.1 table 88; ip route add default via 198.18.0.1 table 88"
+# The namespaces ask, and do not learn from what the host asks them.
+_NOT_ASKED = """for name in c1 c2; do
+mac=$(ip -n $name -o link show dev eth0 | sed 's/.*link.ether \\([^ ]*\\).*/\\1/')
+address=$(ip -n $name -4 -o addr show dev eth0 | awk '{sub("/.*", "", $4); print $4}')
+ip neigh replace $address lladdr $mac dev br0 nud permanent; ip -n $name -4 neigh flush all; done"""
+_ASKS_AGAIN = "for address in 10.22.33.2 10.22.33.3; do ip neigh change $address dev br0 nud stale; done"
 FAULTS: dict[str, Fault] = {
     "no default route": Fault(1, "ip -n c1 route del default", "NO_DEFAULT_ROUTE", families=["ipv4"]),
     "no IPv6 default route": Fault(
@@ -211,7 +220,7 @@ FAULTS: dict[str, Fault] = {
         0,
         "nft 'add table bridge eg; add chain bridge eg out { type filter hook output priority 0; };"
         " add rule bridge eg out ip saddr 198.51.100.80 drop'",
-        "UNEXPLAINED_DROP",
+        "FORWARD_DROPPED",
         "nft delete table bridge eg",
         families=["ipv4"],
         hop="bridge",
@@ -396,18 +405,16 @@ FAULTS: dict[str, Fault] = {
     "wrong neighbour in the namespace": Fault(
         0,
         "ip -n c1 neigh replace 10.22.33.1 lladdr 02:00:00:00:00:99 dev eth0 nud permanent",
-        "UNEXPLAINED_DROP",
+        "NEIGHBOUR_WRONG",
         "ip -n c1 neigh del 10.22.33.1 dev eth0",
         ["ipv4"],
-        hop="bridge",
     ),
     "wrong neighbour on the host": Fault(
         0,
         "ip neigh replace 10.22.33.2 lladdr 02:00:00:00:00:99 dev br0 nud permanent",
-        "UNEXPLAINED_DROP",
+        "NEIGHBOUR_WRONG",
         "ip neigh del 10.22.33.2 dev br0",
         ["ipv4"],
-        hop="link",
     ),
     "route back that leads elsewhere": Fault(
         0,
@@ -416,5 +423,107 @@ FAULTS: dict[str, Fault] = {
         "ip rule del to 10.22.33.2 table 78; ip route flush table 78",
         ["ipv4"],
         hop="return_path",
+    ),
+    **{
+        f"netdev {hook} of {link}, {words}": Fault(
+            0,
+            f"nft 'table netdev eg {{ chain c {{ type filter hook {hook} device {link} priority 0;"
+            f" ip {end} 198.51.100.80 counter drop; }}; }}'",
+            "FORWARD_DROPPED",
+            "nft delete table netdev eg",
+            ["ipv4"],
+            hop=hop,
+            proof="netdev eg c drops it",
+        )
+        for hook, link, words, end, hop in (
+            ("ingress", "np-c1", "on the way out", "daddr", "bridge_port"),
+            ("egress", "uplink0", "on the way out", "daddr", "uplink"),
+            ("ingress", "uplink0", "answers", "saddr", "uplink"),
+            ("egress", "np-c1", "answers", "saddr", "bridge_port"),
+        )
+    },
+    **{
+        f"filter in the namespace, {hook}": Fault(
+            0,
+            "ip netns exec c1 nft 'table inet kill { chain c"
+            f" {{ type filter hook {hook} priority 0; ip {end} 198.51.100.80 drop; }}; }}'",
+            "NAMESPACE_FILTERED",
+            "ip netns exec c1 nft delete table inet kill",
+            ["ipv4"],
+            proof="inet kill c drops it",
+        )
+        for hook, end in (("output", "daddr"), ("input", "saddr"))
+    },
+    "neighbour discovery dropped by INPUT": Fault(
+        0,
+        "ip6tables-nft -A INPUT -i br0 -j DROP; ip -n c1 -6 neigh flush all; ip -6 neigh flush all",
+        "NEIGHBOUR_FILTERED",
+        "ip6tables-nft -D INPUT -i br0 -j DROP",
+        ["ipv6"],
+        proof="ip6 filter INPUT drops it",
+    ),
+    "ARP dropped by a table of arp": Fault(
+        0,
+        f"nft 'table arp eg {{ chain c {{ type filter hook input priority 0; iifname br0 drop; }}; }}'; {_NOT_ASKED}",
+        "NEIGHBOUR_FILTERED",
+        f"nft delete table arp eg; {_ASKS_AGAIN}",
+        ["ipv4"],
+        proof="arp eg c drops it",
+    ),
+    **{
+        f"no answers to ARP: {proof}": Fault(
+            0,
+            f"{script}; {_NOT_ASKED}",
+            "NEIGHBOUR_FILTERED",
+            f"{fix}; {_ASKS_AGAIN}",
+            ["ipv4"],
+            proof=proof,
+        )
+        for proof, script, fix in (
+            (
+                "net.ipv4.conf.br0.arp_ignore = 8",
+                "sysctl -qw net.ipv4.conf.br0.arp_ignore=8",
+                "sysctl -qw net.ipv4.conf.br0.arp_ignore=0",
+            ),
+            (
+                "net.ipv4.conf.br0.arp_filter = 1",
+                f"sysctl -qw net.ipv4.conf.br0.arp_filter=1; {_FROM_THE_GATEWAY}",
+                "sysctl -qw net.ipv4.conf.br0.arp_filter=0; ip rule del pref 20; ip route flush table 88",
+            ),
+        )
+    },
+    "policy of IPsec": Fault(
+        0,
+        "ip xfrm policy add src 0.0.0.0/0 dst 198.51.100.0/24 dir out action block",
+        "FORWARD_DROPPED",
+        "ip xfrm policy flush",
+        ["ipv4"],
+        proof="Xfrm",
+    ),
+    "answers in a zone of their own": Fault(
+        0,
+        "nft 'table ip eg { chain c { type filter hook prerouting priority -300; iifname uplink0 ct zone set 7; }; }'",
+        "UNEXPLAINED_DROP",
+        "nft delete table ip eg; conntrack -F -w 7 2>/dev/null || true",
+        ["ipv4"],
+        hop="conntrack",
+        proof="a zone of its own",
+    ),
+    "rule in the namespace that leads nowhere": Fault(
+        0,
+        "ip -n c1 rule add pref 10 to 198.51.100.0/24 prohibit",
+        "POLICY_ROUTE_CONFLICT",
+        "ip -n c1 rule del pref 10",
+        ["ipv4"],
+        hop="route",
+        proof="10: from all to 198.51.100.0/24 prohibit",
+    ),
+    "blackhole on the host": Fault(
+        30,
+        "ip route add blackhole 198.51.100.80",
+        "NO_HOST_ROUTE",
+        "ip route del blackhole 198.51.100.80",
+        ["ipv4"],
+        proof="blackhole",
     ),
 }

@@ -56,7 +56,7 @@ class Host:
         self.filters_bridged = filters_bridged
         self.managing = managing
 
-    def ra_uplinks(self, _netns: str) -> t.Sequence[str]:
+    def listening_links(self, _netns: str) -> t.Sequence[str]:
         return self.links
 
     def managers(self) -> t.Collection[str]:
@@ -73,6 +73,9 @@ class Host:
 
     def default_uplinks(self, _netns: str) -> t.Mapping[int, t.Sequence[t.Sequence[str]]]:
         return {4: [["uplink0"]], 6: [["uplink0"]]}
+
+    def uplinks_noted(self, _netns: str) -> t.Mapping[int, t.Sequence[str]]:
+        return {}
 
 
 LOOKING = ("forward_accept", "linux_bridge", "nat_masquerade", "sysctl_forward")

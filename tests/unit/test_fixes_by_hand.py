@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.by_hand import by_hand
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.catalogue import CODES
 from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.path import Path
-from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.verdict import Finding, verdict
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.verdict import Finding, Judged, verdict
 from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.decision import decide
 
 NAMED = Path("pod", "", 4, "eth0", "veth1", "cni0", "10.88.0.2/16", "10.88.0.1", firewall="none", asked=False)
@@ -22,7 +22,7 @@ _OURS = re.compile(r"\brole\b|netpath|mss_clamp|to_source|\bmodule\b|[{}]")
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("path", [NAMED, PROCESS, UNKNOWN], ids=["name", "process", "unknown"])
 def test_a_person_repairs(path: Path, code: str) -> None:
-    told = verdict(path, [Finding(code, ("seen",))])
+    told = verdict(Judged(path, [Finding(code, ("seen",))]))
     for one in (told, *told["findings"]):
         assert one["tier"] == "advise"
         assert one["fix"] == by_hand(path, code)
@@ -31,12 +31,12 @@ def test_a_person_repairs(path: Path, code: str) -> None:
 
 
 def test_whatever_a_finding_says_of_its_tier() -> None:
-    told = verdict(NAMED, [Finding("FORWARD_DROPPED", ("seen",), tier="declared", fix="remove the rule")])
+    told = verdict(Judged(NAMED, [Finding("FORWARD_DROPPED", ("seen",), tier="declared", fix="remove the rule")]))
     assert (told["tier"], told["fix"]) == ("advise", "remove the rule")
 
 
 def test_described_namespaces_keep_theirs() -> None:
-    told = verdict(replace(NAMED, network="pods", asked=True), [Finding("LINK_DOWN", ("seen",))])
+    told = verdict(Judged(replace(NAMED, network="pods", asked=True), [Finding("LINK_DOWN", ("seen",))]))
     assert (told["tier"], told["fix"]) == (CODES["LINK_DOWN"].tier, CODES["LINK_DOWN"].fix)
 
 

@@ -283,5 +283,5 @@ def test_family_without_a_default_route_is_told(uplink: list[str] | None, told: 
 
     options = {"name": "pods", "bridge": "br0", "sources": ["10.0.0.0/24", "fd00::/64"], "uplink": uplink}
     choices = want("forward_accept", options, host=Isolated()).choices
-    reason = "no default route of the main table leads IPv6 out of this host; name the way as uplink"
+    reason = "no default route leads IPv6 out of this host; name the way as uplink"
     assert choices == (Choice("pods", "forward", "", reason),) * told

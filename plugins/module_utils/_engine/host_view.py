@@ -14,8 +14,9 @@ from .kernel.ledger_file import readable_ledger
 from .kernel.links import Links
 from .kernel.namespace_marks import marks_of
 from .kernel.snapshot import Snapshot
+from .ledger import Ledger
 from .model import HOST, MAIN_TABLE, ROUTE_PROTOCOL, is_ours
-from .planning.ownership import routes_of_networks
+from .planning.ownership import routes_of_networks, uplinks_noted
 from .spec.host import HostView
 
 _PATIENCE = 0.5  # seconds
@@ -43,7 +44,7 @@ def host_view(
     marks = marks_of(opened, Links(opened, snapshot), names, ledger)
     lent, routed = added(ledger), routes_of_networks(ledger)
     return HostView(
-        uplinks={family: ways for family in (4, 6) if (ways := _default_ways(snapshot, family))},
+        uplinks={family: ways for family in (4, 6) if (ways := _ways_out(opened, snapshot, family, ledger))},
         mtus={link.name: link.mtu for link in links},
         addresses={link.name: _chosen(snapshot, HOST, link.index) for link in links},
         owners={link.name: label(link.alias) for link in links},
@@ -104,14 +105,19 @@ def _peers(
     return found
 
 
-def _default_ways(snapshot: Snapshot, family: int) -> list[list[str]]:
-    """For each default route of the main table, best first, the links that it leads to."""
+def _ways_out(opened: namespaces.Namespaces, snapshot: Snapshot, family: int, ledger: Ledger) -> list[list[str]]:
+    """For each route that leads out of this host, best first, the links that it leads to.
+
+    Without any just now, as while a router is silent or before the network is up, the links that there were.
+    """
     there = snapshot.read(HOST).links
     ways = [
         [there[index].name for index in reply.devices if index in there and routes.leads_out(reply, there[index].alias)]
-        for reply in routes.defaults(snapshot.routes(HOST, family, MAIN_TABLE), family)
+        for reply in routes.ways_out(opened.socket(HOST), family, snapshot.routes(HOST, family, MAIN_TABLE))
     ]
-    return [way for way in ways if way]
+    ways = [way for way in ways if way]
+    held = {link.name for link in there.values() if not is_ours(link.alias)}
+    return ways or [[name] for name in uplinks_noted(ledger, HOST, family) if name in held]
 
 
 def _routes_of_others(snapshot: Snapshot) -> dict[str, str]:

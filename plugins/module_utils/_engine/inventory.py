@@ -294,7 +294,7 @@ class _Inventory:
                     route.fact,
                     [links[i] for i in route.devices if i in links and routes.leads_out(route, links[i].alias)],
                 )
-                for route in routes.default_uplinks(self.open.socket(HOST), family)
+                for route in routes.ways_out(self.open.socket(HOST), family)
             ]
             ways = [(fact, there) for fact, there in ways if there]
             every = [{"interfaces": [r.name for r in there], "metric": fact.metric} for fact, there in ways]

@@ -11,22 +11,22 @@ import typing as t
 
 from .host_view import host_view
 from .kernel import (
+    advertisements,
     features,
     listeners,
     management,
     managers,
     packet_filter,
     routes,
-    sysctls,
 )
 from .kernel.ledger_file import read_ledger
 from .kernel.links import Links, stable_mac
 from .kernel.namespaces import Namespaces
 from .kernel.snapshot import Snapshot
 from .ledger import Ledger
-from .model import HOST, NETWORK_FILES, Fact, Link, Sender, Want
+from .model import HOST, NETWORK_FILES, Fact, Link, Sender, Want, is_ours
 from .observation import Observation
-from .planning.ownership import senders_noted
+from .planning.ownership import senders_noted, uplinks_noted
 from .planning.state import Have
 from .spec.host import HostView
 
@@ -90,22 +90,11 @@ class Observer:
         self._seen = Snapshot(self.namespaces)
         return host_view(self.namespaces, self._seen, only, known or {})
 
-    def ra_uplinks(self, netns: str) -> list[str]:
-        """Links whose IPv6 default route the kernel learned from a router advertisement.
-
-        Programs that listen themselves, such as systemd-networkd, set accept_ra to 0 and keep the routes they learn.
-        """
+    def listening_links(self, netns: str) -> list[str]:
+        """Links that learn from router advertisements unless the namespace forwards."""
         if not self.namespaces.exists(netns):
             return []
-        found = routes.default_uplinks(self.namespaces.socket(netns), 6)
-        learned = {
-            index: route for route in found if route.fact.protocol == routes.RTPROT_RA for index in route.devices
-        }
-        replies = [(route, self.links.get(netns, index=index)) for index, route in sorted(learned.items())]
-        ways = [link for route, link in replies if link and (netns != HOST or routes.leads_out(route, link.alias))]
-        keys = {f"net/ipv6/conf/{link.name}/accept_ra": link.name for link in ways}
-        listening = sysctls.read(self.namespaces, netns, keys)
-        return [link for key, link in keys.items() if listening.get(key) != "0"]
+        return advertisements.listening(self.namespaces, netns, read_ledger())
 
     def network_files(self) -> t.Collection[str]:
         """Networks that have a file, from which they are built at boot."""
@@ -133,11 +122,23 @@ class Observer:
             return []
         return packet_filter.forward_backends(self.namespaces, netns, asked, bridge, families, published)
 
+    def uplinks_noted(self, netns: str) -> dict[int, list[str]]:
+        """{4 or 6: those that there were when networks were built, and still are}."""
+        ledger = read_ledger()
+        found = {family: uplinks_noted(ledger, netns, family) for family in (4, 6)}
+        there = {
+            name
+            for names in found.values()
+            for name in names
+            if self.namespaces.exists(netns) and (link := self.links.get(netns, name)) and not is_ours(link.alias)
+        }
+        return {family: [name for name in names if name in there] for family, names in found.items()}
+
     def default_uplinks(self, netns: str) -> dict[int, list[list[str]]]:
         """{4 or 6: for each default route of a namespace, best first, the links that it leads to}."""
         found: dict[int, list[list[str]]] = {}
         for version in (4, 6) if self.namespaces.exists(netns) else ():
-            for route in routes.default_uplinks(self.namespaces.socket(netns), version):
+            for route in routes.ways_out(self.namespaces.socket(netns), version):
                 replies = [self.links.get(netns, index=device) for device in route.devices]
                 links = [link for link in replies if link and (netns != HOST or routes.leads_out(route, link.alias))]
                 if links:

@@ -45,31 +45,37 @@ class Entry:
     degraded: bool = False
 
 
-_BUILD = "run the role egress"
+ROLE = "run the role egress"
 
 CODES: dict[str, Entry] = {
-    "NAMESPACE_MISSING": Entry("namespace", "auto", "there is no such namespace", _BUILD),
-    "STALE_HANDLE": Entry("namespace", "confirm", "its handle is no namespace", "remove the handle, and " + _BUILD),
+    "NAMESPACE_MISSING": Entry("namespace", "auto", "there is no such namespace", ROLE),
+    "STALE_HANDLE": Entry("namespace", "confirm", "its handle is no namespace", "remove the handle, and " + ROLE),
     "LEAKED_NAMESPACE": Entry(
-        "namespace", "confirm", "its name is gone, and processes still hold it", "end the processes, and " + _BUILD
+        "namespace", "confirm", "its name is gone, and processes still hold it", "end the processes, and " + ROLE
     ),
     "LOOPBACK_DOWN": Entry("loopback", "auto", "its loopback is down", "ip -n {namespace} link set lo up", True),
-    "LINK_MISSING": Entry("link", "auto", "it has no link to the bridge", _BUILD),
-    "LINK_NOT_MOVED": Entry("link", "auto", "both ends of its pair are on the host", _BUILD),
+    "LINK_MISSING": Entry("link", "auto", "it has no link to the bridge", ROLE),
+    "LINK_NOT_MOVED": Entry("link", "auto", "both ends of its pair are on the host", ROLE),
     "DANGLING_VETH": Entry(
         "link",
         "confirm",
         "the other end of its pair is in a namespace without a name",
-        "delete the pair, and " + _BUILD,
+        "delete the pair, and " + ROLE,
     ),
-    "WRONG_INTERFACE_NAME": Entry("link", "auto", "its interface has another name", _BUILD),
-    "LINK_DOWN": Entry("link", "auto", "its interface is down", _BUILD + ", which also puts back the routes"),
-    "NO_ADDRESS": Entry("address", "auto", "its interface has no address", _BUILD),
-    "WRONG_SUBNET": Entry("address", "auto", "its address or gateway is of another subnet", _BUILD),
-    "V6_ADDRESS_UNUSABLE": Entry("address", "auto", "it has no usable IPv6 address", _BUILD),
-    "NO_DEFAULT_ROUTE": Entry("route", "auto", "it has no default route", _BUILD),
+    "WRONG_INTERFACE_NAME": Entry("link", "auto", "its interface has another name", ROLE),
+    "LINK_DOWN": Entry("link", "auto", "its interface is down", ROLE + ", which also puts back the routes"),
+    "NO_ADDRESS": Entry("address", "auto", "its interface has no address", ROLE),
+    "WRONG_SUBNET": Entry("address", "auto", "its address or gateway is of another subnet", ROLE),
+    "V6_ADDRESS_UNUSABLE": Entry("address", "auto", "it has no usable IPv6 address", ROLE),
+    "NO_DEFAULT_ROUTE": Entry("route", "auto", "it has no default route", ROLE),
     "NEIGHBOUR_FILTERED": Entry(
         "neighbour", "advise", "nobody answers for the gateway's address", "let ARP and neighbour discovery pass"
+    ),
+    "NEIGHBOUR_WRONG": Entry(
+        "neighbour",
+        "advise",
+        "a neighbour has the MAC address of nobody there",
+        "delete the entry: ip neigh del ADDRESS dev LINK",
     ),
     "NEIGHBOUR_TABLE_FULL": Entry(
         "neighbour",
@@ -77,16 +83,22 @@ CODES: dict[str, Entry] = {
         "the kernel has no room for more neighbours",
         "raise gc_thresh3 of its table, in the machine's own namespace",
     ),
-    "HOST_LINK_DOWN": Entry("bridge_port", "auto", "the host's end of its pair is down", _BUILD),
-    "PORT_NOT_ON_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on no bridge", _BUILD),
-    "PORT_ON_WRONG_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on another bridge", _BUILD),
+    "NAMESPACE_FILTERED": Entry(
+        "link",
+        "advise",
+        "a filter inside the namespace drops its packets",
+        "let them pass in that filter: ip netns exec {namespace} nft list ruleset",
+    ),
+    "HOST_LINK_DOWN": Entry("bridge_port", "auto", "the host's end of its pair is down", ROLE),
+    "PORT_NOT_ON_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on no bridge", ROLE),
+    "PORT_ON_WRONG_BRIDGE": Entry("bridge_port", "auto", "the host's end of its pair is on another bridge", ROLE),
     "PORT_NOT_FORWARDING": Entry(
         "bridge_port", "auto", "its port does not forward", "wait for spanning tree, or switch it off"
     ),
-    "GATEWAY_ON_PORT": Entry("bridge_port", "auto", "the gateway's address is on a port of the bridge", _BUILD),
-    "BRIDGE_MISSING": Entry("bridge", "auto", "its bridge is not there", _BUILD),
-    "BRIDGE_DOWN": Entry("bridge", "auto", "its bridge is down", _BUILD),
-    "BRIDGE_NO_GATEWAY": Entry("bridge", "auto", "the bridge lacks the gateway's address", _BUILD),
+    "GATEWAY_ON_PORT": Entry("bridge_port", "auto", "the gateway's address is on a port of the bridge", ROLE),
+    "BRIDGE_MISSING": Entry("bridge", "auto", "its bridge is not there", ROLE),
+    "BRIDGE_DOWN": Entry("bridge", "auto", "its bridge is down", ROLE),
+    "BRIDGE_NO_GATEWAY": Entry("bridge", "auto", "the bridge lacks the gateway's address", ROLE),
     "DUPLICATE_SUBNET_ROUTE": Entry(
         "bridge", "auto", "another link of the host has the same subnet", "keep the subnet on the bridge alone"
     ),
@@ -97,14 +109,14 @@ CODES: dict[str, Entry] = {
         "let ICMP unreachable through, or set mss_clamp",
         True,
     ),
-    "MTU_MISMATCH": Entry("mtu", "auto", "a link further along takes smaller packets", _BUILD, True),
+    "MTU_MISMATCH": Entry("mtu", "auto", "a link further along takes smaller packets", ROLE, True),
     "PROTECTION_MISSING": Entry(
-        "policy", "auto", "rules that hold it to its own addresses and peers are missing", _BUILD, degraded=True
+        "policy", "auto", "rules that hold it to its own addresses and peers are missing", ROLE, degraded=True
     ),
-    "FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv4", _BUILD),
-    "V6_FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv6", _BUILD),
-    "NOT_PERSISTENT": Entry("host_forwarding", "declared", "forwarding is on until the next boot alone", _BUILD, True),
-    "FORWARD_DROPPED": Entry("forward_policy", "declared", "the host's firewall drops what is forwarded", _BUILD),
+    "FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv4", ROLE),
+    "V6_FORWARDING_OFF": Entry("host_forwarding", "declared", "the host does not forward IPv6", ROLE),
+    "NOT_PERSISTENT": Entry("host_forwarding", "declared", "forwarding is on until the next boot alone", ROLE, True),
+    "FORWARD_DROPPED": Entry("forward_policy", "declared", "the host's firewall drops what is forwarded", ROLE),
     "BRIDGE_NF_DROPS": Entry(
         "forward_policy",
         "confirm",
@@ -116,12 +128,12 @@ CODES: dict[str, Entry] = {
     "POLICY_ROUTE_CONFLICT": Entry(
         "host_route", "advise", "a policy rule of the host leads its packets elsewhere", "remove the rule"
     ),
-    "NAT_MISSING": Entry("nat", "auto", "its packets leave the host untranslated", _BUILD),
+    "NAT_MISSING": Entry("nat", "auto", "its packets leave the host untranslated", ROLE),
     "NAT_WRONG_NAMESPACE": Entry(
         "nat", "auto", "packets are translated inside the namespace", "remove that rule; the host translates"
     ),
-    "NAT_WRONG_SOURCE": Entry("nat", "auto", "the rule that translates is for other sources", _BUILD),
-    "NAT_WRONG_INTERFACE": Entry("nat", "auto", "the rule that translates is for another uplink", _BUILD),
+    "NAT_WRONG_SOURCE": Entry("nat", "auto", "the rule that translates is for other sources", ROLE),
+    "NAT_WRONG_INTERFACE": Entry("nat", "auto", "the rule that translates is for another uplink", ROLE),
     "SNAT_STALE_ADDRESS": Entry(
         "nat",
         "auto",

@@ -12,17 +12,18 @@ from ..kernel import features
 from ..kernel.ledger_file import readable_ledger
 from ..kernel.namespaces import Namespaces
 from ..kernel.probes import Target
-from ..model import HOST
 from ..spec.network import parse_networks
 from . import inferred, probe_checks, structural_checks
 from . import path as paths
 from .path import Path
 from .probing import Prober, Probing
-from .structure import Reader, Seen
+from .reader import Reader
+from .structure import Seen
 from .targets import default_target
-from .verdict import Data, Finding, Probed, verdict
+from .verdict import Data, Finding, Judged, Probed, Promised, left_to_a_person, promises, verdict
 
 _WORKERS = 32
+Unkept = t.Callable[[t.Sequence[Promised]], t.Mapping[Promised, str]]
 
 
 def check(
@@ -33,10 +34,12 @@ def check(
     names: t.Sequence[t.Any] = (),
     pids: t.Sequence[t.Any] = (),
     everything: bool = False,
+    unkept: Unkept = lambda _promised: {},
 ) -> list[Data]:
     """Verdicts as documented for the module egress_check. Errors: SpecError, UnsupportedError without rights.
 
     networks: what is meant to be. names of namespaces, pids in them, and everything: as the kernel has it.
+    unkept: which of the findings that a run repairs no run would change, and why.
     """
     features.require_privilege(probing=probe)
     with Namespaces() as namespaces:
@@ -55,7 +58,10 @@ def check(
         wrong = [[structural_checks.findings(one) for one in seen] for _path, seen in looks]
         nothing: list[list[Probing | None]] = [[None] * len(seen) for _path, seen in looks]
         probed = _probe(namespaces, looks, wrong) if probe else nothing
-        return [_judged(path, seen, known, told) for (path, seen), known, told in zip(looks, wrong, probed)]
+        judged = [_judged(path, seen, known, told) for (path, seen), known, told in zip(looks, wrong, probed)]
+        promised = [promise for one in judged for promise in promises(one)]
+        broken = unkept(promised) if promised else {}
+        return [verdict(left_to_a_person(one, broken)) for one in judged]
 
 
 def _probe(
@@ -80,16 +86,13 @@ def _looks(reader: Reader, path: Path, targets: t.Sequence[Target]) -> list[Seen
     """One for each target of the path's family; without any, the gateway of its uplink."""
     chosen = [target for target in targets if target.family == path.family]
     if not chosen:
-        links = reader.place(HOST).links
-        # Of one that is not there, no index: nothing leads to it.
-        uplinks = frozenset(links[name].index if name in links else 0 for name in path.uplinks)
-        chosen = [default_target(reader.namespaces, path.family, uplinks)]
+        chosen = [default_target(reader, path)]
     return [reader.see(path, target) for target in chosen]
 
 
 def _judged(
     path: Path, looks: t.Sequence[Seen], structure: t.Sequence[list[Finding]], probed: t.Sequence[Probing | None]
-) -> Data:
+) -> Judged:
     """All targets together: what is wrong with any of them is wrong."""
     found: list[Finding] = []
     notes: dict[str, tuple[str, ...]] = {}
@@ -111,4 +114,4 @@ def _judged(
     found = [one for one in found if not one.presumed or not (passed or (one.code, one.place) in certain)]
     answered = all(answers) if answers else None
     asked = [str(seen.target) for seen in looks if seen.target.somebody]
-    return verdict(path, found, Probed(answered, notes=notes), looks[0].links if looks else (), asked)
+    return Judged(path, found, Probed(answered, notes=notes), looks[0].links if looks else (), asked)

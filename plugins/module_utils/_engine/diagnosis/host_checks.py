@@ -19,6 +19,7 @@ from .structure import FORWARD, Seen
 from .verdict import Finding
 
 Findings = t.Iterator[Finding]
+_FAMILY = {4: "", 6: "-6 "}
 _TABLES = {
     "ports": f"the table bridge {port_table.TABLE.name}",
     "wall": f"the table inet {wall.TABLE.name}",
@@ -103,16 +104,34 @@ def host_route(seen: Seen) -> Findings:
     if not seen.target.somebody:
         # A default route may be in another table, or in halves.
         if not seen.exits and not plainly.leads:
-            yield Finding("NO_HOST_ROUTE", ("the host has no default route",))
+            yield _no_route(seen, "the host has no default route")
     elif not plainly.leads:
         if plainly.type != "local":
-            yield Finding("NO_HOST_ROUTE", (f"the route lookup for {seen.target.address} on the host says: {plainly}",))
-    elif through is not None and ingress and ingress.up:
+            yield _no_route(seen, f"the route lookup for {seen.target.address} on the host says: {plainly}")
+    elif through is not None and ingress and ingress.up and not through.leads:
+        # One that leads elsewhere may be meant: packets show what becomes of them.
         switched_on = seen.settings.get(FORWARD[path.family]) == "1"
-        differs = (through.device, through.gateway) != (plainly.device, plainly.gateway)
-        if (not through.leads or differs) and switched_on and through.table != plainly.table:
-            evidence = f"from {path.address} by {ingress.name} to {seen.target.address}: {through}"
-            yield Finding("POLICY_ROUTE_CONFLICT", (evidence, f"for the host itself: {plainly}"))
+        if switched_on and through.table != plainly.table:
+            yield led_elsewhere(seen)
+
+
+def _no_route(seen: Seen, said: str) -> Finding:
+    """A default route for some sources alone is none for a namespace's packets, which are routed as they come."""
+    if not seen.for_sources:
+        return Finding("NO_HOST_ROUTE", (said,))
+    only = f"its default route is for {', '.join(seen.for_sources)} alone, and packets are routed before translation"
+    summary = "the host has no route to the target for its source"
+    subnet = seen.path.sources[0] if seen.path.sources else "SUBNET"
+    fix = f"add a default route for all sources or for {subnet} (ip -6 route add default from {subnet} ...)"
+    return Finding("NO_HOST_ROUTE", (said, only), summary=summary, fix=fix)
+
+
+def led_elsewhere(seen: Seen) -> Finding:
+    """The host's own packets to the target take another way, or a way at all."""
+    ingress = seen.ingress.name if seen.ingress else ""
+    said = f"from {seen.path.address} by {ingress} to {seen.target.address}: {seen.through}"
+    rule = [seen.rules["out"]] if "out" in seen.rules else []
+    return Finding("POLICY_ROUTE_CONFLICT", (said, *rule, f"for the host itself: {seen.plainly}"))
 
 
 def nat(seen: Seen) -> Findings:
@@ -147,8 +166,19 @@ def _wrong_nat(seen: Seen, path: Path, backend: str, rules: NatRules) -> Finding
         wanted = ", ".join(rules.out_interfaces) or f"all but {rules.not_out_interface}"
         said = f"{backend} translates what leaves by {wanted}"
         yield Finding("NAT_WRONG_INTERFACE", (said, f"it leaves by {uplink}"))
-    elif target and "-" not in target and not seen.host_has(target):
+    elif target and "-" not in target and not _may_receive(seen, target):
         yield Finding("SNAT_STALE_ADDRESS", (f"{backend} translates to {target}", "no link of the host has it"))
+
+
+def _may_receive(seen: Seen, address: str) -> bool:
+    """Whether answers to an address may reach the host: it is its own, or not of a network on the uplink, where only
+    its holder would answer for it. Others may be routed to the host, as a packet shows.
+    """
+    if seen.host_has(address) or address in seen.local_addresses:
+        return True
+    uplink, wanted = seen.uplink, ipaddress.ip_address(address)
+    near = [network for link, network, _cidr in seen.host.networks if uplink and link.index == uplink.index]
+    return not any(wanted in network for network in near)
 
 
 def _uplinks_gone(seen: Seen) -> t.Sequence[str]:
@@ -187,7 +217,11 @@ def way_back(seen: Seen) -> Findings:
         fix = f"ip link set {ingress.name} master {to.name}"
         yield Finding("PORT_NOT_ON_BRIDGE", (said, f"{ingress.name} is not a port of {to.name}"), "", "return", fix)
     else:
-        yield Finding("POLICY_ROUTE_CONFLICT", (said, f"it is behind {ingress.name}"), "return_path", "return")
+        behind = f"it is behind {ingress.name}"
+        rule = [seen.rules["return"]] if "return" in seen.rules else []
+        ahead = f"have a rule for it ahead: ip {_FAMILY[path.family]}rule add pref NUMBER to {path.subnet} lookup main"
+        fix = ahead if rule else ""
+        yield Finding("POLICY_ROUTE_CONFLICT", (said, *rule, behind), "return_path", "return", fix=fix)
 
 
 CHECKS: tuple[t.Callable[[Seen], Findings], ...] = (protection, forwarding, forward_policy, host_route, nat, uplink)

@@ -19,7 +19,8 @@ from ..kernel.processes import namespaces_of_processes
 from ..model import HOST
 from ..spec import values
 from .path import Path
-from .structure import Place, Reader
+from .reader import Reader
+from .structure import Place
 
 _VIRTUAL = ("veth", "bridge", "dummy")
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import ipaddress
+import types
+import typing as t
 from dataclasses import replace
 
 from ..kernel import guard_rules, port_table, wall
@@ -19,11 +21,24 @@ from .verdict import Finding
 _GUARD = (str(guard_rules.HERE["family"]), guard_rules.TABLE)
 _WALL = (wall.TABLE.family, wall.TABLE.name)
 _PORTS = (port_table.TABLE.family, port_table.TABLE.name)
+_NONE: t.Mapping[str, str] = types.MappingProxyType({})
 _SPARE = "have the rule that says notrack spare the network"
 
 
-def dropped(seen: Seen, ruling: Ruling, said: str, direction: str = "out") -> Finding:
-    """The finding about a packet that a chain drops. said: where it was seen last."""
+# What filters ahead of the host's forwarding and behind it, by hop.
+_BESIDE = {
+    "bridge_port": "a filter on the host's end of its pair drops its packets",
+    "bridge": "a filter of the bridge drops its packets",
+    "uplink": "a filter on the uplink drops its packets",
+}
+
+
+def dropped(
+    seen: Seen, ruling: Ruling, said: str, direction: str = "out", hops: t.Mapping[str, str] = _NONE
+) -> Finding:
+    """The finding about a packet that a chain drops. said: where it was seen last. hops: by the family of the chain,
+    where a filter of another tool is on the way there.
+    """
     evidence = (said, str(ruling))
     table = (ruling.family, ruling.table)
     if is_untranslated(ruling):
@@ -33,7 +48,8 @@ def dropped(seen: Seen, ruling: Ruling, said: str, direction: str = "out") -> Fi
         return _foreign_source(seen, evidence, direction)
     if table == _WALL:
         return _closed(evidence, direction)
-    return dropped_by_others(evidence, direction)
+    hop = hops.get(ruling.family, "")
+    return replace(dropped_by_others(evidence, direction), hop=hop, summary=_BESIDE.get(hop, ""))
 
 
 def is_untranslated(ruling: Ruling | None) -> bool:

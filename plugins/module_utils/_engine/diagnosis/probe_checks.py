@@ -9,18 +9,23 @@ import ipaddress
 import typing as t
 from dataclasses import replace
 
-from ..kernel import limits
+from ..kernel.arp_questions import Question
 from ..kernel.link_messages import LinkReply
 from ..kernel.probes import DNS_PORT, Sight
 from ..rules import NatRules
+from . import structural_checks
+from .host_checks import led_elsewhere
 from .managed_drops import dropped, has_rules, is_untranslated, untracked
 from .probing import SMALL, UNANSWERED, UNRESOLVED, Probing
+from .said import UNTRACEABLE, by_ipsec, filtered, no_room, tracked, wrong_neighbour
 from .structure import BRIDGE_CALLS, Seen
 from .verdict import Finding
+from .way_back_checks import lost_on_the_way_back
 
 _FULL = 0.95  # of the table of connections
+# By the family of the chain that drops it.
+_ON_THE_WAY_IN, _ON_THE_WAY_OUT = {"netdev": "bridge_port", "bridge": "bridge"}, {"netdev": "uplink"}
 _REFUSED = ("drop", "insert_failed")  # counters of /proc/net/stat/nf_conntrack
-_UNTRACEABLE = "this kernel cannot tell which chain drops it"
 
 
 def notes(seen: Seen, probing: Probing) -> dict[str, tuple[str, ...]]:
@@ -57,7 +62,7 @@ def findings(seen: Seen, probing: Probing) -> list[Finding]:
     asked = f"{probing.target} from {seen.path.shown}: no answer" + (f" ({trace.error})" if trace.error else "")
     if _nobody_need_answer(seen, probing):
         return []
-    for check in (_never_left, _lost_on_the_bridge, _lost_on_the_host, _lost_outside, _lost_on_the_way_back):
+    for check in (_never_left, _lost_on_the_bridge, _lost_on_the_host, _lost_outside, lost_on_the_way_back):
         found = check(seen, probing)
         if found:
             return [replace(found, evidence=(asked, *found.evidence))]
@@ -67,9 +72,11 @@ def findings(seen: Seen, probing: Probing) -> list[Finding]:
 def weighed(known: t.Sequence[Finding], told: t.Sequence[Finding], probing: Probing) -> list[Finding]:
     """What is known, beside what a packet told: a loss at its hop bears a presumption out."""
     stopped = set() if probing.trace.answered else {finding.place for finding in told}
+    told_too = {(finding.code, finding.place, finding.summary) for finding in told}
     return [
         replace(finding, presumed=False, summary="") if finding.presumed and finding.place in stopped else finding
         for finding in known
+        if not finding.presumed or (finding.code, finding.place, finding.summary) not in told_too
     ]
 
 
@@ -117,29 +124,17 @@ def _never_left(seen: Seen, probing: Probing) -> Finding | None:
     interface = seen.interface.name if seen.interface else ""
     if probing.trace.first("inside", interface, outgoing=True):
         return None
+    diverted = structural_checks.diverted(seen)
+    if diverted:
+        return replace(diverted, presumed=False)
     said = f"{seen.path.gateway} is {probing.neighbour} among the neighbours of {seen.path.shown}"
-    silent = _no_room(seen, probing, probing.neighbour, said)
+    silent = no_room(seen, probing, probing.neighbour, said)
     if silent is None and probing.neighbour in UNANSWERED:
         sound = "the link, the bridge and its address are as they should be"
-        silent = Finding("NEIGHBOUR_FILTERED", (said, sound, *_queues(seen.interface, seen.host_end)))
+        silent = filtered(seen, probing, (said,) if probing.ruling or probing.reticent else (said, sound))
+    if silent is None and probing.inside:
+        return Finding("NAMESPACE_FILTERED", (f"{interface} never sent it", str(probing.inside)))
     return silent or Finding("UNEXPLAINED_DROP", (f"{interface} never sent it",), hop="link")
-
-
-def _queues(*links: LinkReply | None) -> t.Iterator[str]:
-    """Those of links that have one: it may keep questions for neighbours back like anything else."""
-    for link in links:
-        if link is not None and link.qdisc not in ("", *limits.NONE):
-            yield f"{link.name} has the queue {link.qdisc}"
-
-
-def _no_room(seen: Seen, probing: Probing, state: str, said: str, direction: str = "out") -> Finding | None:
-    """Whether the kernel had no room for a neighbour, which is in a state that is said."""
-    held = probing.neighbours
-    if state not in UNRESOLVED or held is None or not held.refused:
-        return None
-    name = f"net.ipv{seen.path.family}.neigh.default.gc_thresh3"
-    full = f"the kernel had no room for {held.refused} neighbours since the probes began: {name} is {held.limit}"
-    return Finding("NEIGHBOUR_TABLE_FULL", (said, full), direction=direction, fix=f"raise {name} of the machine")
 
 
 def _lost_on_the_bridge(seen: Seen, probing: Probing) -> Finding | None:
@@ -149,16 +144,11 @@ def _lost_on_the_bridge(seen: Seen, probing: Probing) -> Finding | None:
         return Finding("UNEXPLAINED_DROP", (f"it left {interface}, and {end.name} did not see it",), "bridge_port")
     if end is not None and bridge is not None and seen.path.routed and not trace.first("host", bridge.name):
         said = f"{end.name} saw it, and {bridge.name} did not"
-        unexplained = Finding("UNEXPLAINED_DROP", (said, *_ignored(seen, probing)), hop="bridge")
-        return _dropped_by_the_host(seen, probing, said) or unexplained
+        untold = [UNTRACEABLE] if probing.untraceable else []
+        unexplained = Finding("UNEXPLAINED_DROP", (said, *untold), hop="bridge")
+        known = wrong_neighbour(seen, probing, said) or _dropped_by_the_host(seen, probing, said, _ON_THE_WAY_IN)
+        return known or unexplained
     return None
-
-
-def _ignored(seen: Seen, probing: Probing) -> t.Iterator[str]:
-    if probing.neighbour == "PERMANENT":
-        yield f"{seen.path.shown} has a static neighbour for {seen.path.gateway}"
-    if probing.untraceable:
-        yield _UNTRACEABLE
 
 
 def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
@@ -172,7 +162,7 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
     others = [name for name in others if name not in (ingress.name, uplink.name)]
     if others:
         return Finding("POLICY_ROUTE_CONFLICT", (said, f"it left by {others[0]}"))
-    stopped = _dropped_by_the_host(seen, probing, said)
+    stopped = _dropped_by_the_host(seen, probing, said, _ON_THE_WAY_OUT) or by_ipsec(probing, said)
     if stopped:
         return stopped
     if probing.entry:
@@ -188,17 +178,17 @@ def _lost_on_the_host(seen: Seen, probing: Probing) -> Finding | None:
     if probing.counted.get("IPReversePathFilter"):
         rose = f"IPReversePathFilter rose by {probing.counted['IPReversePathFilter']}"
         return Finding("RP_FILTER_DROP", (said, rose), "host_forwarding")
-    chains = _UNTRACEABLE if probing.untraceable else "no chain drops it"
+    chains = UNTRACEABLE if probing.untraceable else "no chain drops it"
     return Finding("UNEXPLAINED_DROP", (said, f"the host forwards, has a route, and {chains}"), "forward_policy")
 
 
-def _dropped_by_the_host(seen: Seen, probing: Probing, said: str) -> Finding | None:
+def _dropped_by_the_host(seen: Seen, probing: Probing, said: str, hops: t.Mapping[str, str]) -> Finding | None:
     """By a rule, or because the kernel had no room for its entry, or no port."""
     full = _table_full(seen, probing, said)
     if full:
         return full
     if probing.ruling:
-        return dropped(seen, probing.ruling, said)
+        return dropped(seen, probing.ruling, said, hops=hops)
     refused = _refused_flows(seen, probing)
     return Finding("PORTS_EXHAUSTED", (said, *refused, *_pool(seen))) if refused else None
 
@@ -231,10 +221,10 @@ def _behind_the_rules(seen: Seen, probing: Probing, said: str) -> Finding:
 
 
 def _no_next_hop(seen: Seen, probing: Probing, said: str) -> Finding:
-    hop = (seen.plainly.gateway if seen.plainly else "") or seen.target.address
+    hop = (seen.way.gateway if seen.way else "") or seen.target.address
     state = f"{hop} is {probing.neighbour_out} among the neighbours of the host"
     unreachable = Finding("UPSTREAM_UNREACHABLE", (said, state), hop="upstream")
-    return _no_room(seen, probing, probing.neighbour_out, state) or unreachable
+    return no_room(seen, probing, probing.neighbour_out, state) or unreachable
 
 
 def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
@@ -247,7 +237,7 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
     source = sight.source if sight else ""
     inside = _is_inside(seen, source)
     said = f"it left by {uplink.name} from {source}, and nothing came back"
-    told = _tracked(probing)
+    told = tracked(probing)
     if inside and seen.path.translates(probing.target.address):
         missing = Finding("NAT_MISSING", (said, f"{source} is not an address of this host", *told))
         return missing if probing.entry or not has_rules(seen) else untracked(missing)
@@ -255,6 +245,11 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
         # The host's own packets may get it as well, so that its getting no answer proves nothing.
         return _source_of_nobody(seen, source, (said, *told, f"no link of the host has {source}"))
     control = probing.control
+    if control and control.answered and _leads_elsewhere(seen):
+        conflict = led_elsewhere(seen)
+        return replace(conflict, evidence=(said, *told, "the host itself gets an answer", *conflict.evidence))
+    if probing.unheard:
+        return _unheard(probing.unheard, probing, said)
     if not (control and control.answered):
         return Finding("UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets no answer either"))
     if inside:
@@ -264,6 +259,21 @@ def _lost_outside(seen: Seen, probing: Probing) -> Finding | None:
     return Finding(
         "UPSTREAM_UNREACHABLE", (said, *told, "the host itself gets an answer, from the same address or another")
     )
+
+
+def _unheard(question: Question, probing: Probing, said: str) -> Finding:
+    """Answers are to come by another link, and strict rp_filter lets that one answer to nobody."""
+    asked = f"{question.source} asks on {question.link} who has {question.address}, and is not answered"
+    link = f"rp_filter of {question.link} is 1, and the route to {question.source} is by another link"
+    fix = f"sysctl -w net.ipv4.conf.{question.link}.rp_filter=2"
+    return Finding("RP_FILTER_DROP", (said, *tracked(probing), asked, link), direction="return", fix=fix)
+
+
+def _leads_elsewhere(seen: Seen) -> bool:
+    through, plainly = seen.through, seen.plainly
+    if through is None or plainly is None or not (through.leads and plainly.leads):
+        return False
+    return (through.device, through.gateway) != (plainly.device, plainly.gateway)
 
 
 def _source_of_nobody(seen: Seen, source: str, evidence: tuple[str, ...]) -> Finding:
@@ -283,53 +293,12 @@ def _may_give(to_source: t.Iterable[str], address: str) -> bool:
     return any(ends[0].version == wanted.version and int(ends[0]) <= int(wanted) <= int(ends[-1]) for ends in ranges)
 
 
-def _tracked(probing: Probing) -> t.Iterator[str]:
-    if probing.entry:
-        seen = "one was seen" if probing.entry.answered else "none was seen"
-        yield f"conntrack expects answers at {probing.entry.translated}, and {seen}"
-
-
 def _is_hosts(seen: Seen, address: str) -> bool:
-    return seen.host_has(address) or (bool(address) and ipaddress.ip_address(address).is_link_local)
-
-
-def _lost_on_the_way_back(seen: Seen, probing: Probing) -> Finding | None:
-    trace, ingress, end = probing.trace, seen.ingress, seen.host_end
-    arrived = [sight for sight in trace.sights if sight.back and sight.place == "host" and not sight.outgoing]
-    if not arrived or ingress is None or end is None:
-        return None
-    # Of links on top of each other, that to which the kernel gave it last.
-    by = arrived[-1].link
-    if seen.path.routed and not trace.first("host", ingress.name, back=True):
-        return _not_routed_back(seen, probing, by, ingress.name)
-    if not trace.first("host", end.name, back=True, outgoing=True):
-        said = f"{ingress.name} sent an answer on, and {end.name} did not get it"
-        return Finding("UNEXPLAINED_DROP", (said,), "bridge", "return")
-    said = f"{end.name} sent an answer on, and nobody took it"
-    hint = [f"the host has a static neighbour for {seen.path.address}"] if probing.neighbour_back == "PERMANENT" else []
-    return Finding("UNEXPLAINED_DROP", (said, *hint), "link", "return")
-
-
-def _not_routed_back(seen: Seen, probing: Probing, by: str, ingress: str) -> Finding:
-    said = f"an answer arrived by {by}, and {ingress} did not get it"
-    strict = [int(value) for key, value in probing.strict.items() if key.split("/")[3] in ("all", by)]
-    filtered = probing.counted.get("IPReversePathFilter")
-    if filtered and any(strict):
-        link = f"rp_filter of {by} is {max(strict)}"
-        return Finding("RP_FILTER_DROP", (said, f"IPReversePathFilter rose by {filtered}", link), direction="return")
-    if probing.ruling:
-        return dropped(seen, probing.ruling, said, "return")
-    state = f"{seen.path.address} is {probing.neighbour_back} among the neighbours of the host"
-    no_room = _no_room(seen, probing, probing.neighbour_back, state, "return")
-    if no_room:
-        return no_room
-    if probing.neighbour_back in UNANSWERED:
-        queues = _queues(seen.host_end, seen.interface)
-        return Finding("NEIGHBOUR_FILTERED", (said, state, *queues), direction="return")
-    if seen.legacy:
-        return Finding("FORWARD_DROPPED", (said, "iptables-legacy has rules here"), direction="return")
-    untold = [_UNTRACEABLE] if probing.untraceable else []
-    return Finding("UNEXPLAINED_DROP", (said, *_tracked(probing), *untold), "return_path", "return")
+    return (
+        seen.host_has(address)
+        or address in seen.local_addresses
+        or (bool(address) and ipaddress.ip_address(address).is_link_local)
+    )
 
 
 def _large(seen: Seen, probing: Probing) -> t.Iterator[Finding]:

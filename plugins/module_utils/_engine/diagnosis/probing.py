@@ -13,17 +13,17 @@ import threading
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from ..kernel import conntrack_entry, dns_query, listeners, neighbours, nft_trace, probes, sysctls
+from ..kernel import arp_questions, conntrack_entry, dns_query, listeners, neighbours, probes, sysctls
 from ..kernel.conntrack_entry import Entry
 from ..kernel.link_messages import get_link, parse_link
 from ..kernel.namespaces import Namespaces, path_of
 from ..kernel.netlink import NetlinkSocket
-from ..kernel.nft_trace import Ruling, UntraceableError
+from ..kernel.nft_trace import Ruling
 from ..kernel.probes import Target, Trace
-from ..kernel.trace_table import Match
 from ..model import HOST
 from ..spec.resolv_conf import resolv_conf_path
 from .structure import BRIDGE_CALLS, Seen
+from .traces import Tracer
 
 PATIENCE = 1.0  # seconds for an answer
 _SHORT = 0.3  # where the structure, or others before, say that there will be none
@@ -32,6 +32,9 @@ _ENOUGH = 4  # paths of a link without an answer, after which the next ones are 
 UNANSWERED = ("INCOMPLETE", "FAILED")  # states of a neighbour that was asked for
 UNRESOLVED = (*UNANSWERED, "NONE")
 SMALL = {4: 576, 6: 1280}  # bytes that every path takes
+# From which value on the host does not answer to ARP for the address of a bridge, or by the way of a packet alone.
+_ARP = {"arp_ignore": 3, "arp_filter": 1}
+_IFF_NOARP = 0x80
 _MOST_LINKS = 8
 _LARGEST_FILE = 1 << 16  # bytes of a resolver configuration
 _DROPPED = ("tx_dropped", "tx_errors", "rx_dropped", "rx_errors")
@@ -56,11 +59,14 @@ class Probing:
     """A probe from the namespace, the host's own to the same target, and what was looked up once they had failed.
 
     neighbour: state of the gateway in the namespace; neighbour_back: that of the namespace's address on the host;
-    neighbour_out: that of the uplink's next hop. neighbours: the kernel's table of them where one is missing, refused
-    since the probes began. counted: by how much counters of the host rose. entry: the flow's conntrack entry. ruling:
-    who drops it, which the kernel cannot tell where untraceable. refuses: the address on which alone somebody listens,
-    where it was refused. silent: servers of the namespace's resolver without an answer, None where there is none to
-    ask. beside: a probe to another namespace of the bridge.
+    neighbour_out: that of the uplink's next hop; neighbour_mac and neighbour_back_mac: what the first two have.
+    neighbours: the kernel's table of them where one is missing, refused since the probes began. counted: by how much
+    counters of the host rose. entry: the flow's conntrack entry.
+    ruling: who drops it, which the kernel cannot tell where untraceable; inside: who in the namespace does. reticent:
+    settings by which the host does not answer to ARP. unheard: a question for an address of the host that strict
+    rp_filter kept from being answered.
+    refuses: the address on which alone somebody listens, where it was refused. silent: servers of the namespace's
+    resolver without an answer, None where there is none to ask. beside: a probe to another namespace of the bridge.
     """
 
     target: Target
@@ -78,6 +84,11 @@ class Probing:
     large: Large | None = None
     silent: tuple[str, ...] = ()
     servers: tuple[str, ...] | None = None
+    inside: Ruling | None = None
+    reticent: tuple[str, ...] = ()
+    unheard: arp_questions.Question | None = None
+    neighbour_mac: str = ""
+    neighbour_back_mac: str = ""
     refuses: str = ""
     beside: Trace | None = None
     beside_address: str = ""
@@ -90,11 +101,10 @@ class Prober:
         """looks: at all paths. sound: those of them that the structure does not break."""
         self.namespaces = namespaces
         self._owners, self._neighbours = _owners(looks), _owners(sound)
-        self._tracing, self._controlling = threading.Lock(), threading.Lock()
+        self._controlling = threading.Lock()
+        self._tracer = Tracer(namespaces, lambda seen, wait: self._send(seen, seen.target, wait), PATIENCE, _SHORT)
         self._controls: dict[Target, Trace] = {}
         self._unanswered: collections.Counter[tuple[int, Target]] = collections.Counter()
-        self._rulings: dict[tuple[str, Target, bool], list[Ruling | None]] = {}
-        self._untraceable = False
         self._visits = neighbours.Visits(namespaces)
         self._tables = {family: neighbours.table(family) for family in {seen.path.family for seen in looks}}
 
@@ -153,12 +163,13 @@ class Prober:
         path, target, open_ones = seen.path, seen.target, self.namespaces
         counted = self._counted(before)
         source = trace.source or path.address
+        behind = neighbours.entry(open_ones, HOST, path.address) if path.cidr else ("", "")
         probing = Probing(
             target,
             trace,
             self._control(target),
             self._gateway(seen, trace),
-            neighbours.state(open_ones, HOST, path.address) if path.cidr else "",
+            behind[0],
             self._next_hop(seen),
             strict=sysctls.read(open_ones, HOST, _strict_keys(trace)) if path.family == 4 else {},
             counted=counted,
@@ -167,16 +178,56 @@ class Prober:
             )
             if source
             else None,
+            neighbour_mac=neighbours.entry(open_ones, path.namespace, path.gateway)[1] if path.gateway else "",
+            neighbour_back_mac=behind[1],
         )
         if {probing.neighbour, probing.neighbour_back, probing.neighbour_out} & {*UNRESOLVED}:
             probing = replace(probing, neighbours=self._table(path.family))
-        # The rules see what comes to the bridge before it does, where they see bridged packets.
-        first = seen.host_end if _filters_bridged(seen) else seen.ingress
-        if seen.path.routed and first and trace.first("host", first.name):
-            back = any(sight.back and sight.place == "host" for sight in trace.sights)
-            ruling = self._ruling(seen, back)
-            return replace(probing, ruling=ruling, untraceable=self._untraceable)
-        return probing
+        return self._culprits(seen, probing)
+
+    def _culprits(self, seen: Seen, probing: Probing) -> Probing:
+        """Who drops it where it was seen last, or what asks for a neighbour."""
+        trace, tracer, end = probing.trace, self._tracer, seen.host_end
+        left = trace.first("inside", seen.interface.name if seen.interface else "", outgoing=True)
+        back = any(sight.back and sight.place == "host" for sight in trace.sights)
+        taken = end is not None and trace.first("host", end.name, back=True, outgoing=True)
+        unresolved = probing.neighbour_back if left else probing.neighbour
+        if (left is None and unresolved not in UNANSWERED) or (taken and seen.path.asked):
+            probing = replace(probing, inside=tracer.inside(seen))
+        if unresolved in UNANSWERED:
+            probing = replace(probing, ruling=tracer.of_questions(seen), reticent=self._reticent(seen))
+        if probing.ruling is None and left and end and seen.path.routed:
+            probing = replace(probing, ruling=tracer.on_the_host(seen, back))
+        if left and not back and seen.path.family == 4:
+            probing = replace(probing, unheard=self._unheard(seen))
+        return replace(probing, untraceable=tracer.untraceable)
+
+    def _reticent(self, seen: Seen) -> tuple[str, ...]:
+        """Settings of links by which ARP is not answered."""
+        ingress = seen.ingress
+        if ingress is None or seen.path.family == 6:
+            return ()
+        keys = [f"net/ipv4/conf/{place}/{name}" for name in _ARP for place in ("all", ingress.name)]
+        found = sysctls.read(self.namespaces, HOST, keys)
+        said = [
+            f"{key.replace('/', '.')} = {value}"
+            for key, value in found.items()
+            if int(value) >= _ARP[key.split("/")[4]]
+        ]
+        links = [link for link in (ingress, seen.host_end, seen.interface) if link and link.flags & _IFF_NOARP]
+        return (*said, *(f"{link.name} has the flag NOARP" for link in links))
+
+    def _unheard(self, seen: Seen) -> arp_questions.Question | None:
+        """A question for an address of the host, on a link that strict rp_filter keeps from answering."""
+        ways = (seen.ingress, seen.uplink)
+        links = [link.name for link in seen.host.links.values() if link.up and link.name != "lo" and link not in ways]
+        keys = {f"net/ipv4/conf/{name}/rp_filter": name for name in ("all", *links)}
+        values = {keys[key]: int(value) for key, value in sysctls.read(self.namespaces, HOST, keys).items()}
+        strict = [name for name in links if max(values.get(name, 0), values.get("all", 0)) == 1]
+        if not strict:
+            return None
+        own = seen.host.own
+        return arp_questions.heard(self.namespaces, HOST, own, strict, lambda: self._send(seen, seen.target))
 
     def _table(self, family: int) -> neighbours.Table:
         now = neighbours.table(family)
@@ -194,29 +245,10 @@ class Prober:
         return neighbours.state(self.namespaces, namespace, gateway)
 
     def _next_hop(self, seen: Seen) -> str:
-        plainly = seen.plainly
-        if plainly is None or not plainly.leads:
+        way = seen.way
+        if way is None or not way.leads:
             return ""
-        return neighbours.state(self.namespaces, HOST, plainly.gateway or seen.target.address)
-
-    def _ruling(self, seen: Seen, back: bool) -> Ruling | None:
-        """A trace costs the host more than a probe does: where those of some paths of a link agree, so do others."""
-        ingress = seen.ingress.name if seen.ingress else ""
-        with self._tracing:
-            known = self._rulings.setdefault((ingress, seen.target, back), [])
-            if len(known) < _ENOUGH or len({*known[-_ENOUGH:]}) > 1:
-                known.append(self._traced(seen, back, _SHORT if known else PATIENCE))
-            return known[-1]
-
-    def _traced(self, seen: Seen, back: bool, patience: float) -> Ruling | None:
-        if self._untraceable:
-            return None
-        ends = [Match(seen.path.address, seen.target.address), *([Match(seen.target.address)] if back else [])]
-        try:
-            return nft_trace.drops(self.namespaces, ends, lambda: self._send(seen, seen.target, patience))
-        except UntraceableError:
-            self._untraceable = True
-            return None
+        return neighbours.state(self.namespaces, HOST, way.gateway or seen.target.address)
 
     def _large(self, seen: Seen) -> Large | None:
         """None where a packet of full size gets through, or nothing of the kind can be sent."""

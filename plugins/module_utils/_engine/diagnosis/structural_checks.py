@@ -122,11 +122,36 @@ def _route(seen: Seen) -> Findings:
                 hop="route",
             )
         return
+    different = diverted(seen)
+    if different:
+        yield different
+        return
     said = f"the route lookup for {seen.target.address} in {path.shown} says: {out}"
     if path.family == 4:
         yield Finding("NO_DEFAULT_ROUTE", (said,))
     else:
         yield Finding("V6_ADDRESS_UNUSABLE", (said,), hop="route", summary="it has no IPv6 default route")
+
+
+def diverted(seen: Seen) -> Finding | None:
+    """Where its default route is as it should be, and a rule or a route of the namespace goes ahead of it.
+
+    Another link may lead out as well, such as that of a VPN: packets show it.
+    """
+    path, out, link = seen.path, seen.out, seen.interface
+    if out is None or link is None or not seen.own_default or (out.leads and out.device == link.index):
+        return None
+    said = f"the route lookup for {seen.target.address} in {path.shown} says: {out}"
+    by = seen.inside.name(out.device) if seen.inside and out.leads else ""
+    evidence = (said + (f" by {by}" if by else ""), *([seen.rules["inside"]] if "inside" in seen.rules else []))
+    enter = f"ip -n {path.namespace} {'-6 ' if path.family == 6 else ''}"
+    if by:
+        summary = f"packets leave by {by}, not by {link.name}"
+        fix = f"nothing if that is meant, as with a VPN; else {enter}rule and {enter}route show what leads there"
+        return Finding("POLICY_ROUTE_CONFLICT", evidence, "route", fix=fix, summary=summary, presumed=True)
+    summary = "a rule or a route of the namespace leads its packets nowhere"
+    fix = f"remove it: {enter}rule and {enter}route show it"
+    return Finding("POLICY_ROUTE_CONFLICT", evidence, "route", fix=fix, summary=summary)
 
 
 def _bridge_port(seen: Seen) -> Findings:
@@ -200,6 +225,10 @@ def _mtu(seen: Seen) -> Findings:
             if seen.path.mtu > later.mtu and later is seen.uplink:
                 asked = f"the network asks for {seen.path.mtu}"
                 yield Finding("MTU_MISMATCH", (said, asked), fix=f"ask for mtu {later.mtu}, or auto", tier="advise")
+            elif later is seen.uplink and later.name not in seen.path.uplinks and later.name not in seen.exits:
+                by = (seen.rules["out"],) if "out" in seen.rules else ()
+                fix = f"name {later.name} in uplink, or ask for mtu {later.mtu}"
+                yield Finding("MTU_MISMATCH", (said, *by), fix=fix, tier="advise")
             else:
                 yield Finding("MTU_MISMATCH", (said,))
             return

@@ -10,13 +10,14 @@ import typing as t
 
 from ..errors import SpecError
 from ..kernel import routes
-from ..kernel.namespaces import Namespaces
 from ..kernel.probes import Target
+from ..kernel.route_lookup import Lookup
+from ..kernel.routes import FAR, RouteReply
 from ..model import HOST
 from ..spec import values
+from .path import Path
+from .reader import Reader
 
-# For route lookups where there is no gateway to ask: addresses for documentation, which nothing is sent to.
-_NOWHERE = {4: "203.0.113.1", 6: "2001:db8::1"}
 _FORM = re.compile(r"(?:(icmp|tcp|udp)://)?(?:\[([0-9a-fA-F:.]+)\]|([0-9a-fA-F:.]+?))(?::([0-9]{1,5}))?")
 
 
@@ -38,14 +39,32 @@ def _parsed(item: t.Any, key: str) -> Target:
     return Target(values.address(match[2] or match[3], key), protocol, port)
 
 
-def default_target(namespaces: Namespaces, family: int, uplinks: frozenset[int] = frozenset()) -> Target:
-    """The gateway of the best default route. A link-local one is nobody's whom a namespace could ask.
-
-    uplinks: links by index, where packets are to leave by these alone.
+def default_target(reader: Reader, path: Path) -> Target:
+    """The gateway by which packets of a path leave this host. A link-local one is nobody's whom a namespace could ask,
+    and one that others lead to would answer for a way that they do not take.
     """
-    for route in routes.default_uplinks(namespaces.socket(HOST), family):
+    links = reader.place(HOST).links
+    # Of one that is not there, no index: nothing leads to it.
+    uplinks = {links[name].index if name in links else 0 for name in path.uplinks}
+    for route in routes.ways_out(reader.namespaces.socket(HOST), path.family):
+        gateway = route.fact.gateway
         if uplinks and uplinks.isdisjoint(route.devices):
             continue
-        if route.fact.gateway and not route.fact.gateway.startswith("fe80:"):
-            return Target(route.fact.gateway, named=False)
-    return Target(_NOWHERE[family], somebody=False, named=False)
+        if gateway and ":" in gateway and path.family == 4:
+            continue
+        if gateway and not gateway.startswith("fe80:") and _is_taken(reader, path, route):
+            return Target(gateway, named=False)
+    return Target(FAR[path.family][0], somebody=False, named=False)
+
+
+def _is_taken(reader: Reader, path: Path, route: RouteReply) -> bool:
+    """Whether the path's packets for what is far go by a route, and those for its gateway leave by the same link."""
+    far = [reader.through(path, address) for address in FAR[path.family]]
+    near = reader.through(path, str(route.fact.gateway))
+    by_it = any(_agrees(one, route) and one.gateway == route.fact.gateway for one in far if one and one.leads)
+    told = [one for one in far if one is not None and (one.leads or one.refused)]
+    return (by_it or not told) and (near is None or not near.leads or _agrees(near, route))
+
+
+def _agrees(found: Lookup, route: RouteReply) -> bool:
+    return found.device in route.devices

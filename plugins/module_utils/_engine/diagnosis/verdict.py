@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import printable
 from .by_hand import by_hand
-from .catalogue import CODES, HOPS
+from .catalogue import CODES, HOPS, ROLE
 from .path import Path
 
 Data = dict[str, t.Any]
@@ -55,15 +55,47 @@ class Probed:
     notes: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def verdict(
-    path: Path,
-    findings: t.Sequence[Finding],
-    probed: Probed = Probed(),
-    links: t.Sequence[Data] = (),
-    targets: t.Sequence[str] = (),
-) -> Data:
+@dataclass(frozen=True)
+class Judged:
+    """All that is known of a path once it was looked at and probed."""
+
+    path: Path
+    findings: t.Sequence[Finding]
+    probed: Probed = Probed()
+    links: t.Sequence[Data] = ()
+    targets: t.Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Promised:
+    """A finding about a path that a run is to repair."""
+
+    path: Path
+    finding: Finding
+
+
+def promises(judged: Judged) -> list[Promised]:
+    """Its findings of the tiers auto and declared."""
+    kept = [finding for finding in judged.findings if _tier(judged.path, finding) in ("auto", "declared")]
+    return [Promised(judged.path, finding) for finding in kept]
+
+
+def left_to_a_person(judged: Judged, unkept: t.Mapping[Promised, str]) -> Judged:
+    """The same, where no run would change what some findings are about. unkept: why, "" as nothing differs."""
+    found = [(finding, unkept.get(Promised(judged.path, finding))) for finding in judged.findings]
+    return replace(judged, findings=[one if why is None else _advised(judged.path, one, why) for one, why in found])
+
+
+def _advised(path: Path, finding: Finding, why: str) -> Finding:
+    said = finding.fix or CODES[finding.code].fix
+    by_a_person = by_hand(path, finding.code) if ROLE in said else said.format(namespace=path.shown)
+    return replace(finding, tier="advise", fix=why or by_a_person)
+
+
+def verdict(judged: Judged) -> Data:
     """As documented for the module egress_check. The first broken hop in packet order is the verdict."""
-    ordered = sorted(_united(findings), key=_order)
+    path, probed, links, targets = judged.path, judged.probed, judged.links, judged.targets
+    ordered = sorted(_united(judged.findings), key=_order)
     first = ordered[0] if ordered else None
     status = _status(first, probed)
     subject = printable(f"{path.shown} ({path.label})")

@@ -19,6 +19,7 @@ from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, NetlinkSocket, address_t
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_SECONDARY, IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_PERMANENT = 0x01, 0x02, 0x08, 0x40, 0x80
+IFA_F_MANAGETEMPADDR = 0x100  # the kernel made it of an advertised prefix, or was told to treat it so
 _START = 16  # after nlmsghdr
 _HEADER, _FLAGS = struct.Struct("=BBBBI"), struct.Struct("=I")  # struct ifaddrmsg, and its flags as an attribute
 

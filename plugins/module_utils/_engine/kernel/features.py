@@ -10,11 +10,11 @@ import os
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
-from ..model import HOST, Fact, Limit, Link, Setting, Vlans
+from ..model import HOST, Fact, Limit, Link, Namespace, Setting, Vlans
 from ..planning.step import dotted
-from . import limits, link_creation, sysctls
+from . import limits, link_creation, mount_visibility, sysctls
 from .links import Links
-from .namespaces import Namespaces, in_new_namespace
+from .namespaces import DIRECTORY, Namespaces, in_new_namespace
 
 BRIDGE_NETFILTER = "net/bridge/bridge-nf-"
 _ADMINISTRATE = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}
@@ -45,7 +45,9 @@ def require_privilege(probing: bool = False) -> None:
 
 
 def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
-    """Errors: UnsupportedError where something is wanted that this kernel refuses or ignores."""
+    """Errors: UnsupportedError where this kernel refuses or ignores what is wanted, or the host would not see it."""
+    if any(isinstance(fact, Namespace) for fact in facts):
+        mount_visibility.require_seen_by_the_host(DIRECTORY)
     for fact in facts:
         asked = _needs_bridge_netfilter(fact)
         if asked and not bridge_netfilter(namespaces, getattr(fact, "netns", HOST)):

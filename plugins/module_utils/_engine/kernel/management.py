@@ -28,7 +28,7 @@ def protected_links(namespaces: Namespaces, links: Links, sessions: t.Sequence[l
     opened = namespaces.socket(HOST)
     reasons: dict[int, str] = {}
     for family in (4, 6):
-        for reply in routes.default_uplinks(opened, family):
+        for reply in routes.ways_out(opened, family):
             for device in reply.devices:
                 link = links.get(HOST, index=device)
                 if link and routes.leads_out(reply, link.alias, protected=True):

@@ -107,9 +107,16 @@ def _address(value: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in value else socket.AF_INET, value)
 
 
+def _via(value: str) -> bytes:
+    """struct rtvia."""
+    packed = _address(value)
+    return struct.pack("=H", socket.AF_INET if len(packed) == 4 else socket.AF_INET6) + packed
+
+
 _FORMS: dict[str, t.Callable[[t.Any], bytes]] = {
     "asciiz": _text,
     "l2addr": _mac,
     "ipaddr": _address,
     "target": _address,
+    "rtvia": _via,
 }

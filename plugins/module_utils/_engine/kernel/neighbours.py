@@ -16,7 +16,7 @@ import typing as t
 from dataclasses import dataclass
 
 from .namespaces import Namespaces
-from .netlink import ATTRIBUTE, Answer, Message, NetlinkSocket, attributes
+from .netlink import ATTRIBUTE, Answer, Message, NetlinkSocket, Spans, attributes
 
 RTM_DELNEIGH, RTM_GETNEIGH, RTM_GETNEIGHTBL = 29, 30, 66
 _NDM = struct.Struct("=BxxxiHBB")
@@ -64,8 +64,7 @@ def read(opened: NetlinkSocket) -> list[Neighbour]:
         spans = attributes(data, _HEADER + _NDM.size, len(data))
         if family in (socket.AF_INET, socket.AF_INET6) and _NDA_DST in spans and not number & _NUD_NOARP:
             address = str(ipaddress.ip_address(data[slice(*spans[_NDA_DST])]))
-            mac = ":".join(f"{byte:02x}" for byte in data[slice(*spans[_NDA_LLADDR])]) if _NDA_LLADDR in spans else ""
-            found.append(Neighbour(index, address, mac, _STATES.get(number, str(number))))
+            found.append(Neighbour(index, address, _mac(data, spans), _STATES.get(number, str(number))))
     return found
 
 
@@ -151,20 +150,29 @@ def table(family: int) -> Table:
 
 
 def state(namespaces: Namespaces, netns: str, address: str) -> str:
-    """How far the kernel is with an address: INCOMPLETE, REACHABLE and so on, or NONE.
+    """How far the kernel is with an address: INCOMPLETE, REACHABLE and so on, or NONE."""
+    return entry(namespaces, netns, address)[0]
+
+
+def entry(namespaces: Namespaces, netns: str, address: str) -> tuple[str, str]:
+    """(its state, the MAC address or "").
 
     On a socket of its own: threads that wait for answers on one socket would take each other's.
     """
     with namespaces.entered(netns), contextlib.closing(NetlinkSocket()) as opened:
-        return _state(opened, address)
+        return _entry(opened, address)
 
 
-def _state(opened: NetlinkSocket, address: str) -> str:
+def _entry(opened: NetlinkSocket, address: str) -> tuple[str, str]:
     packed = ipaddress.ip_address(address).packed
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for data in opened.dump(Message(RTM_GETNEIGH, 0, _NDM.pack(family, 0, 0, 0, 0))):
         found = attributes(data, _HEADER + _NDM.size, len(data))
         if _NDA_DST in found and data[slice(*found[_NDA_DST])] == packed:
             number = _NDM.unpack_from(data, _HEADER)[2]
-            return _STATES.get(number, str(number))
-    return "NONE"
+            return _STATES.get(number, str(number)), _mac(data, found)
+    return "NONE", ""
+
+
+def _mac(data: bytes, found: Spans) -> str:
+    return ":".join(f"{byte:02x}" for byte in data[slice(*found[_NDA_LLADDR])]) if _NDA_LLADDR in found else ""

@@ -25,7 +25,7 @@ _TRACE = 10 << 8 | 17  # NFNL_SUBSYS_NFTABLES, NFT_MSG_TRACE
 _TABLE, _CHAIN, _HANDLE, _TYPE, _VERDICT, _FAMILY = 1, 2, 3, 4, 5, 15  # NFTA_TRACE_*
 _CODE = 1  # NFTA_VERDICT_CODE
 _DROP, _BY_RULE = 0, 3  # NF_DROP, NFT_TRACETYPE_RULE
-_FAMILIES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _BODY = 20
 _SETTLE = 0.2  # seconds in which the events of a packet that is gone still come
 
@@ -47,23 +47,31 @@ class UntraceableError(Exception):
     """The kernel cannot trace packets for one process alone."""
 
 
-def drops(namespaces: Namespaces, matches: t.Sequence[Match], send: t.Callable[[], object]) -> Ruling | None:
-    """Who drops what fits one of the matches, while send sends it; None where no chain does.
+def drops(
+    namespaces: Namespaces,
+    matches: t.Sequence[Match],
+    send: t.Callable[[], object],
+    devices: t.Sequence[str] = (),
+    netns: str = HOST,
+) -> Ruling | None:
+    """Who in a namespace drops what fits one of the matches, while send sends it; None where no chain does.
 
-    Errors: UntraceableError.
+    devices: links that it arrives by. Errors: UntraceableError.
     """
-    with _events() as events, traced(matches) as ready:
-        if not ready:
-            raise UntraceableError
+    with _events(namespaces, netns) as events, traced(namespaces, netns, matches, devices) as ready:
         send()
         found = _dropped(events)
-    return _worded(namespaces, *found) if found else None
+        if not ready and not found:
+            raise UntraceableError
+    return _worded(namespaces, netns, *found) if found else None
 
 
 @contextlib.contextmanager
-def _events() -> t.Iterator[socket.socket]:
+def _events(namespaces: Namespaces, netns: str) -> t.Iterator[socket.socket]:
     kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-    with socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER) as opened:
+    with namespaces.entered(netns):
+        opened = socket.socket(socket.AF_NETLINK, kind, NETLINK_NETFILTER)
+    with opened:
         opened.bind((0, 1 << (_NFNLGRP_NFTRACE - 1)))
         yield opened
 
@@ -92,14 +100,14 @@ def _parse(data: bytes) -> tuple[str, str, str, int] | None:
     return _FAMILIES.get(data[16], str(data[16])), table, chain, handle
 
 
-def _worded(namespaces: Namespaces, family: str, table: str, chain: str, handle: int) -> Ruling:
+def _worded(namespaces: Namespaces, netns: str, family: str, table: str, chain: str, handle: int) -> Ruling:
     if not handle:
         return Ruling(family, table, chain, "its policy is drop")
     listed = ""
     # Without the program the rule has its number alone.
     with contextlib.suppress(UnsupportedError):
         where = ["list", "chain", family, table, chain]
-        listed = nft.run(namespaces, HOST, "look at a rule that drops", where, style=("-a",)).stdout
+        listed = nft.run(namespaces, netns, "look at a rule that drops", where, style=("-a",)).stdout
     for line in listed.splitlines():
         rule, _hash, number = line.partition(" # handle ")
         if number.strip() == str(handle):

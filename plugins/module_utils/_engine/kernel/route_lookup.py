@@ -11,12 +11,16 @@ import os
 import socket
 import struct
 import sys
+import typing as t
 from dataclasses import dataclass
 
 from .netlink import ATTRIBUTE, Message, NetlinkSocket, attributes
 from .routes import RTM_GETROUTE
 
 _DST, _SRC, _IIF, _OIF, _GATEWAY, _PRIORITY, _CACHEINFO, _TABLE, _MARK = 1, 2, 3, 4, 5, 6, 12, 15, 16  # RTA_*
+_VIA, _MTU, _METRICS = 18, 2, 8  # RTA_VIA, RTAX_MTU, RTA_METRICS
+# RTM_F_LOOKUP_TABLE: without it IPv4 always says the main table. IPv6 never does, and refuses the flag.
+_LOOKUP_TABLE = {socket.AF_INET: 0x1000, socket.AF_INET6: 0}
 _RTM_F_FIB_MATCH = 0x2000  # answer with the route itself
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 _NUMBER = struct.Struct("=I")
@@ -25,23 +29,34 @@ _BODY = _HEADER + _ROUTE.size
 _TYPES = {1: "unicast", 2: "local", 3: "broadcast", 5: "multicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 
 
+# By what types of routes, and of rules, the kernel refuses (net/ipv4/fib_semantics.c).
+_REFUSALS = {errno.EINVAL: "blackhole", errno.EACCES: "prohibit", errno.EHOSTUNREACH: "unreachable"}
+
+
 @dataclass(frozen=True)
 class Lookup:
-    """An answer. errno 0, or why there is no way; device by index, gateway "" for a neighbour."""
+    """An answer. errno 0, or why there is no way; device by index, gateway "" for a neighbour. mtu: of the route."""
 
     errno: int = 0
     type: str = ""
     device: int = 0
     gateway: str = ""
     table: int = 0
+    mtu: int = 0
 
     @property
     def leads(self) -> bool:
         return not self.errno and self.type == "unicast"
 
+    @property
+    def refused(self) -> bool:
+        """Whether routes or rules say that there is no way, and not the state of a link or of forwarding."""
+        return self.errno in (errno.EINVAL, errno.EACCES, errno.ENETUNREACH)
+
     def __str__(self) -> str:
         if self.errno:
-            return os.strerror(self.errno)
+            said = os.strerror(self.errno)
+            return f"{_REFUSALS[self.errno]} ({said})" if self.errno in _REFUSALS else said
         return f"{self.type}" + (f" via {self.gateway}" if self.gateway else "") + f" (table {self.table})"
 
 
@@ -53,7 +68,7 @@ def lookup(
     """
     bits = len(destination) * 8
     family = socket.AF_INET if bits == 32 else socket.AF_INET6
-    header = _ROUTE.pack(family, bits, bits if source else 0, 0, 0, 0, 0, 0, 0)
+    header = _ROUTE.pack(family, bits, bits if source else 0, 0, 0, 0, 0, 0, _LOOKUP_TABLE[family])
     numbers = [(kind, _NUMBER.pack(number)) for kind, number in ((_IIF, arrives_by), (_MARK, mark)) if number]
     parts = [(_DST, destination), *([(_SRC, source)] if source else []), *numbers]
     encoded = b"".join(ATTRIBUTE.pack(ATTRIBUTE.size + len(data), kind) + data for kind, data in parts)
@@ -97,9 +112,21 @@ def _parse(reply: bytes) -> Lookup:
         abs(error),
         _TYPES.get(kind, str(kind)),
         _number(found.get(_OIF)),
-        str(ipaddress.ip_address(found[_GATEWAY])) if _GATEWAY in found else "",
+        _gateway(found),
         _number(found.get(_TABLE)) or table,
+        _mtu(found.get(_METRICS, b"")),
     )
+
+
+def _gateway(found: t.Mapping[int, bytes]) -> str:
+    """RTA_VIA has one of the other family, behind the number of that."""
+    packed = found[_VIA][2:] if _VIA in found else found.get(_GATEWAY)
+    return str(ipaddress.ip_address(packed)) if packed else ""
+
+
+def _mtu(metrics: bytes) -> int:
+    spans = attributes(metrics, 0, len(metrics))
+    return _number(metrics[slice(*spans[_MTU])]) if _MTU in spans else 0
 
 
 def _number(data: bytes | None) -> int:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import ipaddress
 import socket
@@ -12,41 +13,65 @@ import struct
 import typing as t
 
 from ..model import DEFAULT_DESTINATION, MAIN_TABLE, MARK, ROUTE_PROTOCOL, Route, is_ours
+from . import nexthops
 from .message_layout import encode
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Message, NetlinkSocket, Spans, address_text, attributes
 
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA = 1, 2, 9
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH = 1, 4, 5, 6, 7, 8, 9
-RTA_TABLE, RTAX_MTU = 15, 2
-RTM_F_CLONED, RTNH_F_ONLINK = 0x200, 4
+RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH = 1, 2, 4, 5, 6, 7, 8, 9
+RTA_TABLE, RTA_VIA, RTA_NH_ID, RTAX_MTU = 15, 18, 30, 2
+RTM_F_CLONED, RTM_F_FIB_MATCH, RTNH_F_ONLINK = 0x200, 0x2000, 4
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 _START = 16  # after nlmsghdr
 _HEADER, _NUMBER = struct.Struct("=8BI"), struct.Struct("=I")  # struct rtmsg, and most of its attributes
 _NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop
 _TYPE_NAMES = {number: name for name, number in TYPES.items()}
+# For lookups of the way out, which send nothing: a host may have a route of its own to one of them.
+FAR = {4: ("203.0.113.1", "192.0.2.1"), 6: ("2001:db8::1", "2000::1")}
+_HALVES = 3  # bits of prefixes at most by which programs divide the internet, to go ahead of a default route
 
 
 class RouteReply(t.NamedTuple):
     """One route as the kernel reports it; fact has no device.
 
-    device: by index, 0 for none or several. devices: all of them.
+    device: by index, 0 for none or several. devices: all of them. nexthop: the object that has them, 0 for none.
     """
 
     fact: Route
     device: int
     devices: tuple[int, ...]
+    nexthop: int = 0
 
 
 def read(opened: NetlinkSocket, family: int, table: int = 0, device: int = 0, netns: str = "") -> list[RouteReply]:
-    """Routes of a family (4 or 6), of one table and one device where given. The kernel filters."""
-    found = []
-    for reply in opened.dump(_question(family, table, device)):
-        parsed = _parse(reply, netns)
-        if parsed and table in (0, parsed.fact.table) and device in (0, parsed.device):
-            found.append(parsed)
-    return found
+    """Routes of a family (4 or 6), of one table and one device where given. The kernel filters.
+
+    Without those for packets of some sources alone (ip route add ... from), which are not a way for all.
+    """
+    parsed = [_parse(reply, netns) for reply in opened.dump(_question(family, table, device))]
+    found = _resolved(opened, [reply for reply in parsed if reply])
+    return [reply for reply in found if table in (0, reply.fact.table) and device in (0, reply.device)]
+
+
+def _resolved(opened: NetlinkSocket, replies: list[RouteReply]) -> list[RouteReply]:
+    """With the devices and gateways of next hops that are objects of their own: routes have their number alone where
+    net.ipv4.nexthop_compat_mode is 0.
+    """
+    if all(reply.devices or not reply.nexthop for reply in replies):
+        return replies
+    known = nexthops.read(opened)
+    return [_by_nexthop(reply, known) if reply.nexthop and not reply.devices else reply for reply in replies]
+
+
+def _by_nexthop(reply: RouteReply, known: t.Mapping[int, nexthops.NextHop]) -> RouteReply:
+    hops = nexthops.members(known, reply.nexthop)
+    devices = tuple(hop.device for hop in hops if hop.device)
+    alone = hops[0] if len(hops) == 1 else None
+    kind = "blackhole" if alone and alone.blackhole else reply.fact.type
+    fact = dataclasses.replace(reply.fact, gateway=alone.gateway if alone else reply.fact.gateway, type=kind)
+    return reply._replace(fact=fact, device=alone.device if alone else 0, devices=devices)
 
 
 @functools.lru_cache(maxsize=16)
@@ -81,9 +106,9 @@ def _is_of_a_prefix(reply: RouteReply, own: t.Container[str]) -> bool:
 
 
 def _parse(data: bytes, netns: str) -> RouteReply | None:
-    """None for what is no route of somebody's choice: local and broadcast entries, cached ones."""
-    family, length, _source, _tos, table, protocol, _scope, kind, flags = _HEADER.unpack_from(data, _START)
-    if kind not in _TYPE_NAMES or flags & RTM_F_CLONED:
+    """None for what is no route of somebody's choice, as local, broadcast and cached ones, or not for all sources."""
+    family, length, source, _tos, table, protocol, _scope, kind, flags = _HEADER.unpack_from(data, _START)
+    if kind not in _TYPE_NAMES or source or flags & RTM_F_CLONED:
         return None
     found = attributes(data, _START + _HEADER.size, len(data))
     version = 4 if family == socket.AF_INET else 6
@@ -94,7 +119,7 @@ def _parse(data: bytes, netns: str) -> RouteReply | None:
         _number(data, found, RTA_TABLE) or table,
         _number(data, found, RTA_PRIORITY),
         type=_TYPE_NAMES[kind],
-        gateway=_address(data, found, RTA_GATEWAY) or ("" if _TYPE_NAMES[kind] == "unicast" else None),
+        gateway=_gateway(data, found) or ("" if _TYPE_NAMES[kind] == "unicast" else None),
         source=_address(data, found, RTA_PREFSRC),
         mtu=_number(data, attributes(data, *found[RTA_METRICS]), RTAX_MTU) or None if RTA_METRICS in found else None,
         onlink=bool(flags & RTNH_F_ONLINK),
@@ -102,7 +127,15 @@ def _parse(data: bytes, netns: str) -> RouteReply | None:
     )
     device = _number(data, found, RTA_OIF)
     hops = _hops(data, *found[RTA_MULTIPATH]) if RTA_MULTIPATH in found else (device,)
-    return RouteReply(fact, device, tuple(filter(None, hops)))
+    return RouteReply(fact, device, tuple(filter(None, hops)), _number(data, found, RTA_NH_ID))
+
+
+def _gateway(data: bytes, found: Spans) -> str | None:
+    """RTA_VIA has one of the other family, behind the number of that."""
+    if RTA_VIA in found:
+        start, end = found[RTA_VIA]
+        return address_text(data[start + 2 : end])
+    return _address(data, found, RTA_GATEWAY)
 
 
 def _address(data: bytes, found: Spans, kind: int) -> str | None:
@@ -146,8 +179,10 @@ def _body(route: Route, device: int) -> bytes:
         asked.append(("RTA_DST", str(network.network_address)))
     if route.metric:
         asked.append(("RTA_PRIORITY", route.metric))
-    if route.gateway:
+    if route.gateway and (":" in route.gateway) == (network.version == 6):
         asked.append(("RTA_GATEWAY", route.gateway))
+    elif route.gateway:
+        asked.append(("RTA_VIA", route.gateway))
     if device:
         asked.append(("RTA_OIF", device))
     if route.source:
@@ -180,9 +215,50 @@ def leads_out(reply: RouteReply, alias: str | None, protected: bool = False) -> 
     return reply.fact.protocol not in (RTPROT_RA, RTPROT_REDIRECT) and (protected or alias == MARK)
 
 
+def ways_out(opened: NetlinkSocket, family: int, main: t.Iterable[RouteReply] | None = None) -> list[RouteReply]:
+    """The route that the kernel takes to what is far, by whatever rule and table, and the main table's default routes.
+
+    main: the routes of that table, if they are known.
+    """
+    found = default_uplinks(opened, family) if main is None else defaults(main, family)
+    chosen = _chosen(opened, family)
+    if chosen is None or _way(chosen) in map(_way, found[:1]):
+        return found
+    return [chosen, *(reply for reply in found if _way(reply) != _way(chosen))]
+
+
+def _way(reply: RouteReply) -> tuple[tuple[int, ...], str | None]:
+    return reply.devices, reply.fact.gateway
+
+
+def _chosen(opened: NetlinkSocket, family: int) -> RouteReply | None:
+    for address in FAR[family]:
+        bits = 32 if family == 4 else 128
+        asked = [("RTA_DST", address)]
+        body = encode("rtmsg", asked, family=_family(family), dst_len=bits, flags=RTM_F_FIB_MATCH)
+        (answer,) = opened.request([Message(RTM_GETROUTE, 0, body)])
+        reply = _parse(answer.replies[0], "") if answer.replies and not answer.errno else None
+        if reply and int(reply.fact.destination.partition("/")[2]) <= _HALVES:
+            (reply,) = _resolved(opened, [reply])
+            return reply if reply.fact.type == "unicast" and reply.devices else None
+    return None
+
+
 def default_uplinks(opened: NetlinkSocket, family: int) -> list[RouteReply]:
     """Default routes of the main table, best first."""
     return defaults(read(opened, family, MAIN_TABLE), family)
+
+
+def sources_of_defaults(opened: NetlinkSocket, family: int) -> list[str]:
+    """The networks for whose addresses alone there is a default route (ip route add default from NETWORK)."""
+    found: dict[str, None] = {}
+    for data in opened.dump(_question(family, MAIN_TABLE, 0)):
+        _family, length, bits, *_rest = _HEADER.unpack_from(data, _START)
+        spans = attributes(data, _START + _HEADER.size, len(data))
+        source = _address(data, spans, RTA_SRC)
+        if source and bits and not length:
+            found[f"{source}/{bits}"] = None
+    return list(found)
 
 
 def defaults(replies: t.Iterable[RouteReply], family: int) -> list[RouteReply]:

@@ -15,7 +15,7 @@ import socket
 import struct
 import typing as t
 
-from ..model import HOST, Link, is_closed_by_itself
+from ..model import Link, is_closed_by_itself
 from .attributes import attribute
 from .netlink import Spans, attributes
 
@@ -95,7 +95,4 @@ def born_with(link: Link) -> dict[str, bool | None]:
     if is_closed_by_itself(link):
         for name in ("accept_ra", "accept_redirects"):
             fields[name] = bool(fields[name])
-    if link.netns == HOST and fields["ipv6"]:
-        # Where IPv6 is off on the host, that is for its administrator to change.
-        fields["ipv6"] = None
     return fields

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
@@ -81,7 +82,7 @@ def _read(key: str) -> str | None:
 
 
 def counters(namespaces: Namespaces, netns: str) -> dict[str, int]:
-    """What a namespace has counted (proc_net(5): netstat and snmp), by name."""
+    """What a namespace has counted (proc_net(5): netstat, snmp and xfrm_stat), by name."""
     found: dict[str, int] = {}
     with namespaces.entered(netns):
         for file in ("netstat", "snmp"):
@@ -90,4 +91,6 @@ def counters(namespaces: Namespaces, netns: str) -> dict[str, int]:
                 lines = opened.read().splitlines()
             for names, values in zip(lines[::2], lines[1::2]):
                 found.update(zip(names.split()[1:], map(int, values.split()[1:])))
+        with contextlib.suppress(OSError), open("/proc/thread-self/net/xfrm_stat", encoding="ascii") as opened:
+            found.update({name: int(value) for name, value in map(str.split, opened)})
     return found

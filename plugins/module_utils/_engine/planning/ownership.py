@@ -188,3 +188,11 @@ def restored_link(have: Link, original: Link) -> Link:
         if item.name not in ("netns", "name", "index") and getattr(original, item.name) is not None
     }
     return dataclasses.replace(have, **fields)
+
+
+def uplinks_noted(ledger: Ledger, netns: str, family: int) -> list[str]:
+    """Links by which answers came when networks were built: their switches of forwarding are claimed."""
+    start, end = f"net/ipv{family}/conf/", "/forwarding"
+    keys = [claim.key for claim in ledger.claims.values() if claim.netns == netns]
+    names = [key[len(start) : -len(end)] for key in keys if key.startswith(start) and key.endswith(end)]
+    return [name for name in dict.fromkeys(names) if name != "all"]

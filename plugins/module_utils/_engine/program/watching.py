@@ -10,8 +10,8 @@ import time
 import typing as t
 
 from .. import audit, inventory
-from ..diagnosis import check as diagnosis
 from ..errors import EgressError
+from ..repair import promises
 from ..repair.decision import refuse_to_take
 from . import applying
 from .metrics import PATH as METRICS
@@ -118,7 +118,7 @@ def _drift(stored: t.Sequence[Stored]) -> tuple[dict[str, list[str]], dict[str, 
 
 
 def _verdicts(stored: t.Sequence[Stored], probe: bool) -> list[t.Any]:
-    return diagnosis.check([one.network for one in stored if one.error is None], (), probe)
+    return promises.check([one.network for one in stored if one.error is None], (), probe)
 
 
 def _tell(failed: t.Mapping[str, EgressError], verdicts: t.Sequence[t.Any], output: Output, errors: Output) -> None:

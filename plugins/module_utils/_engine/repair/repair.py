@@ -19,6 +19,7 @@ from ..planning.step import Step
 from ..run import run
 from ..spec import path
 from ..spec.union import union
+from . import promises
 from .besides import beyond_the_network, forget_neighbours
 from .decision import TIERS, Decision, Verdict, decide, refuse_to_take, tier_of, worse
 
@@ -41,8 +42,8 @@ class Outcome:
     lines: of the audit; unwritten: why some of them are not in its file.
     """
 
-    before: list[Verdict]
-    after: list[Verdict]
+    before: t.Sequence[Verdict]
+    after: t.Sequence[Verdict]
     decisions: list[Decision]
     actions: dict[str, list[str]] = field(default_factory=dict)
     failed: dict[str, EgressError] = field(default_factory=dict)
@@ -56,14 +57,14 @@ def repair(asked: Asked, check: bool = False) -> Outcome:
 
     check: nothing is changed, and actions are those that would be done. Errors: SpecError, UnsupportedError.
     """
-    before = _diagnosed(asked)
+    before = promises.check(asked.networks, asked.targets, asked.probe)
     decisions = decide(before, asked.tiers, asked.codes)
     outcome = Outcome(before, before, decisions)
     for decision in list(decisions):
         if decision.repaired:
             _repair(asked, decision, outcome, check)
     if (any(outcome.actions.values()) or outcome.failed) and not check:
-        outcome.after = _diagnosed(asked)
+        outcome.after = promises.check(asked.networks, asked.targets, asked.probe)
         _note(outcome)
     return outcome
 

@@ -43,6 +43,8 @@ class Filters(t.Protocol):
 
     def default_uplinks(self, netns: str) -> t.Mapping[int, t.Sequence[t.Sequence[str]]]: ...
 
+    def uplinks_noted(self, netns: str) -> t.Mapping[int, t.Sequence[str]]: ...
+
 
 def wanted(options: t.Mapping[str, t.Any], host: Filters, key: str = "") -> Want:
     """Options of one network's way through FORWARD to facts. host tells what filters there."""
@@ -105,7 +107,7 @@ def _without_a_way(name: str, families: t.Iterable[int], uplinks: t.Mapping[int,
     """What a person is told of families without a default route, of which nobody knows the way out."""
     for family in sorted(families):
         if not uplinks.get(family):
-            reason = f"no default route of the main table leads IPv{family} out of this host; name the way as uplink"
+            reason = f"no default route leads IPv{family} out of this host; name the way as uplink"
             yield Choice(name, "forward", "", reason)
 
 
@@ -141,7 +143,10 @@ def _rules(options: t.Mapping[str, t.Any], netns: str, host: Filters, key: str) 
     else:
         known = host.default_uplinks(netns)
         families = sorted({values.family(source) for source in sources})
-        uplinks = [name for family in families for links in known.get(family, ()) for name in links]
+        # While there is no way out, as with a router that is silent, the one that there was is kept.
+        noted = host.uplinks_noted(netns) if not all(known.get(family) for family in families) else {}
+        ways = [known.get(family) or [noted.get(family, ())] for family in families]
+        uplinks = [name for links in ways for way in links for name in way]
     # What stays on the bridge is let through anyway.
     ways_out = tuple(uplink for uplink in dict.fromkeys(uplinks) if uplink != bridge)
     return ForwardRules(bridge, ways_out, sources, options["published"])

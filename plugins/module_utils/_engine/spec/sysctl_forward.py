@@ -30,11 +30,11 @@ BRIDGE_NF_CALL = ("net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-ca
 class Settings(t.Protocol):
     """What the settings of a namespace depend on.
 
-    ra_uplinks: where the kernel learned the IPv6 default route from a router advertisement.
+    listening_links: those that learn from router advertisements unless the namespace forwards.
     bridge_netfilter: whether br_netfilter is loaded.
     """
 
-    def ra_uplinks(self, netns: str) -> t.Sequence[str]: ...
+    def listening_links(self, netns: str) -> t.Sequence[str]: ...
 
     def bridge_netfilter(self, netns: str) -> bool: ...
 
@@ -53,7 +53,7 @@ def wanted(options: t.Mapping[str, t.Any], host: Settings, key: str = "") -> Wan
         raise SpecError(f"{key}ipv4", "nothing is asked for", "give ipv4, ipv6, rp_filter or bridge_nf_call")
     if options["ipv6"] and options["accept_ra"] == "keep":
         # First: forwarding with accept_ra 1 drops the default route that an advertisement gave.
-        kept = {f"net/ipv6/conf/{uplink}/accept_ra": "2" for uplink in host.ra_uplinks(netns)}
+        kept = {f"net/ipv6/conf/{link}/accept_ra": "2" for link in host.listening_links(netns)}
         settings = {**kept, **settings}
     if options["bridge_nf_call"] is False and not host.bridge_netfilter(netns):
         # Off it is already.
