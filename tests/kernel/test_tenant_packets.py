@@ -390,7 +390,7 @@ def test_error_of_a_tenant_about_the_flow_of_another_network(tried: Tried) -> No
 
     def begun() -> int:
         with inside("w1"):
-            return probe.udp(INTERNET, timeout=10.0).port
+            return probe.udp(INTERNET, timeout=10.0).port or 0
 
     quoted = udp(node.address, INTERNET, node.call(begun), probe.WHO_PORT)
     error = _routed(ends, frames.icmp4(OWN, node.address, 3, bytes(4) + quoted))

@@ -246,6 +246,8 @@ SETTINGS = {
     "a small MTU": "ip -n c2 link set eth0 mtu 600",
     "a queueing discipline": "tc -n c2 qdisc replace dev eth0 root pfifo limit 10",
     "a queueing discipline, unlimited": "tc -n c1 qdisc replace dev eth0 root pfifo limit 1",
+    "the gateway on its loopback": "ip -n c2 route flush table main; ip -n c2 -6 route flush table main;"
+    "ip -n c2 address add 10.22.33.1/32 dev lo; ip -n c2 address add fd00:22:33::1/128 dev lo",
     "no routes": "ip -n c2 route flush table main; ip -n c2 -6 route flush table main",
     "no way to the gateway": "ip -n c2 route del 10.22.33.0/24 dev eth0;ip -n c2 -6 route del fd00:22:33::/64 dev eth0",
     "an address without a route": "ip -n c2 address flush dev eth0 scope global; for one in 10.22.33.3/24 "
@@ -263,6 +265,17 @@ def test_what_a_tenant_changed_is_repaired_and_stops_nothing(node: Node, change:
     assert node.call(build_at_once, asked)
     assert node.call(build_at_once, asked) == []
     assert held(node, "c2") == {"c2": ["10.22.33.3/24", "fd00:22:33::3/64"]}
+    assert unreachable_from(node, "c1", "c2") == []
+
+
+def test_rules_of_a_tenant_hide_no_gateway(node: Node) -> None:
+    asked = [pods(subnets=["10.22.33.0/24", *SIX["subnets"]])]
+    node.call(build_at_once, asked)
+    script(node, "for six in '' -6; do ip -n c2 $six rule flush; ip -n c2 $six route flush table main; done")
+    assert node.call(build_at_once, asked)
+    assert node.call(build_at_once, asked) == []
+    # Whose lookups fail is the tenant's choice, until it changes its mind.
+    script(node, "for six in '' -6; do ip -n c2 $six rule add lookup main; done")
     assert unreachable_from(node, "c1", "c2") == []
 
 

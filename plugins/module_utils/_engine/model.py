@@ -125,6 +125,7 @@ class Address:
     """An address on a link, with its prefix length.
 
     duplicate: duplicate address detection found another host that has it, so that it is there but unusable.
+    intruding: a tenant took the gateway's for a link of its own.
     tentative: that has not ended yet. dad: of a wanted one, whether there is to be any; without it nobody on the link
     can object.
     unrouted: there is no route to its network, which the kernel makes with an address, and a gateway that is wanted is
@@ -139,6 +140,7 @@ class Address:
     secondary: bool = field(default=False, metadata=ASIDE)
     network: str = field(default="", metadata=ASIDE)
     tentative: bool = field(default=False, metadata=ASIDE)
+    intruding: bool = field(default=False, metadata=ASIDE)
     dad: bool = field(default=True, metadata=ASIDE)
 
     @property

@@ -98,6 +98,7 @@ class Observation:
         self._addresses()
         self._limits()
         self._vlans()
+        self._intruders()
         self._routes()
         self._settings()
         self._rulesets()
@@ -259,6 +260,18 @@ class Observation:
                 for fact in addresses.facts(replies, *place, cidrs):
                     unrouted = self._is_unrouted(fact, link)
                     self.facts[fact.identity] = dataclasses.replace(fact, unrouted=True) if unrouted else fact
+
+    def _intruders(self) -> None:
+        """Addresses of wanted gateways on any link of a managed namespace, by which no route could be made."""
+        for (netns, device), gateways in self._gateways.items():
+            namespace = self.facts.get(("namespace", netns))
+            if netns in self.snapshot.places and isinstance(namespace, Namespace) and is_ours(namespace.alias):
+                place = self.snapshot.read(netns)
+                held = [(place.links[i].name, reply) for i, some in place.addresses.items() for reply in some]
+                for name, reply in held:
+                    if name != device and ipaddress.ip_interface(reply.cidr).ip in gateways:
+                        fact = Address(netns, name, reply.cidr, intruding=True)
+                        self.facts.setdefault(fact.identity, fact)
 
     def _is_unrouted(self, fact: Address, link: Link) -> bool:
         """Whether a tenant took away the route by which a wanted gateway is reached."""

@@ -58,6 +58,7 @@ from .sealed_table import SealError
 NEW_FILE = 0o644
 _GONE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
 _THERE = (errno.EEXIST,)
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
 _REQUESTS = (Address, Limit, Route, Vlans)
@@ -65,11 +66,12 @@ _REQUESTS = (Address, Limit, Route, Vlans)
 
 @dataclass(frozen=True)
 class _Request:
-    """One message of a step, and which errors are no failure."""
+    """One message of a step, and which errors are no failure. instead: what is sent where no way leads there."""
 
     step: Step
     message: Message
     accepted: tuple[int, ...]
+    instead: Message | None = None
 
 
 class StepError(Exception):
@@ -171,10 +173,14 @@ class Executor:
             self._guarded([step], lambda step=step: requests.extend(self._requests(step)), [])  # type: ignore[misc]
         answers: list[Answer] = []
         netns = getattr(batch[0].fact, "netns", HOST)
+        opened = self.namespaces.socket(netns)
         messages = [request.message for request in requests]
         if not messages:
             return
-        self._guarded(batch, lambda: answers.extend(self.namespaces.socket(netns).request(messages)), [])
+        self._guarded(batch, lambda: answers.extend(opened.request(messages)), [])
+        for place, (request, answer) in enumerate(zip(requests, answers)):
+            if request.instead and answer.errno in _NO_WAY:
+                answers[place] = opened.request([request.instead])[0]
         pairs = list(zip(requests, answers))
         failed = [(request.step, answer) for request, answer in pairs if answer.errno not in (0, *request.accepted)]
         if failed:
@@ -212,7 +218,10 @@ class Executor:
             yield _Request(step, routes.delete(fact, device), _GONE)
         else:
             send = routes.add if step.before is None else routes.replace
-            yield _Request(step, send(fact, device), _THERE)
+            # The rules of a tenant may hide the way to the gateway, which is one of the link's network all the same.
+            named = fact.netns != HOST and fact.gateway and fact.onlink is None
+            instead = send(dataclasses.replace(fact, onlink=True), device) if named else None
+            yield _Request(step, send(fact, device), _THERE, instead)
 
     def _is_gone(self, fact: Fact) -> bool:
         """Whether the namespace or link that it was in or on is gone, and it with that. Asked on a way back alone."""

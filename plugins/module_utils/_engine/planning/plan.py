@@ -367,7 +367,7 @@ class _Planner:
             if isinstance(fact, (Address, Link))
             and fact.identity not in self.named
             and (
-                (fact.netns, fact.link) in self.want.exclusive_addresses
+                fact.intruding or (fact.netns, fact.link) in self.want.exclusive_addresses
                 if isinstance(fact, Address)
                 else (fact.netns, fact.master or "") in self.want.exclusive_ports
             )
