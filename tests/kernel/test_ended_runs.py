@@ -232,6 +232,26 @@ def test_error_between_two_sends(node: Node) -> None:
     assert difference(before, settled(node)) == ""
 
 
+@pytest.mark.parametrize("after", ["true", "ip netns add c2"])
+def test_namespace_that_another_tool_deletes_meanwhile(node: Node, after: str) -> None:
+    """Between the look and the change: what is changed is not what has the name any more."""
+    node.call(build_at_once, [PODS])
+    node.run(["ip", "-n", "c2", "route", "del", "default"])
+
+    def changed() -> None:
+        def delete(_steps: object, _hazards: object) -> None:
+            subprocess.run(["sh", "-ec", f"ip netns del c2; {after}"], check=True)
+
+        asked = {"networks": [PODS], "state": "present"}
+        run(lambda observer: path.wanted(asked, observer), permit=delete)
+
+    refused = refusal(node, changed)
+    assert refused.asked == "verify what was built"
+    assert "in namespace c2" in refused.found
+    node.call(build_at_once, [PODS])
+    assert node.call(build_at_once, [PODS]) == []
+
+
 def test_line_that_was_cut_off(node: Node) -> None:
     """By a kill while it was written: what comes after it counts."""
 

@@ -202,6 +202,12 @@ class Namespaces:
         """Back to the namespace of the host, wherever an error left this thread."""
         mounts.call("return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
 
+    def forget_replaced(self) -> None:
+        """Of handles whose names lead elsewhere by now, or nowhere, as when another tool deleted a namespace."""
+        for name, handle in list(self._handles.items()):
+            if name != HOST and "/" not in name and not _leads_to(name, os.fstat(handle)):
+                self._forget(name)
+
     def exists(self, netns: str) -> bool:
         return netns in self._handles or is_namespace(path_of(netns))
 
@@ -366,8 +372,12 @@ class Namespaces:
 
 def _has_its_name(name: str) -> bool:
     """Whether a removed namespace still is what its name leads to: the run was killed before it took that away."""
+    return _leads_to(name, os.stat(f"{mounts.REMOVED}/{name}"))
+
+
+def _leads_to(name: str, namespace: os.stat_result) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.stat(f"{DIRECTORY}/{name}"), os.stat(f"{mounts.REMOVED}/{name}"))
+        return os.path.samestat(os.stat(f"{DIRECTORY}/{name}"), namespace)
     return False
 
 
