@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
 import typing as t
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tests.lab.snapshot import difference
 from tests.lab.world import World
 from tests.support import run_fresh
 from tests.support.building import build_at_once, refusal
+from tests.support.ended_runs import await_deadline, waiting
 from tests.support.kill_injection import killed_at
 from tests.support.spec_questions import Options, all_of
 
@@ -51,22 +51,6 @@ def asked(node: Node, module: str, options: Options, controller: str = FAR) -> t
 def await_end(patience: float = 90.0) -> None:
     with confirmation.exclusive(patience):
         pass
-
-
-def waiting() -> int:
-    """The process that waits for the confirmation."""
-    found = record.read()
-    assert found
-    assert found.timer
-    found.close()
-    return found.timer.pid
-
-
-def await_deadline() -> None:
-    found = record.read()
-    assert found
-    found.close()
-    time.sleep(max(0, found.deadline - time.monotonic()))
 
 
 def filtering(node: Node) -> str:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 import time
 import typing as t
 from functools import partial
@@ -157,7 +158,9 @@ def test_process_that_waits_is_ended(node: Node, how: signal.Signals) -> None:
     def ended() -> None:
         hazardous([OTHER], within)
         pid = waiting()
-        await_deadline() if how == signal.SIGKILL and os.kill(pid, how) is None else os.kill(pid, how)
+        os.kill(pid, how)
+        if how == signal.SIGKILL:
+            await_deadline()
         with confirmation.exclusive(10):
             pass
 
@@ -177,14 +180,16 @@ def test_change_that_removes_a_namespace_is_confirmed(node: Node) -> None:
         result = hazardous([OTHER], 60)
         took = time.monotonic() - began
         assert result.unconfirmed
-        assert not [name for name in os.listdir(f"/proc/{waiting()}/fd") if int(name) > 2]
+        listed = subprocess.run(["ls", "-l", f"/proc/{waiting()}/fd"], capture_output=True, text=True, check=False)
+        assert "net:[" not in listed.stdout
         confirmation.confirm(result.unconfirmed[0])
         return took
 
     assert node.call(confirmed) < 2
     links = node.run(["ip", "-o", "link", "show"]).stdout
     assert ("np-c2" in links, "np-c3" in links) == (False, True)
-    assert node.call(build_at_once, [OTHER]) == []
+    assert node.run(["ls", "/run/netns"]).stdout.split() == ["c1", "c3"]
+    assert filtering(node) == "1"
 
 
 def test_token_of_what_was_put_back(node: Node) -> None:
@@ -225,6 +230,26 @@ def test_error_between_two_sends(node: Node) -> None:
     refused = refusal(node, failing)
     assert refused.rolled_back
     assert difference(before, settled(node)) == ""
+
+
+@pytest.mark.parametrize("after", ["true", "ip netns add c2"])
+def test_namespace_that_another_tool_deletes_meanwhile(node: Node, after: str) -> None:
+    """Between the look and the change: what is changed is not what has the name any more."""
+    node.call(build_at_once, [PODS])
+    node.run(["ip", "-n", "c2", "route", "del", "default"])
+
+    def changed() -> None:
+        def delete(_steps: object, _hazards: object) -> None:
+            subprocess.run(["sh", "-ec", f"ip netns del c2; {after}"], check=True)
+
+        asked = {"networks": [PODS], "state": "present"}
+        run(lambda observer: path.wanted(asked, observer), permit=delete)
+
+    refused = refusal(node, changed)
+    assert refused.asked == "verify what was built"
+    assert "in namespace c2" in refused.found
+    node.call(build_at_once, [PODS])
+    assert node.call(build_at_once, [PODS]) == []
 
 
 def test_line_that_was_cut_off(node: Node) -> None:

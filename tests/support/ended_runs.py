@@ -9,9 +9,10 @@ import typing as t
 
 from ansible_collections.netpath.egress.plugins.module_utils._engine import run as line
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
+from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import lock
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.executor import Executor
 from ansible_collections.netpath.egress.plugins.module_utils._engine.planning.step import Step
-from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction import confirmation, record
+from ansible_collections.netpath.egress.plugins.module_utils._engine.transaction import record
 
 # How a run is ended, by name; None is an error that nobody foresaw.
 ENDS: dict[str, signal.Signals | None] = {
@@ -36,7 +37,7 @@ def ended_run(phase: str, how: str, action: t.Callable[[], object], alone: bool 
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
-    with confirmation.locked(30):
+    with lock.locked(30):
         pass
 
 
@@ -78,7 +79,7 @@ def _while_verifying(end: t.Callable[[], None]) -> None:
         verify(*arguments)
         end()
 
-    line.verify = verify_and_end  # type: ignore[attr-defined]
+    line.verify = verify_and_end  # type: ignore[assignment, attr-defined]
 
 
 def _while_rolling_back(end: t.Callable[[], None]) -> None:
@@ -92,7 +93,7 @@ def _while_rolling_back(end: t.Callable[[], None]) -> None:
         if os.getpid() == victim and len(self.undone) == _BATCH:
             end()
 
-    line.verify = refuse  # type: ignore[attr-defined]
+    line.verify = refuse  # type: ignore[assignment, attr-defined]
     record.Record.undid = undo_and_end  # type: ignore[method-assign]
 
 

@@ -42,6 +42,10 @@ class Observer:
 
     def observe(self, want: Want, ledger: Ledger | None = None) -> Have:
         """What is there of what want names. ledger None reads the one on disk."""
+        if self._seen is None:
+            # What was looked up before may be of a namespace that is gone.
+            self.namespaces.forget_replaced()
+            self.links.forget()
         seen, self._seen = self._seen or Snapshot(self.namespaces), None
         ledger = read_ledger() if ledger is None else ledger
         return Observation(self.namespaces, seen, want, ledger, self._ssh_sessions).have()

@@ -84,7 +84,7 @@ class _Run:
             sweep()
             files.sweep()
             recovery.forget_outcome()
-            finished += recovery.recover(self.namespaces)
+            finished += recovery.recover()
         observer = Observer(self.namespaces)
         want = observer.assigned(build(observer))
         features.require(self.namespaces, want.facts)

@@ -150,6 +150,7 @@ class Executor:
         self.links.forget()
         self.namespaces.make_room()
         self.namespaces.go_home()
+        self.namespaces.forget_replaced()
 
     def remove_containers(self, unneeded: t.Mapping[str, t.Collection[Identity]]) -> None:
         """Remove those tables and base chains of iptables-nft in which nothing is, by namespace."""

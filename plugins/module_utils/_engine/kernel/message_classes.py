@@ -9,6 +9,7 @@ So the package is entered without running that code; a program that has imported
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -20,11 +21,17 @@ OLDEST = (0, 7, 2)
 _NAME = "pyroute2"
 
 
+class _NoPackageError(ImportError):
+    pass
+
+
 def version() -> str:
     """The version of pyroute2. Errors: ImportError where it is missing."""
-    _enter_package()
     try:
-        return str(importlib.import_module(f"{_NAME}.config.version").__version__)
+        with _entered_package():
+            return str(importlib.import_module(f"{_NAME}.config.version").__version__)
+    except _NoPackageError:
+        raise
     except (ImportError, AttributeError):
         return _installed_version()
 
@@ -48,20 +55,28 @@ def _installed_version() -> str:
         return "0"
 
 
-def _enter_package() -> None:
+@contextlib.contextmanager
+def _entered_package() -> t.Iterator[None]:
+    """Whoever imports the package afterwards gets the whole of it."""
     if _NAME in sys.modules:
+        yield
         return
     found = importlib.util.find_spec(_NAME)
     if found is None or found.submodule_search_locations is None:
-        raise ImportError(f"No module named '{_NAME}'", name=_NAME)
+        raise _NoPackageError(f"No module named '{_NAME}'", name=_NAME)
     package = types.ModuleType(_NAME)
     package.__path__ = list(found.submodule_search_locations)
     package.__spec__ = found
     sys.modules[_NAME] = package
+    try:
+        yield
+    finally:
+        if sys.modules.get(_NAME) is package:
+            del sys.modules[_NAME]
 
 
 @functools.cache
 def message_class(name: str) -> t.Any:
     """A class of rtnetlink messages, such as ifinfmsg, which has the name of its module."""
-    _enter_package()
-    return getattr(importlib.import_module(f"{_NAME}.netlink.rtnl.{name}"), name)
+    with _entered_package():
+        return getattr(importlib.import_module(f"{_NAME}.netlink.rtnl.{name}"), name)

@@ -85,7 +85,14 @@ def keep_removed(source: str, name: str, mark: str) -> None:
     if not os.path.ismount(REMOVED):
         os.makedirs(REMOVED, mode=0o700, exist_ok=True)
         call(asked, "mount", b"none", REMOVED.encode(), b"tmpfs", 0, b"mode=0700")
+    forget_removed(name)  # of a run that was killed before it took the name away
     bind(source, f"{REMOVED}/{name}", asked, mark)
+
+
+def forget_removed(name: str) -> None:
+    """It is not kept any longer."""
+    if is_namespace(f"{REMOVED}/{name}"):
+        unbind(f"{REMOVED}/{name}", f"end namespace {name}")
 
 
 def mark_of_removed(name: str) -> str:

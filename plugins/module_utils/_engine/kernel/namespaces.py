@@ -188,7 +188,7 @@ class Namespaces:
 
     def _departing_links(self) -> list[int]:
         """On the host, the other ends of pairs that go with the removed namespaces."""
-        paths = {name: f"{mounts.REMOVED}/{name}" for name in mounts.removed()}
+        paths = {name: f"{mounts.REMOVED}/{name}" for name in mounts.removed() if not _has_its_name(name)}
         if not paths:
             return []
         unknown = {path: name for name, path in paths.items() if name not in self._departing}
@@ -201,6 +201,12 @@ class Namespaces:
     def go_home(self) -> None:
         """Back to the namespace of the host, wherever an error left this thread."""
         mounts.call("return to the namespace of the host", "setns", self._handles[HOST], CLONE_NEWNET)
+
+    def forget_replaced(self) -> None:
+        """Of handles whose names lead elsewhere by now, or nowhere, as when another tool deleted a namespace."""
+        for name, handle in list(self._handles.items()):
+            if name != HOST and "/" not in name and not _leads_to(name, os.fstat(handle)):
+                self._forget(name)
 
     def exists(self, netns: str) -> bool:
         return netns in self._handles or is_namespace(path_of(netns))
@@ -301,9 +307,9 @@ class Namespaces:
         kept = f"{mounts.REMOVED}/{name}"
         if not is_namespace(kept):
             return False
-        asked = f"restore namespace {name}"
-        bind(kept, f"{DIRECTORY}/{name}", asked, mounts.mark_of_removed(name))
-        mounts.unbind(kept, asked)
+        if not _has_its_name(name):
+            bind(kept, f"{DIRECTORY}/{name}", f"restore namespace {name}", mounts.mark_of_removed(name))
+        mounts.forget_removed(name)
         self._forget(name)
         departing = self._departing.pop(name, None)
         indexes = links.host_ends(self, [name])[name] if departing is None else departing
@@ -327,7 +333,11 @@ class Namespaces:
             while left:
                 name = left[0]
                 mounts.keep_removed(f"/proc/self/fd/{self.handle(name)}", name, marks.get(name, handle_marks.ATTACHED))
-                mounts.unbind(f"{DIRECTORY}/{name}", f"delete namespace {name}")
+                try:
+                    mounts.unbind(f"{DIRECTORY}/{name}", f"delete namespace {name}")
+                except BaseException:
+                    mounts.forget_removed(name)
+                    raise
                 self._departing[name] = departing[name]
                 self._close(name)
                 del left[0]
@@ -358,6 +368,17 @@ class Namespaces:
             self._sockets.pop(name).close()
         if name in self._handles:
             os.close(self._handles.pop(name))
+
+
+def _has_its_name(name: str) -> bool:
+    """Whether a removed namespace still is what its name leads to: the run was killed before it took that away."""
+    return _leads_to(name, os.stat(f"{mounts.REMOVED}/{name}"))
+
+
+def _leads_to(name: str, namespace: os.stat_result) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.stat(f"{DIRECTORY}/{name}"), namespace)
+    return False
 
 
 def await_departure(indexes: t.Sequence[int], patience: float = _DEPARTURE_PATIENCE) -> bool:

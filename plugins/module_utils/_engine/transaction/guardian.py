@@ -105,6 +105,7 @@ def _guard(reader: int, ready: int, lock: Lock) -> None:
     os.close(ready)
     # The other end is closed without a word when its process is killed.
     killed = os.read(reader, len(_ENDED)) != _ENDED
+    os.close(reader)
     if killed:
         lock.sign()
     try:
@@ -126,8 +127,7 @@ def _recover_own() -> None:
         found.close()
         if found.phase == AWAITING:
             return
-    with Namespaces() as namespaces:
-        recover(namespaces, own=True)
+    recover(own=True)
 
 
 def _sleep(ready: int) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import typing as t
 from dataclasses import asdict, dataclass
 
 from .. import audit
 from ..errors import EgressError
-from ..kernel import files
+from ..kernel import files, mounts
 from ..kernel.executor import Executor
 from ..kernel.namespaces import Namespaces
 from ..model import Want
@@ -76,9 +77,11 @@ def why_back(record: Record, own: bool) -> str:
     return ""
 
 
-def recover(namespaces: Namespaces, own: bool = False) -> list[str]:
+def recover(own: bool = False) -> list[str]:
     """Bring a run that has not ended to its end; lines on what was done. own: by the guardian of the run itself."""
-    with interrupts.held():
+    if not any(map(os.path.lexists, (records.PATH, records.JOURNAL, mounts.REMOVED))):
+        return []
+    with interrupts.held(), Namespaces() as namespaces:
         try:
             found = records.read()
         except EgressError as error:
