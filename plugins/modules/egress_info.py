@@ -252,8 +252,10 @@ bridge_netfilter:
   type: dict
 uplinks:
   description:
-    - For C(ipv4) and C(ipv6) the best default route of the main table, as C(interface), C(gateway) and C(mtu), or none.
-    - C(routes) lists all default routes, best first, each with its C(interfaces) and its C(metric).
+    - For C(ipv4) and C(ipv6) the route by which the kernel sends what is far, by whatever rule and table,
+      as C(interface), C(gateway) and C(mtu), or none.
+    - C(routes) lists it and the default routes of the main table, best first, each with its C(interfaces)
+      and its C(metric).
   returned: when gathered
   type: dict
 resolvers:

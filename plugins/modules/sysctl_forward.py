@@ -38,8 +38,8 @@ options:
     elements: str
   accept_ra: &accept_ra
     description:
-      - What becomes of an interface that learned its IPv6 default route from a router advertisement when O(ipv6=true).
-        The kernel stops listening to them when it begins to forward, and the route expires.
+      - What becomes of interfaces that listen to router advertisements when O(ipv6=true). The kernel stops listening
+        when it begins to forward, and what was learned expires, routes and addresses.
       - V(keep) has it go on listening, by setting its C(accept_ra) to 2 first. V(ignore) leaves that alone.
       - Where C(accept_ra) is 0, a program such as systemd-networkd listens in place of the kernel, and nothing is set.
     type: str

@@ -116,7 +116,8 @@ def _ways_out(opened: namespaces.Namespaces, snapshot: Snapshot, family: int, le
         for reply in routes.ways_out(opened.socket(HOST), family, snapshot.routes(HOST, family, MAIN_TABLE))
     ]
     ways = [way for way in ways if way]
-    held = {link.name for link in there.values() if not is_ours(link.alias)}
+    # A bridge of another tool may have namespaces behind it.
+    held = {link.name for link in there.values() if not is_ours(link.alias) and link.kind != "bridge"}
     return ways or [[name] for name in uplinks_noted(ledger, HOST, family) if name in held]
 
 

@@ -285,7 +285,7 @@ class _Inventory:
         return {"loaded": bool(values), **switches}
 
     def _uplinks(self) -> Data:
-        """The best default route of the main table of each family, with its link's MTU, and all of them."""
+        """The best way out of each family, with its link's MTU, and all of them."""
         found: Data = {}
         links = {reply.index: reply for reply in self.replies[HOST]}
         for family in (4, 6):

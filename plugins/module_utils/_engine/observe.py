@@ -130,13 +130,13 @@ class Observer:
         """{4 or 6: those that there were when networks were built, and still are}."""
         ledger = read_ledger()
         found = {family: uplinks_noted(ledger, netns, family) for family in (4, 6)}
-        there = {
-            name
-            for names in found.values()
-            for name in names
-            if self.namespaces.exists(netns) and (link := self.links.get(netns, name)) and not is_ours(link.alias)
-        }
+        there = {name for names in found.values() for name in names if self._may_lead_out(netns, name)}
         return {family: [name for name in names if name in there] for family, names in found.items()}
+
+    def _may_lead_out(self, netns: str, name: str) -> bool:
+        """A bridge of another tool may have namespaces behind it."""
+        link = self.links.get(netns, name) if self.namespaces.exists(netns) else None
+        return link is not None and not is_ours(link.alias) and link.kind != "bridge"
 
     def default_uplinks(self, netns: str) -> dict[int, list[list[str]]]:
         """{4 or 6: for each default route of a namespace, best first, the links that it leads to}."""

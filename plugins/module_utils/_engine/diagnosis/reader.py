@@ -29,7 +29,7 @@ from ..kernel import (
     wall,
 )
 from ..kernel.addresses import AddressReply
-from ..kernel.deciding_rules import Packet, deciding
+from ..kernel.deciding_rules import Deciding, Packet
 from ..kernel.link_messages import LinkReply, get_links, parse_link
 from ..kernel.mounts import is_namespace
 from ..kernel.namespaces import Namespaces, path_of
@@ -60,6 +60,7 @@ class Reader:
     def __init__(self, namespaces: Namespaces) -> None:
         self.namespaces = namespaces
         self._places: dict[str, Place] = {}
+        self._known_rules: dict[str, Deciding] = {}
         self._found_exits: dict[int, frozenset[str]] = {}
         # In their order, each once.
         self._unseen: dict[str, None] = {}
@@ -151,8 +152,13 @@ class Reader:
             asked.append(("out", HOST, Packet(target.address, path.address, ingress.name)))
         if ingress and ways.back and ways.back.device != ingress.index:
             asked.append(("return", HOST, Packet(path.address)))
-        found = {name: deciding(self.namespaces.socket(netns), packet) for name, netns, packet in asked}
+        found = {name: self._deciding_in(netns).rule(packet) for name, netns, packet in asked}
         return {name: rule for name, rule in found.items() if rule}
+
+    def _deciding_in(self, netns: str) -> Deciding:
+        if netns not in self._known_rules:
+            self._known_rules[netns] = Deciding(self.namespaces.socket(netns))
+        return self._known_rules[netns]
 
     def _has_default(self, path: Path, device: int) -> bool:
         """Whether the namespace has a default route by its link, which rules or longer prefixes may go ahead of."""

@@ -14,6 +14,8 @@ from .netlink import NetlinkSocket
 from .policy_rules import PolicyRule
 from .routes import RouteReply
 
+_LOCAL = 255  # RT_TABLE_LOCAL
+
 
 @dataclass(frozen=True)
 class Packet:
@@ -24,22 +26,43 @@ class Packet:
     arrives_by: str = ""
 
 
-def deciding(opened: NetlinkSocket, packet: Packet) -> str:
-    """The rule, and the route that it leads to, as ip shows them; "" where no rule of a person decides.
+class Deciding:
+    """Rules and tables of one namespace, each read once."""
 
-    A packet with a mark may go another way.
-    """
-    family = 6 if ":" in packet.destination else 4
-    for rule in policy_rules.read_all(opened, family):
-        if not _matches(rule, packet):
-            continue
+    def __init__(self, opened: NetlinkSocket) -> None:
+        self._opened = opened
+        self._rules: dict[int, list[PolicyRule]] = {}
+        self._tables: dict[tuple[int, int], list[RouteReply]] = {}
+
+    def rule(self, packet: Packet) -> str:
+        """The rule, and the route that it leads to, as ip shows them; "" where no rule of a person decides.
+
+        A packet with a mark may go another way.
+        """
+        family = 6 if ":" in packet.destination else 4
+        if family not in self._rules:
+            self._rules[family] = policy_rules.read_all(self._opened, family)
+        for rule in self._rules[family]:
+            # The first of the kernel's own is for addresses of the namespace, the next for what no other rule takes.
+            if rule.is_of_the_kernel and rule.table != _LOCAL:
+                return ""
+            found = self._decides(family, rule, packet) if _matches(rule, packet) else ""
+            if found:
+                return found
+        return ""
+
+    def _decides(self, family: int, rule: PolicyRule, packet: Packet) -> str:
         if rule.refusal:
             return f"rule {rule.text}"
-        route = _longest(routes.read(opened, family, rule.table), packet.destination) if rule.table else None
-        if route and _length(route) > rule.suppressed:
-            own = rule.is_of_the_kernel
-            return "" if own else f"rule {rule.text} ({_worded(route)} in table {rule.table})"
-    return ""
+        if rule.is_of_the_kernel or not rule.table:
+            return ""
+        key = (family, rule.table)
+        if key not in self._tables:
+            self._tables[key] = routes.read(self._opened, *key)
+        route = _longest(self._tables[key], packet.destination)
+        if route is None or _length(route) <= rule.suppressed:
+            return ""
+        return f"rule {rule.text} ({_worded(route)} in table {rule.table})"
 
 
 def _matches(rule: PolicyRule, packet: Packet) -> bool:

@@ -29,9 +29,10 @@ from .decision import Decision
 
 def check(networks: t.Any, targets: t.Sequence[Target] = (), probe: bool = True, **beside: t.Any) -> list[Data]:
     """Verdicts as diagnosis.check gives them, with the promises that a plan keeps. Errors: as those."""
-    described = {network["name"]: network for network in networks if isinstance(network, dict) and "name" in network}
 
     def unkept(promised: t.Sequence[Promised]) -> dict[Promised, str]:
+        # They were read by now, and have names.
+        described = {network["name"]: network for network in networks}
         found = {}
         for name in dict.fromkeys(one.path.network for one in promised):
             of_network = [one for one in promised if one.path.network == name]
