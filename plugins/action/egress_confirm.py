@@ -10,7 +10,7 @@ import time
 import typing as t
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
-from ansible.plugins.action import ActionBase
+from ansible_collections.netpath.egress.plugins.plugin_utils._networks import NetworksAction
 
 CONFIRM = "netpath.egress.egress_confirm"
 OPTION = "confirm_within"
@@ -18,25 +18,22 @@ SECONDS = 30
 _PAUSE = 1.0  # seconds between two attempts
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(NetworksAction):
     """Runs the module that the task names, and confirms its change over the connection that the change may have cut."""
 
-    _supports_check_mode = True
-    _supports_async = True
-
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        result: dict[str, t.Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
-        in_background = bool(self._task.async_val)
-        # The result of a task in the background is not seen here, so that nothing could be confirmed.
-        if not in_background and self._task.resolved_action != CONFIRM:
-            arguments.setdefault(OPTION, SECONDS)
-        wrap = in_background and not self._connection.has_native_async
-        result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=wrap))
+        result = super().run(tmp, task_vars)
         unconfirmed = result.get("unconfirmed")
-        if unconfirmed and not in_background:
+        if unconfirmed and not self._task.async_val:
             self._confirm(result, unconfirmed, task_vars)
         return result
+
+    def _arguments(self) -> dict[str, t.Any]:
+        arguments = super()._arguments()
+        # The result of a task in the background is not seen here, so that nothing could be confirmed.
+        if not self._task.async_val and self._task.resolved_action != CONFIRM:
+            arguments.setdefault(OPTION, SECONDS)
+        return arguments
 
     def _confirm(self, result: dict[str, t.Any], unconfirmed: dict[str, t.Any], task_vars: t.Any) -> None:
         within = int(self._task.args.get(OPTION, SECONDS))

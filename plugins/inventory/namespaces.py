@@ -65,8 +65,8 @@ from ansible.inventory.helpers import get_group_vars
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
-from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network, parse_networks
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network
+from ansible_collections.netpath.egress.plugins.plugin_utils._networks import OMITTED, checked, in_words, plain
 
 try:
     from ansible.template import trust_as_template
@@ -113,18 +113,23 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         if not variables.get("egress_networks"):
             return []
         try:
-            return parse_networks(self._templated(name, variables, variables["egress_networks"]))
-        except (AnsibleError, SpecError) as error:
+            given = plain(self._templated(name, variables, variables["egress_networks"]))
+            networks, errors = checked(given)
+            if errors:
+                raise AnsibleParserError(in_words(errors))
+        except AnsibleError as error:
             told = f"the networks of {name}: {error}"
             if self.get_option("strict"):
                 raise AnsibleParserError(told) from error
             self.display.warning(told)
             return []
+        return networks
 
     def _templated(self, name: str, variables: t.Mapping[str, t.Any], value: t.Any) -> t.Any:
         """With what templates of an inventory use of Ansible's own variables."""
         host = self.inventory.hosts[name]
         self.templar.available_variables = {
+            "omit": OMITTED,
             **variables,
             "inventory_hostname": name,
             "inventory_hostname_short": name.split(".", maxsplit=1)[0],

@@ -88,9 +88,7 @@ def test_controller_confirms(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("confirm_within", "give_up", "called"), [(12, 2, "UNREACHABLE"), (3, 60, "FAILED")], ids=["given-up", "resumed"]
 )
-def test_change_that_cuts_its_connection_is_put_back(
-    confirm_within: int, give_up: int, called: str, lab: Lab
-) -> None:
+def test_change_that_cuts_its_connection_is_put_back(confirm_within: int, give_up: int, called: str, lab: Lab) -> None:
     lab.ssh(NODE, ["sudo", "rm", "-f", "/var/log/netpath/audit.jsonl"])
     wrong = {
         "dest": f"{plan.CONTROLLER}/32",
