@@ -511,9 +511,16 @@ class Observation:
         }
 
     def _living(self, ledger: Ledger) -> Ledger:
-        """Without what was changed of ports, and addresses on links, that are gone."""
+        """Without what was changed of ports, links and namespaces that are gone."""
         for identity in list(ledger.originals):
-            netns, link = {"hairpin": identity[2:4], "address": identity[1:3]}.get(identity[0], ("", ""))
+            if identity[0] in ("address", "link", "route", "setting") and not self.namespaces.exists(identity[1]):
+                ledger = ledger.forgotten(identity)
+                continue
+            original = ledger.originals[identity]
+            places = {"hairpin": identity[2:4], "address": identity[1:3]}
+            if isinstance(original, Route) and original.netns != HOST and original.device:
+                places["route"] = (original.netns, original.device)
+            netns, link = places.get(identity[0], ("", ""))
             # A port goes some time after the namespace that it leads to.
             leads_nowhere = identity[0] == "hairpin" and not self.namespaces.exists(identity[1])
             if leads_nowhere or (link and self.namespaces.exists(netns) and not self.links.get(netns, link)):
