@@ -71,6 +71,9 @@ class _NoHost:
     def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
         return ("nftables", "")
 
+    def lacking(self, _netns: str, _addresses: t.Iterable[str]) -> list[str]:
+        return []
+
     def forward_backends(self, *_asked: t.Any) -> list[tuple[str, str, t.Collection[int]]]:
         return []
 
@@ -151,7 +154,7 @@ def _told(module: AnsibleModule, result: Result) -> dict[str, t.Any]:
     for choice in result.choices:
         if not choice.backend:
             module.warn(printable(f"{choice.name}: {choice.reason}"))
-    choices = [dataclasses.asdict(choice) for choice in result.choices]
+    choices = [dataclasses.asdict(choice) for choice in result.choices if choice.purpose != "source"]
     told: dict[str, t.Any] = {"backends": choices} if choices else {}
     if result.unconfirmed:
         told["unconfirmed"] = dict(zip(("token", "hazards"), result.unconfirmed))
