@@ -30,7 +30,7 @@ LAYERS = (
     ("host_view",),
     ("description", "observe"),
     ("apply", "result", "verify"),
-    ("isolation", "run"),
+    ("drift", "isolation", "run"),
     ("repair",),
     ("program",),
 )

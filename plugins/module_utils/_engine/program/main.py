@@ -212,14 +212,14 @@ def _watch(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _check(arguments: argparse.Namespace, output: Output) -> int:
-    from ..diagnosis import check as diagnosis
+    from .. import drift
     from ..diagnosis import targets
     from . import tracing, verdicts
 
     asked = targets.parsed(arguments.target, "--target")
     names = [tracing.place(name, None) for name in arguments.netns]
     pids = [arguments.pid] if arguments.pid is not None and tracing.place(None, arguments.pid) else []
-    found = diagnosis.check(
+    found = drift.checked(
         [] if names or pids else _networks(arguments),
         asked,
         not arguments.no_probe,
