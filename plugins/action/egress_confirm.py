@@ -41,11 +41,25 @@ class ActionModule(NetworksAction):
         del result["unconfirmed"]
         result["confirmed"] = [] if answer.get("failed") else unconfirmed["hazards"]
         if answer.get("failed"):
-            hazards = "; ".join(unconfirmed["hazards"])
-            result.update(failed=True, changed=False, rolled_back=True, asked=hazards)
-            result["found"] = f"it was not confirmed within {within} s, and was put back: {answer['msg']}"
-            result["advice"] = "See whether it cuts the connection between the controller and the host"
-            result["msg"] = f"{hazards}: {result['found']}. {result['advice']}."
+            reached = "unreachable" not in answer
+            outcome = _outcome(within, str(answer["msg"]), self._is_there(task_vars) if reached else None)
+            result.update(outcome, failed=True, asked="; ".join(unconfirmed["hazards"]))
+            result["msg"] = f"{result['asked']}: {result['found']}. {result['advice']}."
+
+    def _is_there(self, task_vars: t.Any) -> bool | None:
+        """Whether the change is on the host, by the same module in check mode; None where that cannot be seen.
+
+        It waits for the lock, which a process holds while it waits for the confirmation or puts the change back.
+        """
+        check_mode = self._task.check_mode
+        self._task.check_mode = True
+        try:
+            told = self._execute_module(module_args=self._given, task_vars=task_vars)
+        except AnsibleConnectionFailure:
+            return None
+        finally:
+            self._task.check_mode = check_mode
+        return None if told.get("failed") or told.get("unreachable") else not told["changed"]
 
     def _answer(self, token: str, deadline: float, task_vars: t.Any) -> dict[str, t.Any]:
         """Asks again while the host cannot be reached: a link may be down for a moment."""
@@ -64,3 +78,18 @@ class ActionModule(NetworksAction):
         except AnsibleConnectionFailure as error:
             answer = {"failed": True, "unreachable": True, "msg": str(error)}
         return t.cast("dict[str, t.Any]", answer)
+
+
+def _outcome(within: int, reason: str, is_there: bool | None) -> dict[str, t.Any]:
+    """What is returned of a change that was not confirmed."""
+    cut = "See whether it cuts the connection between the controller and the host"
+    if is_there is None:
+        found = (
+            f"it was not confirmed within {within} s, and whether it was put back cannot be seen from here: {reason}"
+        )
+        return {"changed": True, "found": found, "advice": f"Look at the host. {cut}"}
+    if is_there:
+        found = f"it was not confirmed, and it stays, as nothing waits any more to put it back: {reason}"
+        return {"changed": True, "rolled_back": False, "found": found, "advice": f"Undo it, or leave it so. {cut}"}
+    found = f"it was not confirmed within {within} s, and was put back: {reason}"
+    return {"changed": False, "rolled_back": True, "found": found, "advice": cut}

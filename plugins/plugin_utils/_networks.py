@@ -57,6 +57,7 @@ class NetworksAction(ActionBase):  # type: ignore[misc]
         refused = self._refused(arguments)
         if refused:
             return {**result, "failed": True, "changed": False, **refused}
+        self._given = arguments
         wrap = bool(self._task.async_val) and not self._connection.has_native_async
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=wrap))
         return result
