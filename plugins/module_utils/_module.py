@@ -110,10 +110,11 @@ def run_networks(
     build: t.Callable[[t.Any, t.Sequence[str]], Want],
     check: t.Callable[[], t.Any],
     programs: t.Sequence[str] = (),
+    describe: t.Callable[[t.Sequence[str]], t.Mapping[str, t.Mapping[str, t.Any]]] = lambda _names: {},
 ) -> None:
     """The same for networks, each as a whole or not at all; the module fails for those that could not be built.
 
-    build: what is wanted of the host, for some of the networks by their names.
+    build: what is wanted of the host, for some of the networks by their names. describe: what else is returned of those that could.
     """
     try:
         check()
@@ -131,7 +132,9 @@ def run_networks(
     except EgressError as error:
         fail(module, error)
     told = _told(module, outcome.result)
-    told["networks"] = [_network(name, outcome) for name in sorted(names)]
+    sound = [name for name in names if name not in outcome.failed]
+    more = describe(sound) if sound else {}
+    told["networks"] = [{**_network(name, outcome), **more.get(name, {})} for name in sorted(names)]
     if not outcome.failed:
         module.exit_json(**told)
     first = next(iter(outcome.failed.values()))

@@ -147,6 +147,48 @@ networks:
     error:
       description: Why it could not be built or removed, and was left as it was. Empty where it could.
       type: str
+    bridge:
+      description: Its bridge. This and what follows, of a network that is present and did not fail.
+      type: str
+      sample: br-pods
+    subnets:
+      description: Its ranges.
+      type: list
+      elements: str
+      sample: [10.22.33.0/24]
+    gateways:
+      description: The address of the bridge in each subnet.
+      type: list
+      elements: str
+      sample: [10.22.33.1]
+    namespaces:
+      description: Its namespaces, in the order in which they are listed. In check mode, with what they would get.
+      type: list
+      elements: dict
+      sample:
+        - name: ns1
+          interface: eth0
+          host_interface: np-ns1
+          addresses: [10.22.33.2/24]
+          gateways: [10.22.33.1]
+      contains:
+        name:
+          description: The namespace.
+          type: str
+        interface:
+          description: Its interface.
+          type: str
+        host_interface:
+          description: The other end of its pair, which is a port of the bridge.
+          type: str
+        addresses:
+          description: Its addresses, with their prefix lengths.
+          type: list
+          elements: str
+        gateways:
+          description: For each address, by which gateway packets leave.
+          type: list
+          elements: str
 asked:
   description: What was asked for, or the option that is wrong.
   returned: failure
@@ -173,6 +215,7 @@ rolled_back:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import network, path
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 from ansible_collections.netpath.egress.plugins.module_utils._module import CONFIRMING, run_networks
 
 
@@ -182,12 +225,14 @@ def main() -> None:
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     networks = module.params["networks"]
     absent = module.params["state"] == "absent"
+    views: list[HostView] = []
     run_networks(
         module,
         _names(networks, absent),
-        lambda host, names: path.wanted(module.params, host, files=True, chosen=names),
+        lambda host, names: path.wanted(module.params, host, files=True, chosen=names, seen=views.append),
         check=lambda: network.parse_networks(networks, "networks", absent),
         programs=module.params["require"],
+        describe=lambda names: path.described(network.parse_networks(networks, "networks", absent), views[-1], names),
     )
 
 

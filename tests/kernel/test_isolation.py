@@ -137,3 +137,26 @@ def test_reason_of_the_host_changes_nothing(node: Node) -> None:
     assert "carries the IPv4 default route of this host" in refused["msg"]
     assert "networks" not in refused
     assert difference(built, settled(node)) == ""
+
+
+def test_result_has_what_later_tasks_need(node: Node) -> None:
+    """The same in check mode, and as the kernel has it; a namespace keeps its address when another one comes ahead."""
+    predicted, built = ask(node, PODS, APPS, check=True), ask(node, PODS, APPS)
+    assert [one.get("namespaces") for one in predicted["networks"]] == [one["namespaces"] for one in built["networks"]]
+    pods = built["networks"][1]
+    assert (pods["bridge"], pods["gateways"]) == ("br-pods", ["10.22.33.1", "fd00:22:33::1"])
+    more = ask(node, {**PODS, "namespaces": ["b1", "c1"]}, {"name": "apps", "state": "absent"})
+    apps, pods = more["networks"]
+    assert "bridge" not in apps
+    assert [one["name"] for one in pods["namespaces"]] == ["b1", "c1"]
+    (c1,) = [one for one in pods["namespaces"] if one["name"] == "c1"]
+    assert c1 == {
+        "name": "c1",
+        "interface": "eth0",
+        "host_interface": "np-c1",
+        "addresses": ["10.22.33.2/24", "fd00:22:33::2/64"],
+        "gateways": ["10.22.33.1", "fd00:22:33::1"],
+    }
+    for one in pods["namespaces"]:
+        shown = node.run(["ip", "-n", one["name"], "-o", "address", "show", "dev", one["interface"]]).stdout
+        assert all(cidr in shown for cidr in one["addresses"])
