@@ -16,8 +16,9 @@ description:
   - Such a host has the variables of the one that it is on. Besides, it has C(ansible_become), C(ansible_become_method)
     and C(ansible_netns) for the become plugin P(netpath.egress.netns#become), C(netpath_host) with the name of the host
     that it is on, C(netpath_network), C(netpath_bridge), C(netpath_interface), C(netpath_addresses) with their prefix
-    lengths, and C(netpath_gateways). The addresses are those that the playbook C(netpath.egress.plan) shows; a namespace
-    that is there may have kept others. Its C(egress_networks) are empty, so that roles have nothing to do there.
+    lengths, and C(netpath_gateways). The addresses are those that the playbook C(netpath.egress.plan) shows; a
+    namespace that is there may have kept others. Its C(egress_networks) are empty, so that roles have nothing to do
+    there.
   - Its groups are C(netpath_namespaces), and C(netpath_network_NAME) for the network, with C(_) for each C(-).
   - Name the source of the hosts first, as in C(ansible-playbook -i inventory.yml -i namespaces.yml).
   - Plays for C(all) hosts run in the namespaces too, so keep this source for the playbooks that are for them.

@@ -111,10 +111,12 @@ def run_networks(
     check: t.Callable[[], t.Any],
     programs: t.Sequence[str] = (),
     describe: t.Callable[[t.Sequence[str]], t.Mapping[str, t.Mapping[str, t.Any]]] = lambda _names: {},
+    more: t.Mapping[str, t.Any] | None = None,
 ) -> None:
     """The same for networks, each as a whole or not at all; the module fails for those that could not be built.
 
-    build: what is wanted of the host, for some of the networks by their names. describe: what else is returned of those that could.
+    build: what is wanted of the host, for some of the networks by their names. describe: what else is returned of those
+    that could. more: what else is returned of the host.
     """
     try:
         check()
@@ -133,8 +135,9 @@ def run_networks(
         fail(module, error)
     told = _told(module, outcome.result)
     sound = [name for name in names if name not in outcome.failed]
-    more = describe(sound) if sound else {}
-    told["networks"] = [{**_network(name, outcome), **more.get(name, {})} for name in sorted(names)]
+    described = describe(sound) if sound else {}
+    told["networks"] = [{**_network(name, outcome), **described.get(name, {})} for name in sorted(names)]
+    told.update(more or {})
     if not outcome.failed:
         module.exit_json(**told)
     first = next(iter(outcome.failed.values()))

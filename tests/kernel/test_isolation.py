@@ -160,3 +160,24 @@ def test_result_has_what_later_tasks_need(node: Node) -> None:
     for one in pods["namespaces"]:
         shown = node.run(["ip", "-n", one["name"], "-o", "address", "show", "dev", one["interface"]]).stdout
         assert all(cidr in shown for cidr in one["addresses"])
+
+
+def test_networks_that_are_no_longer_listed(node: Node) -> None:
+    """They stay with a warning, or go with prune, whatever their bridges are called; what others made stays."""
+    node.run(["sh", "-ec", "ip link add br-pods type bridge; ip netns add own"])
+    before = node.snapshot()
+    named = {**PODS, "bridge": "bridge0"}
+    ask(node, named, APPS)
+    kept = ask(node, APPS)
+    assert (kept["changed"], kept["unlisted"]) == (False, ["pods"])
+    assert "managed on this host and not listed: pods" in str(kept["warnings"])
+    predicted, pruned = ask(node, APPS, prune=True, check=True), ask(node, APPS, prune=True)
+    assert predicted["actions"] == pruned["actions"]
+    assert (pruned["pruned"], statuses(pruned)) == (
+        [{"name": "pods", "state": "absent"}],
+        {"apps": "unchanged", "pods": "changed"},
+    )
+    assert unreachable_from(node, "a1") == []
+    assert "pruned" not in ask(node, APPS, prune=True)
+    ask(node, prune=True)
+    assert difference(before, node.snapshot()) == ""
