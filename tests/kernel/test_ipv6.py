@@ -279,3 +279,16 @@ def test_alternative_name_of_a_link_is_refused(node: Node, check: bool) -> None:
         assert result["found"] == "it is an alternative name of link uplink0", (module, result)
         assert result["advice"] == "Name uplink0"
     assert snapshot.difference(before, settled(node)) == ""
+
+
+def test_kernel_without_ipv6_is_named(node: Node) -> None:
+    """As with ipv6.disable=1, which has no such folder."""
+    hidden = "mount -t tmpfs none /proc/sys/net/ipv6"
+    before = settled(node)
+    node.run(["sh", "-ec", hidden])
+    try:
+        result = run(node, "sysctl_forward", {"network": "pods", "ipv6": True})
+    finally:
+        node.run(["umount", "/proc/sys/net/ipv6"])
+    assert "without IPv6 (ipv6.disable=1)" in result["advice"], result
+    assert snapshot.difference(before, settled(node)) == ""
