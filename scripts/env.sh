@@ -5,10 +5,23 @@ export ROOT
 # Debian keeps ip and nft in /usr/sbin, which is not on every user's PATH.
 export PATH="$ROOT/.venv/bin:$PATH:/usr/sbin:/sbin"
 # The collection is the checkout, or what COLLECTIONS names, such as the installed archive in build/installed.
-ANSIBLE_COLLECTIONS_PATH=$(realpath -m "${COLLECTIONS:-$ROOT/build/collections}")
-export ANSIBLE_COLLECTIONS_PATH
+collections=$(realpath -m "${COLLECTIONS:-$ROOT/build/collections}")
 # A pyroute2 under test goes ahead of the one in .venv.
-export PYTHONPATH="${PYROUTE2_VERSION:+$ROOT/build/pyroute2/$PYROUTE2_VERSION:}$ANSIBLE_COLLECTIONS_PATH"
+export PYTHONPATH="${PYROUTE2_VERSION:+$ROOT/build/pyroute2/$PYROUTE2_VERSION:}$collections"
+# The checkout's own scripts see no other collection. Whoever else sources this keeps those of the variable, of ansible.cfg, or
+# of Ansible's default, behind the checkout.
+case $(realpath -m "${BASH_SOURCE[1]:-/}") in
+"$ROOT"/*) ;;
+*)
+    config=${ANSIBLE_CONFIG:-ansible.cfg}
+    others=${ANSIBLE_COLLECTIONS_PATH:-}
+    [ -n "$others" ] || [ ! -f "$config" ] || others=$(sed -n 's/^collections_paths\{0,1\}[ \t]*=[ \t]*//p' "$config" |
+        tr : '\n' | sed "s|^~|$HOME|; s|^[^/]|$(dirname "$(realpath "$config")")/&|" | paste -sd :)
+    others=${others:-$HOME/.ansible/collections:/usr/share/ansible/collections}
+    collections=$collections:${others#"$collections":}
+    ;;
+esac
+export ANSIBLE_COLLECTIONS_PATH=$collections
 # Ansible refuses to start in a locale that is not UTF-8.
 export LC_ALL=C.UTF-8
 # Output that goes to a file or a log stays plain.

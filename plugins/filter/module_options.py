@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import EgressError
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import expansion
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
+from ansible_collections.netpath.egress.plugins.plugin_utils._networks import checked, in_words, plain
 
 DOCUMENTATION = """
 name: module_options
@@ -68,21 +69,14 @@ _value:
 
 def module_options(networks: t.Any, info: t.Mapping[str, t.Any], absent: bool = False) -> expansion.ModuleOptions:
     """Networks to options of modules. Errors: AnsibleFilterError with the offending key."""
+    given = plain(networks)
+    _networks, errors = checked(given, absent)
+    if errors:
+        raise AnsibleFilterError(in_words(errors))
     try:
-        return expansion.module_options(_plain(networks), HostView.from_info(info), absent=absent)
+        return expansion.module_options(given, HostView.from_info(info), absent=absent)
     except EgressError as error:
         raise AnsibleFilterError(str(error)) from error
-
-
-def _plain(value: t.Any) -> t.Any:
-    """Ansible's own text and number types as Python's."""
-    if isinstance(value, t.Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    return int(value) if isinstance(value, int) else str(value)
 
 
 class FilterModule:

@@ -15,7 +15,10 @@ description:
     that a playbook can run in it.
   - Such a host has the variables of the one that it is on. Besides, it has C(ansible_become), C(ansible_become_method)
     and C(ansible_netns) for the become plugin P(netpath.egress.netns#become), C(netpath_host) with the name of the host
-    that it is on, and C(netpath_network). Its C(egress_networks) are empty, so that roles have nothing to do there.
+    that it is on, C(netpath_network), C(netpath_bridge), C(netpath_interface), C(netpath_addresses) with their prefix
+    lengths, and C(netpath_gateways). The addresses are those that the playbook C(netpath.egress.plan) shows; a
+    namespace that is there may have kept others. Its C(egress_networks) are empty, so that roles have nothing to do
+    there.
   - Its groups are C(netpath_namespaces), and C(netpath_network_NAME) for the network, with C(_) for each C(-).
   - Name the source of the hosts first, as in C(ansible-playbook -i inventory.yml -i namespaces.yml).
   - Plays for C(all) hosts run in the namespaces too, so keep this source for the playbooks that are for them.
@@ -65,8 +68,9 @@ from ansible.inventory.helpers import get_group_vars
 from ansible.plugins.inventory import BaseInventoryPlugin
 from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
-from ansible_collections.netpath.egress.plugins.module_utils._engine.errors import SpecError
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network, parse_networks
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.allocation import allocate, gateway_for
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network
+from ansible_collections.netpath.egress.plugins.plugin_utils._networks import OMITTED, checked, in_words, plain
 
 try:
     from ansible.template import trust_as_template
@@ -113,18 +117,23 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         if not variables.get("egress_networks"):
             return []
         try:
-            return parse_networks(self._templated(name, variables, variables["egress_networks"]))
-        except (AnsibleError, SpecError) as error:
+            given = plain(self._templated(name, variables, variables["egress_networks"]))
+            networks, errors = checked(given)
+            if errors:
+                raise AnsibleParserError(in_words(errors))
+        except AnsibleError as error:
             told = f"the networks of {name}: {error}"
             if self.get_option("strict"):
                 raise AnsibleParserError(told) from error
             self.display.warning(told)
             return []
+        return networks
 
     def _templated(self, name: str, variables: t.Mapping[str, t.Any], value: t.Any) -> t.Any:
         """With what templates of an inventory use of Ansible's own variables."""
         host = self.inventory.hosts[name]
         self.templar.available_variables = {
+            "omit": OMITTED,
             **variables,
             "inventory_hostname": name,
             "inventory_hostname_short": name.split(".", maxsplit=1)[0],
@@ -141,6 +150,7 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
         group = self.inventory.add_group(f"netpath_network_{network.name.replace('-', '_')}")
         self.inventory.add_child(GROUP, group)
         address = self._templated(name, variables, variables.get("ansible_host", name))
+        addresses = allocate(network, {})
         for namespace in network.namespaces:
             title = f"{namespace.name}{self.get_option('separator')}{name}"
             if self._is_taken(title, name):
@@ -154,6 +164,10 @@ class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
                 "egress_networks": [],
                 "netpath_host": name,
                 "netpath_network": network.name,
+                "netpath_bridge": network.bridge,
+                "netpath_interface": namespace.interface,
+                "netpath_addresses": list(addresses[namespace.name]),
+                "netpath_gateways": [gateway_for(network, cidr) for cidr in addresses[namespace.name]],
             }
             for key, value in {**self._inherited(name, variables), **own}.items():
                 self.inventory.set_variable(host, key, value)

@@ -71,6 +71,9 @@ class _NoHost:
     def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
         return ("nftables", "")
 
+    def lacking(self, _netns: str, _addresses: t.Iterable[str]) -> list[str]:
+        return []
+
     def forward_backends(self, *_asked: t.Any) -> list[tuple[str, str, t.Collection[int]]]:
         return []
 
@@ -110,10 +113,13 @@ def run_networks(
     build: t.Callable[[t.Any, t.Sequence[str]], Want],
     check: t.Callable[[], t.Any],
     programs: t.Sequence[str] = (),
+    describe: t.Callable[[t.Sequence[str]], t.Mapping[str, t.Mapping[str, t.Any]]] = lambda _names: {},
+    more: t.Mapping[str, t.Any] | None = None,
 ) -> None:
     """The same for networks, each as a whole or not at all; the module fails for those that could not be built.
 
-    build: what is wanted of the host, for some of the networks by their names.
+    build: what is wanted of the host, for some of the networks by their names. describe: what else is returned of those
+    that could. more: what else is returned of the host.
     """
     try:
         check()
@@ -131,7 +137,10 @@ def run_networks(
     except EgressError as error:
         fail(module, error)
     told = _told(module, outcome.result)
-    told["networks"] = [_network(name, outcome) for name in sorted(names)]
+    sound = [name for name in names if name not in outcome.failed]
+    described = describe(sound) if sound else {}
+    told["networks"] = [{**_network(name, outcome), **described.get(name, {})} for name in sorted(names)]
+    told.update(more or {})
     if not outcome.failed:
         module.exit_json(**told)
     first = next(iter(outcome.failed.values()))
@@ -154,7 +163,7 @@ def _told(module: AnsibleModule, result: Result) -> dict[str, t.Any]:
     for choice in result.choices:
         if not choice.backend:
             module.warn(printable(f"{choice.name}: {choice.reason}"))
-    choices = [dataclasses.asdict(choice) for choice in result.choices]
+    choices = [dataclasses.asdict(choice) for choice in result.choices if choice.purpose != "source"]
     told: dict[str, t.Any] = {"backends": choices} if choices else {}
     if result.unconfirmed:
         told["unconfirmed"] = dict(zip(("token", "hazards"), result.unconfirmed))

@@ -185,9 +185,9 @@ def main() -> None:
         network.parse_networks(networks, "networks")
         asked = targets.parsed(module.params["targets"])
         require_pyroute2(module)
-        from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.promises import check
+        from ansible_collections.netpath.egress.plugins.module_utils._engine.repair.drift import checked
 
-        verdicts = check(
+        verdicts = checked(
             networks,
             asked,
             module.params["probe"],

@@ -16,7 +16,8 @@ description:
     of one network, the others are built without it, and the module fails with that reason.
   - A reason of the host, such as another run that holds the lock, missing privileges, or a change that would take the
     way to the host, leaves all networks as they were.
-  - A namespace that is no longer in a listed network is removed. A network that is not listed is left alone.
+  - A namespace that is no longer in a listed network is removed. A network that is not listed is left alone, with a
+    warning, unless O(prune) is set.
   - It leaves the same state as the other modules of this collection, used one after the other.
   - In check mode it tells what differs, so that a task that must not change verifies a host.
 options:
@@ -28,6 +29,14 @@ options:
       - It makes a small change of a host with very many namespaces as quick as it is small.
     type: list
     elements: str
+  prune:
+    description:
+      - Whether networks that the host was given before, and that O(networks) does not list, are removed. Without it
+        they stay, and RV(unlisted) and a warning name them.
+      - They are known by their files below C(/etc/netpath/networks.d), or by the addresses of their namespaces in the
+        ledger. Networks that were built by other modules alone are not among them.
+    type: bool
+    default: false
   require:
     description:
       - Programs that must be there. Where one is not, nothing is done, and the module fails with RV(missing).
@@ -147,6 +156,62 @@ networks:
     error:
       description: Why it could not be built or removed, and was left as it was. Empty where it could.
       type: str
+    bridge:
+      description: Its bridge. This and what follows, of a network that is present and did not fail.
+      type: str
+      sample: br-pods
+    subnets:
+      description: Its ranges.
+      type: list
+      elements: str
+      sample: [10.22.33.0/24]
+    gateways:
+      description: The address of the bridge in each subnet.
+      type: list
+      elements: str
+      sample: [10.22.33.1]
+    namespaces:
+      description: Its namespaces, in the order in which they are listed. In check mode, with what they would get.
+      type: list
+      elements: dict
+      sample:
+        - name: ns1
+          interface: eth0
+          host_interface: np-ns1
+          addresses: [10.22.33.2/24]
+          gateways: [10.22.33.1]
+      contains:
+        name:
+          description: The namespace.
+          type: str
+        interface:
+          description: Its interface.
+          type: str
+        host_interface:
+          description: The other end of its pair, which is a port of the bridge.
+          type: str
+        addresses:
+          description: Its addresses, with their prefix lengths.
+          type: list
+          elements: str
+        gateways:
+          description: For each address, by which gateway packets leave.
+          type: list
+          elements: str
+unlisted:
+  description: Networks of the host that O(networks) does not list, and that stay.
+  returned: when there are any, without O(prune)
+  type: list
+  elements: str
+  sample: [lab]
+pruned:
+  description:
+    - Those that O(networks) does not list, and that were removed, or in check mode would be, as entries for
+      M(netpath.egress.egress_program).
+  returned: when there are any, with O(prune)
+  type: list
+  elements: dict
+  sample: [{name: lab, state: absent}]
 asked:
   description: What was asked for, or the option that is wrong.
   returned: failure
@@ -171,24 +236,48 @@ rolled_back:
   type: bool
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import network, path
+from ansible_collections.netpath.egress.plugins.module_utils._engine.program.unlisted import unlisted
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import network, path, schema
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.host import HostView
 from ansible_collections.netpath.egress.plugins.module_utils._module import CONFIRMING, run_networks
 
 
 def main() -> None:
     required = {"type": "list", "elements": "str", "choices": ["nft"], "default": []}
     options = {**path.OPTIONS, **CONFIRMING, "require": required}
-    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
-    networks = module.params["networks"]
+    prune: dict[str, object] = {"type": "bool", "default": False}
+    module = AnsibleModule(argument_spec={**options, "prune": prune}, supports_check_mode=True)
     absent = module.params["state"] == "absent"
+    networks = module.params["networks"]
+    others = {} if absent or module.params["only"] is not None else unlisted([one["name"] for one in networks])
+    if module.params["prune"]:
+        gone = {"state": "absent", "namespaces": [], "publish": []}
+        networks += [schema.checked({**entry, **gone}, network.OPTIONS, name) for name, entry in others.items()]
+    elif others:
+        module.warn(
+            f"managed on this host and not listed: {', '.join(others)}. They stay, and are built at boot; "
+            "list them with state absent, or set egress_prune (prune)"
+        )
+    views: list[HostView] = []
     run_networks(
         module,
         _names(networks, absent),
-        lambda host, names: path.wanted(module.params, host, files=True, chosen=names),
+        lambda host, names: path.wanted(module.params, host, files=True, chosen=names, seen=views.append),
         check=lambda: network.parse_networks(networks, "networks", absent),
         programs=module.params["require"],
+        more=_told(others, module.params["prune"]),
+        describe=lambda names: path.described(network.parse_networks(networks, "networks", absent), views[-1], names),
     )
+
+
+def _told(others: t.Collection[str], pruned: bool) -> dict[str, t.Any]:
+    """What is returned of networks that are not listed."""
+    if not others:
+        return {}
+    return {"pruned": [{"name": name, "state": "absent"} for name in others]} if pruned else {"unlisted": list(others)}
 
 
 def _names(networks: list[dict[str, object]], absent: bool) -> list[str]:

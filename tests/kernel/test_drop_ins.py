@@ -91,6 +91,15 @@ def test_manager_that_runs_is_kept_away(node: Node, tmp_path: Path, builder: Bui
     assert snapshot.difference(before, settled(node)) == ""
 
 
+def test_file_goes_with_a_bridge_that_is_gone_already(node: Node, tmp_path: Path) -> None:
+    before = settled(node)
+    with running(node, tmp_path, NETWORKD):
+        node.call(build_at_once, [NETWORK])
+        node.run(["ip", "link", "del", "br0"])
+        assert f"delete {FILES[NETWORKD].path}" in node.call(build_at_once, [NETWORK], absent=True)
+    assert snapshot.difference(before, settled(node)) == ""
+
+
 def test_nobody_manages(node: Node) -> None:
     before = settled(node)
     node.call(build_at_once, [NETWORK])

@@ -347,3 +347,44 @@ def test_run_with_nothing_to_do_waits_for_addresses_too(node: Node) -> None:
     assert "tentative" in node.run(["ip", "-6", "address", "show", "br0"]).stdout
     assert node.call(build_at_once, [network()]) == []
     assert "tentative" not in node.run(["ip", "-6", "address", "show", "br0"]).stdout
+
+
+@pytest.mark.parametrize("where", ["default", "br0"])
+def test_ipv6_that_is_disabled_is_refused_ahead_of_any_step(node: Node, where: str) -> None:
+    node.run(["sh", "-ec", f"ip link add br0 type bridge; sysctl -qw net.ipv6.conf.{where}.disable_ipv6=1"])
+    if where == "default":
+        node.run(["ip", "link", "del", "br0"])
+    before = settled(node)
+    for check in (True, False):
+        result = run(node, "egress_path", {"networks": [network()]}, check=check)
+        assert result["found"] == f"IPv6 is disabled on it: net.ipv6.conf.{where}.disable_ipv6 = 1"
+        assert snapshot.difference(before, settled(node)) == ""
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_alternative_name_of_a_link_is_refused(node: Node, check: bool) -> None:
+    """Rules by it match no packet, and it has no sysctls."""
+    node.run(["ip", "link", "property", "add", "dev", "uplink0", "altname", "enp0s31f6"])
+    before = settled(node)
+    asked: dict[str, Options] = {
+        "nat_masquerade": {"name": "pods", "sources": [SUBNET], "out_interface": ["enp0s31f6"]},
+        "sysctl_forward": {"network": "pods", "ipv4": True, "interfaces": ["enp0s31f6"]},
+    }
+    for module, options in asked.items():
+        result = run(node, module, options, check=check)
+        assert result["found"] == "it is an alternative name of link uplink0", (module, result)
+        assert result["advice"] == "Name uplink0"
+    assert snapshot.difference(before, settled(node)) == ""
+
+
+def test_kernel_without_ipv6_is_named(node: Node) -> None:
+    """As with ipv6.disable=1, which has no such folder."""
+    hidden = "mount -t tmpfs none /proc/sys/net/ipv6"
+    before = settled(node)
+    node.run(["sh", "-ec", hidden])
+    try:
+        result = run(node, "sysctl_forward", {"network": "pods", "ipv6": True})
+    finally:
+        node.run(["umount", "/proc/sys/net/ipv6"])
+    assert "without IPv6 (ipv6.disable=1)" in result["advice"], result
+    assert snapshot.difference(before, settled(node)) == ""

@@ -137,3 +137,47 @@ def test_reason_of_the_host_changes_nothing(node: Node) -> None:
     assert "carries the IPv4 default route of this host" in refused["msg"]
     assert "networks" not in refused
     assert difference(built, settled(node)) == ""
+
+
+def test_result_has_what_later_tasks_need(node: Node) -> None:
+    """The same in check mode, and as the kernel has it; a namespace keeps its address when another one comes ahead."""
+    predicted, built = ask(node, PODS, APPS, check=True), ask(node, PODS, APPS)
+    assert [one.get("namespaces") for one in predicted["networks"]] == [one["namespaces"] for one in built["networks"]]
+    pods = built["networks"][1]
+    assert (pods["bridge"], pods["gateways"]) == ("br-pods", ["10.22.33.1", "fd00:22:33::1"])
+    more = ask(node, {**PODS, "namespaces": ["b1", "c1"]}, {"name": "apps", "state": "absent"})
+    apps, pods = more["networks"]
+    assert "bridge" not in apps
+    assert [one["name"] for one in pods["namespaces"]] == ["b1", "c1"]
+    (c1,) = [one for one in pods["namespaces"] if one["name"] == "c1"]
+    assert c1 == {
+        "name": "c1",
+        "interface": "eth0",
+        "host_interface": "np-c1",
+        "addresses": ["10.22.33.2/24", "fd00:22:33::2/64"],
+        "gateways": ["10.22.33.1", "fd00:22:33::1"],
+    }
+    for one in pods["namespaces"]:
+        shown = node.run(["ip", "-n", one["name"], "-o", "address", "show", "dev", one["interface"]]).stdout
+        assert all(cidr in shown for cidr in one["addresses"])
+
+
+def test_networks_that_are_no_longer_listed(node: Node) -> None:
+    """They stay with a warning, or go with prune, whatever their bridges are called; what others made stays."""
+    node.run(["sh", "-ec", "ip link add br-pods type bridge; ip netns add own"])
+    before = node.snapshot()
+    named = {**PODS, "bridge": "bridge0"}
+    ask(node, named, APPS)
+    kept = ask(node, APPS)
+    assert (kept["changed"], kept["unlisted"]) == (False, ["pods"])
+    assert "managed on this host and not listed: pods" in str(kept["warnings"])
+    predicted, pruned = ask(node, APPS, prune=True, check=True), ask(node, APPS, prune=True)
+    assert predicted["actions"] == pruned["actions"]
+    assert (pruned["pruned"], statuses(pruned)) == (
+        [{"name": "pods", "state": "absent"}],
+        {"apps": "unchanged", "pods": "changed"},
+    )
+    assert unreachable_from(node, "a1") == []
+    assert "pruned" not in ask(node, APPS, prune=True)
+    ask(node, prune=True)
+    assert difference(before, node.snapshot()) == ""

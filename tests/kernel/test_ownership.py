@@ -278,3 +278,49 @@ def test_run_that_does_not_see_the_namespaces(world: World) -> None:
             assert difference(before, settled(node)) == ""
             assert unreachable_from(node, "c1", "c2", families=["ipv4"]) == []
             process.communicate("")
+
+
+HANDED: Options = {
+    "name": "kd",
+    "bridge": "kd-br0",
+    "subnets": ["10.244.50.0/24"],
+    "namespaces": [{"name": f"kd-{n}", "addresses": [f"10.244.50.{n}/24"]} for n in (2, 3)],
+}
+# Its marks are on the host, where a tenant writes none.
+_HAND_OVER = """
+ip link add kd-br0 type bridge; ip address add 10.244.50.1/24 dev kd-br0; ip link set kd-br0 up
+for n in 2 3; do
+    ip link add blue-$n type veth peer name eth0 netns kd-$n
+    ip link set blue-$n master kd-br0 up
+    ip -n kd-$n address add 10.244.50.$n/24 dev eth0; ip -n kd-$n link set eth0 up
+    ip -n kd-$n route add default via 10.244.50.1
+    ip link set blue-$n alias netpath:kd
+done
+ip link set kd-br0 alias netpath:kd
+"""
+
+
+@pytest.mark.parametrize("removed_by_hand", [False, True])
+def test_network_that_was_handed_over_goes_without_a_trace(node: Node, removed_by_hand: bool) -> None:
+    """Whether or not somebody removed the links ahead of the teardown."""
+    node.run(["sh", "-ec", "for n in 2 3; do ip netns add kd-$n; ip -n kd-$n link set lo up; done"])
+    before = node.snapshot()
+    node.run(["sh", "-ec", _HAND_OVER])
+    ports = [node.run(["cat", f"/sys/class/net/blue-{n}/ifindex"]).stdout for n in (2, 3)]
+    node.call(build_at_once, [HANDED])
+    assert [node.run(["cat", f"/sys/class/net/np-kd-{n}/ifindex"]).stdout for n in (2, 3)] == ports
+    node.namespace_run("kd-2", ["ping", "-n", "-q", "-c", "1", "-w", "5", "198.51.100.80"])
+    if removed_by_hand:
+        node.run(["sh", "-ec", "ip link del np-kd-2; ip link del np-kd-3; ip link del kd-br0"])
+    node.call(build_at_once, [HANDED], absent=True)
+    assert difference(before, node.snapshot()) == ""
+
+
+def test_ledger_forgets_namespaces_that_are_gone(node: Node) -> None:
+    before = node.snapshot()
+    node.run(["sh", "-ec", "for n in 2 3; do ip netns add kd-$n; done"])
+    node.run(["sh", "-ec", _HAND_OVER])
+    node.call(build_at_once, [HANDED])
+    node.run(["sh", "-ec", "ip netns del kd-2; ip netns del kd-3; ip link del kd-br0"])
+    node.call(build_at_once, [HANDED], absent=True)
+    assert difference(before, settled(node)) == ""

@@ -245,7 +245,7 @@ def test_bad_usage(run: Run, arguments: list[str], words: str) -> None:
         ("null", "has no network"),
         ("7", "has no network"),
         ('"pods"', "has no network"),
-        ("[7]", "is no mapping"),
+        ("[7]", "is not a mapping"),
         ('{"version": 2, "network": {}}', "has version 2"),
         ('{"version": true, "network": {}}', "has version True"),
         ('{"version": 1}', "has no network"),

@@ -13,7 +13,7 @@ from tests.lab.settling import settled
 from tests.lab.snapshot import difference
 from tests.lab.world import Node, World
 from tests.support.building import build, build_at_once, refusal, seen_from
-from tests.support.run_module import done, refused
+from tests.support.run_module import done, refused, run
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle() or (
@@ -130,3 +130,13 @@ def test_rules_stay_as_many_as_subnets_grow(node: Node, record_property: t.Calla
         counts[subnets] = rules()
     record_property("seconds for a run with so many subnets", str(seconds))
     assert len(set(counts.values())) == 1
+
+
+def test_source_address_that_no_link_has_is_warned_of(node: Node) -> None:
+    nat = {"mode": "snat", "to_source": ["198.18.99.77", RANGE6[0]]}
+    built = run(node, "egress_path", {"networks": [{**PODS, "nat": nat}]})
+    assert built["changed"]
+    assert len(built["warnings"]) == 1
+    assert "pods: no link of this host has 198.18.99.77 of to_source" in str(built["warnings"])
+    node.run(["ip", "address", "add", "198.18.99.77/32", "dev", "uplink0"])
+    assert "warnings" not in run(node, "egress_path", {"networks": [{**PODS, "nat": nat}]})

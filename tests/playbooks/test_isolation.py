@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import typing as t
-from pathlib import Path
 
 import pytest
 
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import difference
-from tests.lab.world import World
 from tests.support.inhabited import inhabited
 from tests.support.playbook_runs import APPS, Done, Playbooks, answers
 
@@ -20,22 +18,6 @@ pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 PODS: dict[str, t.Any] = {"name": "pods", "subnets": ["10.22.33.0/24", "fd00:22:33::/64"], "namespaces": ["c1"]}
 BOTH = [PODS, APPS]
 FILES = "/etc/netpath/networks.d"
-
-
-@pytest.fixture
-def world() -> t.Iterator[World]:
-    with World(nodes=1) as made:
-        yield made
-
-
-@pytest.fixture
-def node(world: World) -> Node:
-    return world.nodes[0]
-
-
-@pytest.fixture
-def playbooks(world: World, tmp_path: Path) -> Playbooks:
-    return Playbooks(world, tmp_path)
 
 
 def reason(done: Done) -> str:

@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import json
 import typing as t
-from pathlib import Path
 
 import pytest
 
 from tests.lab import privilege
 from tests.lab.node import Node
 from tests.lab.snapshot import difference
-from tests.lab.world import World
 from tests.support.playbook_runs import APPS, Done, Playbooks, answers
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
 GROUP = "group/netpath.egress.egress"
-
-
-@pytest.fixture
-def world() -> t.Iterator[World]:
-    with World(nodes=1) as made:
-        yield made
-
-
-@pytest.fixture
-def node(world: World) -> Node:
-    return world.nodes[0]
-
-
-@pytest.fixture
-def playbooks(world: World, tmp_path: Path) -> Playbooks:
-    return Playbooks(world, tmp_path)
 
 
 def play(playbooks: Playbooks, defaults: dict[str, t.Any], tasks: list[dict[str, t.Any]]) -> Done:

@@ -84,8 +84,12 @@ def test_namespaces_are_hosts(tmp_path: Path) -> None:
         "egress_networks": [],
         "netpath_host": "node1.example.org",
         "netpath_network": "web-pods",
+        "netpath_bridge": "br-web-pods",
+        "netpath_interface": "eth0",
     }
     assert {key: variables[key] for key in expected} == expected
+    given = {key: [plain(item) for item in variables[key]] for key in ("netpath_addresses", "netpath_gateways")}
+    assert given == {"netpath_addresses": ["10.22.0.4/24"], "netpath_gateways": ["10.22.0.1"]}
     assert plain(found["_meta"]["hostvars"]["a1.node2.example.org"]["ansible_host"]) == "node2.example.org"
 
 

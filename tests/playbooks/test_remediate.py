@@ -109,3 +109,34 @@ def test_tier_that_is_not_allowed(playbooks: Playbooks) -> None:
     done = remediate(playbooks, remediate_tiers=["auto"])
     assert done.status == 0, done.output
     assert reached(playbooks) == ["node2", "node3", "node4"]
+
+
+def test_hosts_that_were_asked_for_and_no_other(
+    playbooks: Playbooks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patterns and lists of them, one host that is off, an explicit localhost without sudo, settings of ansible.cfg."""
+    broken(playbooks, node1=DETACH, node2=DETACH, node3=DETACH)
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\nexit 255\n", encoding="ascii")
+    ssh.chmod(0o755)
+    more = {
+        "off": {"ansible_connection": "ssh", "ansible_ssh_executable": str(ssh)},
+        "localhost": {"ansible_connection": "local", "ansible_become": True, "ansible_become_exe": "/nowhere/sudo"},
+    }
+    (tmp_path / "more.yml").write_text(json.dumps({"all": {"hosts": more}}), encoding="utf-8")
+    playbooks.options += ["-i", str(tmp_path / "more.yml")]
+    monkeypatch.setenv("ANSIBLE_ANY_ERRORS_FATAL", "True")
+    one = remediate(playbooks, egress_hosts="node1,node2,off", remediate_host="node1")
+    assert reached(playbooks) == ["node1", "node4"], one.output
+    assert [line["host"] for line in audited(playbooks)] == ["node1"]
+    assert one.status != 0
+    assert "It was not looked at" in one.output
+    other = remediate(playbooks, egress_hosts=["node1", "node2"])
+    assert (other.status, reached(playbooks)) == (0, ["node1", "node2", "node4"]), other.output
+    misspelt = remediate(playbooks, egress_hosts="node3", remediate_host="NODE3")
+    assert (misspelt.status != 0, reached(playbooks)) == (True, ["node1", "node2", "node4"]), misspelt.output
+    assert "no host of this play is called so" in misspelt.output
+    monkeypatch.setenv("ANSIBLE_HOST_PATTERN_MISMATCH", "error")
+    monkeypatch.setenv("ANSIBLE_STRATEGY", "free")
+    healthy = remediate(playbooks, egress_hosts="node4")
+    assert (healthy.status, "netpath_ill" in healthy.output) == (0, False), healthy.output

@@ -25,17 +25,6 @@ ELSEWHERE = "/nowhere"
 
 
 @pytest.fixture
-def world() -> t.Iterator[World]:
-    with World(nodes=1) as made:
-        yield made
-
-
-@pytest.fixture
-def node(world: World) -> Node:
-    return world.nodes[0]
-
-
-@pytest.fixture
 def playbooks(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Playbooks:
     """Started in a folder of their own, which is not that of the inventory or of a playbook."""
     made = Playbooks(world, tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import typing as t
 from pathlib import Path
 
 import pytest
@@ -25,17 +24,6 @@ NAMES = [
     *("diagnose_checked", "diagnose_report"),
     *("egress_plan", "egress_plan_read", "egress_plan_networks", "egress_import", "egress_imported"),
 ]
-
-
-@pytest.fixture
-def world() -> t.Iterator[World]:
-    with World(nodes=1) as made:
-        yield made
-
-
-@pytest.fixture
-def node(world: World) -> Node:
-    return world.nodes[0]
 
 
 @pytest.fixture

@@ -281,6 +281,7 @@ FAULTS: dict[str, Fault] = {
         ["ipv4"],
         status="degraded",
     ),
+    "MTU of the namespace's end": Fault(25, "ip -n c1 link set eth0 mtu 1300", "MTU_MISMATCH", status="degraded"),
     "MTU of the host's end": Fault(25, "ip link set np-c1 mtu 1400", "MTU_MISMATCH", status="degraded"),
     "nobody is told of large packets": Fault(
         26,

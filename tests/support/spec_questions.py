@@ -65,6 +65,9 @@ class Host:
     def bridge_netfilter(self, _netns: str) -> bool:
         return self.filters_bridged
 
+    def lacking(self, _netns: str, _addresses: t.Iterable[str]) -> list[str]:
+        return []
+
     def nat_backend(self, _netns: str, _asked: str) -> tuple[str, str]:
         return ("nftables", "chosen")
 

@@ -129,5 +129,5 @@ def test_types_of_a_template_become_plain_ones() -> None:
 
 
 def test_what_is_wrong_is_said_with_its_key() -> None:
-    with pytest.raises(AnsibleFilterError, match=r"egress_networks\[0\]\.subnets\[0\]: '10\.0\.0\.5/24' is no network"):
+    with pytest.raises(AnsibleFilterError, match=r"networks\[0\]\.subnets\[0\]: '10\.0\.0\.5/24' is no network"):
         module_options([{"name": "pods", "subnets": ["10.0.0.5/24"]}], INFO)

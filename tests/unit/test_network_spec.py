@@ -13,8 +13,8 @@ from tests.support.network_specs import HOST, KEY, network, second, with_namespa
 
 # {title: (networks, the key that is wrong, words of the error)}
 WRONG: dict[str, tuple[t.Any, str, str]] = {
-    "no list": ({"name": "pods"}, "egress_networks", "is no list"),
-    "no mapping": (["pods"], KEY, "'pods' is no mapping. allowed keys are name, bridge, subnets"),
+    "no list": ({"name": "pods"}, "egress_networks", "is not a list"),
+    "no mapping": (["pods"], KEY, "'pods' is not a mapping. allowed keys are name, bridge, subnets"),
     "unknown key": ([network(subnet=["10.0.0.0/24"])], f"{KEY}.subnet", "unknown key. allowed are name, bridge"),
     "unknown key of a namespace": (
         [with_namespace(ip="x")],
@@ -118,7 +118,11 @@ WRONG: dict[str, tuple[t.Any, str, str]] = {
         f"{KEY}.namespaces[0].addresses[0]",
         "'10.0.0.2' has no prefix length",
     ),
-    "addresses are no list": ([with_namespace(addresses="all")], f"{KEY}.namespaces[0].addresses", "'all' is no list"),
+    "addresses are no list": (
+        [with_namespace(addresses="all")],
+        f"{KEY}.namespaces[0].addresses",
+        "'all' is not a list",
+    ),
     "addresses are empty": ([with_namespace(addresses=[])], f"{KEY}.namespaces[0].addresses", "an empty list"),
     "address twice": (
         [network(namespaces=[{"name": name, "addresses": ["10.0.0.7/24"]} for name in ("a", "b")])],

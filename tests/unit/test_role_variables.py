@@ -9,6 +9,8 @@ import pytest
 from tests.support import role_variables
 from tests.support.role_variables import ROOT
 
+# What a role sets for later tasks.
+RETURNED = ("egress_result",)
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 USERS = sorted(
     path
@@ -28,6 +30,8 @@ def test_variables_that_a_role_sets_are_private(role: str) -> None:
     ]
     if (folder / "vars/main.yml").exists():
         found += role_variables.loaded(folder / "vars/main.yml")
+    # How a task reaches localhost is no variable of the role.
+    found = [name for name in found if name not in RETURNED and not name.startswith("ansible_")]
     assert [name for name in found if not name.startswith(f"__{role}_")] == []
     assert found or role == "teardown"
 

@@ -11,7 +11,7 @@ import functools
 import ipaddress
 import typing as t
 
-from .errors import EgressError
+from .errors import ConflictError, EgressError
 from .kernel import (
     addresses,
     base_chains,
@@ -59,8 +59,9 @@ from .model import (
 from .planning import containers, wall
 from .planning.facts import interface_of
 from .planning.state import FORWARD4, FORWARD6, Have, ends
+from .planning.step import place as place_of
 from .planning.sysctl_file import SYSCTL_FILE
-from .rules import PortPlace, Rules, places_of
+from .rules import PortPlace, Rules, interfaces_of, places_of
 from .spec import link_settings
 from .spec.values import family
 
@@ -92,6 +93,7 @@ class Observation:
 
     def have(self) -> Have:
         self._namespaces()
+        self._refuse_other_names()
         self._links()
         self.located = self._locate()
         self._learned()
@@ -126,6 +128,20 @@ class Observation:
             self._strangers(),
             self._macs(),
         )
+
+    def _refuse_other_names(self) -> None:
+        """Rules and sysctls know a link by its own name alone: by an alternative one they would be without effect."""
+        named: set[tuple[str, str]] = set()
+        for fact in self.want.facts:
+            if isinstance(fact, (Setting, Claim)):
+                named.add((fact.netns, interface_of(fact.key)))
+            elif isinstance(fact, Ruleset):
+                named.update((fact.netns, name) for name in interfaces_of(fact.rules))
+        for netns, name in sorted(named):
+            there = self.links.holder(netns, name) if name else None
+            if there is not None and there.name != name:
+                found = f"it is an alternative name of link {there.name}"
+                raise ConflictError(f"use the interface {name}{place_of(netns)}", found, f"Name {there.name}")
 
     def _namespaces(self) -> None:
         named = {fact.name for fact in self.asked if isinstance(fact, Namespace)}
@@ -548,9 +564,16 @@ class Observation:
         }
 
     def _living(self, ledger: Ledger) -> Ledger:
-        """Without what was changed of ports, and addresses on links, that are gone."""
+        """Without what was changed of ports, links and namespaces that are gone."""
         for identity in list(ledger.originals):
-            netns, link = {"hairpin": identity[2:4], "address": identity[1:3]}.get(identity[0], ("", ""))
+            if identity[0] in ("address", "link", "route", "setting") and not self.namespaces.exists(identity[1]):
+                ledger = ledger.forgotten(identity)
+                continue
+            original = ledger.originals[identity]
+            places = {"hairpin": identity[2:4], "address": identity[1:3]}
+            if isinstance(original, Route) and original.netns != HOST and original.device:
+                places["route"] = (original.netns, original.device)
+            netns, link = places.get(identity[0], ("", ""))
             # A port goes some time after the namespace that it leads to.
             leads_nowhere = identity[0] == "hairpin" and not self.namespaces.exists(identity[1])
             if leads_nowhere or (link and self.namespaces.exists(netns) and not self.links.get(netns, link)):

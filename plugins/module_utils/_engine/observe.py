@@ -19,6 +19,7 @@ from .kernel import (
     packet_filter,
     routes,
 )
+from .kernel.addresses import read as read_addresses
 from .kernel.ledger_file import read_ledger
 from .kernel.links import Links, stable_mac
 from .kernel.namespaces import Namespaces
@@ -117,6 +118,14 @@ class Observer:
         """(backend, why) of source translation in a namespace, of which there may be none yet."""
         place = netns if self.namespaces.exists(netns) else HOST
         return packet_filter.nat_backend(self.namespaces, place, asked)
+
+    def lacking(self, netns: str, addresses: t.Iterable[str]) -> list[str]:
+        """Those of the addresses that no link in the namespace has."""
+        asked = list(addresses)
+        if not asked or not self.namespaces.exists(netns):
+            return []
+        held = {reply.cidr.split("/")[0] for reply in read_addresses(self.namespaces.socket(netns))}
+        return [address for address in asked if address not in held]
 
     def forward_backends(
         self, netns: str, asked: str, bridge: str, families: t.Collection[int], published: bool = False

@@ -61,6 +61,15 @@ class PublishRules:
     sources: tuple[str, ...]
 
 
+def interfaces_of(rules: object) -> tuple[str, ...]:
+    """Those that rules name."""
+    if isinstance(rules, NatRules):
+        return (*rules.out_interfaces, *filter(None, [rules.not_out_interface]))
+    if isinstance(rules, ForwardRules):
+        return (rules.bridge, *rules.uplinks)
+    return rules.bridges if isinstance(rules, GuardRules) else ()
+
+
 PortPlace = tuple[int, str, int]  # family (4 or 6), protocol and port
 
 

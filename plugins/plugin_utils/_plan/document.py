@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import collections.abc
 import json
 import typing as t
 
@@ -15,6 +14,7 @@ from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.expans
 from ansible_collections.netpath.egress.plugins.module_utils._engine.spec.network import Network
 
 from .._diagnosis.findings import clean
+from .._networks import plain
 from .overlaps import overlaps
 
 Data = dict[str, t.Any]
@@ -60,7 +60,7 @@ def as_json(made: Data) -> str:
 def _host(networks: t.Any) -> Data:
     if isinstance(networks, str):
         return {"networks": [], "removed": [], "errors": [clean(networks)]}
-    planned, errors = survey(_plain(networks))
+    planned, errors = survey(plain(networks))
     return {
         "networks": [clean(_network(*one)) for one in planned if not one[0].absent],
         "removed": [network.name for network, _options in planned if network.absent],
@@ -149,14 +149,3 @@ def _rows(host: str, network: Data) -> list[Data]:
         }
         for one in network["namespaces"] or [nobody]
     ]
-
-
-def _plain(value: t.Any) -> t.Any:
-    """Ansible's own types as Python's, which errors show as they were written."""
-    if isinstance(value, collections.abc.Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool):
-        return value if value is None else bool(value)
-    return next((kind(value) for kind in (int, float) if isinstance(value, kind)), str(value))

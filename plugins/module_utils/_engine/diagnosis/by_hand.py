@@ -39,6 +39,7 @@ _COMMANDS: dict[str, str] = {
     "BRIDGE_DOWN": "ip link set {bridge} up",
     "BRIDGE_NO_GATEWAY": "ip address add {gateway_cidr} dev {bridge}",
     "DUPLICATE_SUBNET_ROUTE": "ip address del ADDRESS/PREFIX dev OTHER, or give one of the two another subnet",
+    "DRIFT": "set back what is not as it was asked for",
     "PMTU_BLACKHOLE": "let ICMP type 3 code 4 and ICMPv6 type 2 pass where they are dropped",
     "MTU_MISMATCH": "{ip} link set {interface} mtu SIZE",
     "PROTECTION_MISSING": "restore the rules that restrict what it may send",

@@ -102,6 +102,13 @@ CODES: dict[str, Entry] = {
     "DUPLICATE_SUBNET_ROUTE": Entry(
         "bridge", "auto", "another link of the host has the same subnet", "keep the subnet on the bridge alone"
     ),
+    "DRIFT": Entry(
+        "bridge",
+        "advise",
+        "its network is not as it is asked for",
+        "run the role egress, or netpath-egress apply",
+        True,
+    ),
     "PMTU_BLACKHOLE": Entry(
         "mtu",
         "confirm",

@@ -167,7 +167,9 @@ def _wrong_nat(seen: Seen, path: Path, backend: str, rules: NatRules) -> Finding
         said = f"{backend} translates what leaves by {wanted}"
         yield Finding("NAT_WRONG_INTERFACE", (said, f"it leaves by {uplink}"))
     elif target and "-" not in target and not _may_receive(seen, target):
-        yield Finding("SNAT_STALE_ADDRESS", (f"{backend} translates to {target}", "no link of the host has it"))
+        evidence = (f"{backend} translates to {target}", "no link of the host has it")
+        # What the network itself asks for, no run changes.
+        yield Finding("SNAT_STALE_ADDRESS", evidence, tier="advise" if target in path.to_source else "")
 
 
 def _may_receive(seen: Seen, address: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..spec import values
 from ..spec.allocation import Assigned, allocate, gateway_for
+from ..spec.nat_masquerade import source_ranges
 from ..spec.network import Network
 
 
@@ -20,7 +21,8 @@ class Path:
 
     family: 4 or 6. cidr: the address on the interface. uplinks: none for those that the routing table chooses.
     nat: masquerade, snat or none. sources: the network's ranges of the family. dns: servers that were asked for.
-    listens: (protocol, port) of what a published port leads to. mtu: 0 for the uplink's.
+    to_source: what the network asks for. listens: (protocol, port) of what a published port leads to. mtu: 0 for the
+    uplink's.
     protections: purposes of the rules that restrict its packets: ports (spoof_protection), wall, guard.
     routed: this host is the gateway. asked: somebody described the path; otherwise it is what the kernel has, where
     bridge and host_end are "" if there are none, and cidr and gateway if nobody can tell. meant: to reach anything.
@@ -47,6 +49,7 @@ class Path:
     listens: tuple[tuple[str, int], ...] = ()
     mtu: int = 0
     protections: tuple[str, ...] = ()
+    to_source: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -98,6 +101,7 @@ def _of_network(network: Network, assigned: Assigned) -> t.Iterator[Path]:
                 uplinks=network.uplinks,
                 nat="none" if network.firewall == "none" else network.nat["mode"],
                 sources=tuple(subnet for subnet in network.subnets if values.family(subnet) == family),
+                to_source=source_ranges(network.nat.get("to_source")),
                 exclude=tuple(network.nat.get("exclude") or ()),
                 firewall=network.firewall,
                 mtu=network.mtu,

@@ -281,7 +281,8 @@ def _source_of_nobody(seen: Seen, source: str, evidence: tuple[str, ...]) -> Fin
     rules = [rules for rules in seen.nat.values() if isinstance(rules, NatRules)]
     unknown = not seen.path.asked or (seen.nat_unseen and seen.path.nat == "snat")
     if unknown or any(_may_give(one.to_source, source) for one in rules):
-        return Finding("SNAT_STALE_ADDRESS", evidence)
+        asked = _may_give(seen.path.to_source, source)
+        return Finding("SNAT_STALE_ADDRESS", evidence, tier="advise" if asked else "")
     fix = f"a rule of somebody else's translates to {source} ahead of the network's: remove it, or except the network"
     return Finding("SNAT_STALE_ADDRESS", evidence, fix=fix, tier="advise")
 

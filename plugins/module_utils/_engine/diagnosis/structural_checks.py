@@ -232,6 +232,15 @@ def _mtu(seen: Seen) -> Findings:
             else:
                 yield Finding("MTU_MISMATCH", (said,))
             return
+    yield from _mtu_of_the_way_back(seen, first)
+
+
+def _mtu_of_the_way_back(seen: Seen, last: LinkReply) -> Findings:
+    """A link drops what is larger than its own MTU, without a word to the sender (the kernel's is_skb_forwardable)."""
+    larger = next((link for link in (seen.host_end, seen.ingress) if link is not None and link.mtu > last.mtu), None)
+    if larger is not None and seen.path.asked:
+        said = f"{larger.name} sends up to {larger.mtu} bytes, and {last.name} takes {last.mtu}"
+        yield Finding("MTU_MISMATCH", (said,), direction="return")
 
 
 _CHECKS: tuple[t.Callable[[Seen], Findings], ...] = (

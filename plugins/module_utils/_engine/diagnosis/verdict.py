@@ -118,6 +118,28 @@ def verdict(judged: Judged) -> Data:
     }
 
 
+def with_finding(sound: Data, finding: Finding) -> Data:
+    """The verdict on a path without findings, with one by which packets may pass all the same."""
+    entry = CODES[finding.code]
+    label = sound["family"].replace("ip", "IP")
+    told: Data = {
+        "code": finding.code,
+        "hop": finding.place,
+        "direction": finding.direction,
+        "summary": f"{sound['namespace']} ({label}): {entry.summary}",
+        "evidence": list(finding.evidence),
+        "fix": finding.fix or entry.fix,
+        "tier": finding.tier or entry.tier,
+    }
+    hops = [
+        {**hop, "status": "broken", "evidence": [*finding.evidence, *hop["evidence"]]}
+        if hop["hop"] == finding.place
+        else hop
+        for hop in sound["hops"]
+    ]
+    return {**sound, **told, "status": "degraded", "findings": [told], "hops": hops}
+
+
 def _united(findings: t.Sequence[Finding]) -> list[Finding]:
     """What is the same but for what proves it is one finding, whichever target and whichever look told it."""
     proofs: dict[Finding, dict[str, None]] = {}

@@ -10,12 +10,14 @@ import os
 import typing as t
 
 from ..errors import KernelError, UnsupportedError
-from ..model import HOST, Fact, Limit, Link, Namespace, Setting, Vlans
+from ..model import HOST, Address, Fact, Limit, Link, Namespace, Setting, Vlans
 from ..planning.step import dotted
 from . import limits, link_creation, mount_visibility, sysctls
 from .links import Links
 from .namespaces import DIRECTORY, Namespaces, in_new_namespace
+from .switches import kernel_has_ipv6
 
+_DEFAULT_IPV6 = "net/ipv6/conf/default/disable_ipv6"
 BRIDGE_NETFILTER = "net/bridge/bridge-nf-"
 _ADMINISTRATE = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN"}
 _PROBE = {13: "CAP_NET_RAW"}
@@ -57,6 +59,7 @@ def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
                 "Load it: modprobe br_netfilter. Or leave it out",
             )
     _require_bridge_options(facts)
+    _require_ipv6(namespaces, facts)
     limit = next((fact for fact in facts if isinstance(fact, Limit)), None)
     if limit and not _limits_bandwidth(limit):
         raise UnsupportedError(
@@ -64,6 +67,26 @@ def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
             "this kernel is built without the token bucket filter (CONFIG_NET_SCH_TBF)",
             "Leave bandwidth out",
         )
+
+
+def _require_ipv6(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
+    """A link of the host takes IPv6 addresses unless a sysctl says otherwise, which its administrator decides.
+
+    One that is still to come has that of conf.default.
+    """
+    addresses = {fact.link: fact.cidr for fact in facts if isinstance(fact, Address) and fact.netns == HOST}
+    keys = {link: f"net/ipv6/conf/{link}/disable_ipv6" for link, cidr in addresses.items() if ":" in cidr}
+    if not keys or not kernel_has_ipv6():
+        return
+    found = sysctls.read(namespaces, HOST, [*keys.values(), _DEFAULT_IPV6])
+    for link, key in keys.items():
+        decides = key if key in found else _DEFAULT_IPV6
+        if found.get(decides) == "1":
+            raise UnsupportedError(
+                f"add address {addresses[link]} to {link}",
+                f"IPv6 is disabled on it: {dotted(decides)} = 1",
+                f"Set {dotted(decides)} to 0, or leave out the IPv6 subnets",
+            )
 
 
 def _needs_bridge_netfilter(fact: Fact) -> str:

@@ -219,7 +219,7 @@ class Links:
         if want.peer is None:
             return None
         peer = self.get(want.peer.netns, want.peer.name) or self._renamed(want.peer)
-        if peer is None or peer.kind != "veth" or not is_ours(peer.alias):
+        if peer is None or peer.kind != "veth":
             return None
         other = self._other_end(want.peer.netns, peer, want.netns)
         # In the namespace a tenant may have made such a link: the other end alone says whose the pair is.

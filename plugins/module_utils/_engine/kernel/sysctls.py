@@ -67,6 +67,8 @@ def obstacle(namespaces: Namespaces, netns: str, key: str) -> tuple[str, str] | 
         folder, name = os.path.split(_ROOT + key)
         if not os.path.isdir(folder):
             advice = "Load the kernel module that brings it, such as nf_conntrack or br_netfilter, or leave it out"
+            if key.startswith("net/ipv6/"):
+                advice = "This kernel runs without IPv6 (ipv6.disable=1): leave IPv6 out, or boot it with IPv6"
             return (f"this host has no settings below {dotted(os.path.dirname(key))}", advice)
         alike = [other for other in sorted(os.listdir(folder)) if "timeout" in other and "timeout" in name]
     advice = f"It has {', '.join(alike)}" if alike else "Leave it out"

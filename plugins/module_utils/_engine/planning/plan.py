@@ -235,10 +235,18 @@ class _Planner:
 
     def give_back(self, original: Route) -> None:
         """A route of somebody else's that ours had taken the place of."""
-        gone = any(step.identity == ("namespace", original.netns) and step.after is None for step in self.steps)
+        gone = any(self._takes_away(step, original) for step in self.steps)
         if not gone and original.identity not in self.facts:
             self.add(Step(None, original))
         self.ledger = self.ledger.forgotten(original.identity)
+
+    def _takes_away(self, step: Step, route: Route) -> bool:
+        """Whether a route's namespace or link goes with a step: it was handed over, and its route with it."""
+        if step.after is not None:
+            return False
+        place = (route.netns, route.device or "")
+        at_link = isinstance(step.before, Link) and any((end.netns, end.name) == place for end in ends(step.before))
+        return at_link or step.identity == ("namespace", route.netns)
 
     def converge(self, fact: Fact) -> None:
         have = setting_now(self.facts, fact) if isinstance(fact, Setting) else self.facts.get(fact.identity)

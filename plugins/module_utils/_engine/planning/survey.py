@@ -24,8 +24,11 @@ _NOBODY = {"prefix": "none", "count": 0}
 _STAND_INS: dict[str, t.Any] = {"name": "nameless", "subnets": ["192.0.2.0/24"], "gateway": "first"}
 
 
-def survey(data: t.Any, key: str = "networks") -> tuple[list[Planned], list[EgressError]]:
-    """Networks with what builds them on a host where nothing is, and all errors. One that has an error is left out."""
+def survey(data: t.Any, key: str = "networks", absent: bool = False) -> tuple[list[Planned], list[EgressError]]:
+    """Networks with what builds them on a host where nothing is, and all errors. One that has an error is left out.
+
+    absent: all of them are to be removed, whatever their state.
+    """
     errors: list[EgressError] = []
     planned: list[Planned] = []
     try:
@@ -33,7 +36,7 @@ def survey(data: t.Any, key: str = "networks") -> tuple[list[Planned], list[Egre
     except SpecError as error:
         return [], [error]
     for number, entry in enumerate(entries):
-        network = _network(entry, f"{key}[{number}]", errors)
+        network = _network(entry, f"{key}[{number}]", errors, absent)
         try:
             if network:
                 check_together([*(other for other, _options in planned), network])
@@ -61,16 +64,16 @@ def _published(options: ModuleOptions) -> t.Iterator[Ruleset]:
             yield Ruleset(HOST, item["name"], rules, purpose="publish")
 
 
-def _network(entry: t.Any, key: str, errors: list[EgressError]) -> Network | None:
+def _network(entry: t.Any, key: str, errors: list[EgressError], absent: bool) -> Network | None:
     """One entry, None where it has errors."""
     try:
-        return parse_network(entry, key)
+        return parse_network(entry, key, absent)
     except SpecError as error:
         errors.append(error)
         # The rest is looked at again without what is wrong.
         rest = _without(entry, error.asked[len(key) + 1 :]) if error.asked.startswith(f"{key}.") else entry
     if rest != entry:
-        _network(rest, key, errors)
+        _network(rest, key, errors, absent)
     return None
 
 

@@ -101,7 +101,9 @@ def install(asked: Asked, check: bool = False) -> Result:
         with exclusive():
             steps = _steps(asked, program, wanted, names)
             _apply(steps, names)
-            return _result(steps)
+        # Without the lock, which a unit needs.
+        units.require_started([units.unit(name) for name, kept in names.items() if kept])
+        return _result(steps)
     except OSError as error:
         raise KernelError("write the files of networks", str(error), error.errno or 0, "See errno(3)") from error
 

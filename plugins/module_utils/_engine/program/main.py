@@ -213,13 +213,13 @@ def _watch(arguments: argparse.Namespace, output: Output) -> int:
 
 def _check(arguments: argparse.Namespace, output: Output) -> int:
     from ..diagnosis import targets
-    from ..repair import promises
+    from ..repair import drift
     from . import tracing, verdicts
 
     asked = targets.parsed(arguments.target, "--target")
     names = [tracing.place(name, None) for name in arguments.netns]
     pids = [arguments.pid] if arguments.pid is not None and tracing.place(None, arguments.pid) else []
-    found = promises.check(
+    found = drift.checked(
         [] if names or pids else _networks(arguments),
         asked,
         not arguments.no_probe,

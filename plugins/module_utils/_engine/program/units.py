@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 import typing as t
 
 from ..errors import KernelError
@@ -34,6 +35,7 @@ MARK = "# netpath.egress"
 # Its own sign that it is the one that was booted, see sd_booted(3).
 _BOOTED = "/run/systemd/system"
 _PATIENCE = 60  # seconds
+_SETTLES, _PAUSE = 20.0, 0.1  # seconds that units have for their first attempt, and between two looks
 # What the program needs, and no more: systemd.exec(5). ProtectSystem= and the like would make a mount namespace, and
 # what is mounted below /run/netns in it would be seen by no other process.
 _HARDENING = """\
@@ -188,8 +190,38 @@ def follow(gone: t.Sequence[str], there: t.Sequence[str]) -> None:
         _systemctl("start", "--no-block", *there)
 
 
-def _systemctl(*arguments: str) -> None:
+def require_started(names: t.Sequence[str]) -> None:
+    """Have systemd start units again that have failed. Errors: KernelError where one fails once more.
+
+    One that is still at work after a while is not waited for.
+    """
+    failed = _failed(names)
+    if failed:
+        _systemctl("reset-failed", *failed)
+        _systemctl("start", "--no-block", *failed)
+        failed = _failed(names)
+    if failed:
+        advice = f"journalctl -u {failed[0]} has the reason. Until it starts, nothing is built at boot"
+        raise KernelError(f"start {', '.join(failed)}", "it fails", 0, advice)
+
+
+def _failed(names: t.Sequence[str]) -> list[str]:
+    """Those that have failed, once none of them is at its first attempt any more."""
+    give_up = time.monotonic() + _SETTLES
+    while names:
+        shown = _systemctl("show", "--property=Id,ActiveState,SubState", *names)
+        found = [dict(line.split("=", 1) for line in block.splitlines()) for block in shown.strip().split("\n\n")]
+        states = {one["Id"]: (one["ActiveState"], one["SubState"]) for one in found if "Id" in one}
+        at_work = [name for name, state in states.items() if state[0] == "activating" and state[1] != "auto-restart"]
+        if not at_work or time.monotonic() > give_up:
+            return [name for name, state in states.items() if state[0] == "failed" or state[1] == "auto-restart"]
+        time.sleep(_PAUSE)
+    return []
+
+
+def _systemctl(*arguments: str) -> str:
     asked = f"run systemctl {arguments[0]}"
     done = programs.run(asked, ["systemctl", *arguments], patience=_PATIENCE)
     if done.returncode:
         raise KernelError(asked, f"it says {done.stderr.strip()}", 0, "Look at systemctl status")
+    return done.stdout

@@ -364,8 +364,9 @@ def _remove(network: Network, host: HostView, options: ModuleOptions, taken: t.C
     gone = {name for name, owner in host.namespaces.items() if owner == network.name}
     options["netns"] += [{"name": name, "state": "absent"} for name in sorted(gone)]
     _remove_links(network, host, options, gone, {network.bridge})
-    if network.bridge in host.owners:
-        addresses = list(dict.fromkeys(network.gateways))
+    addresses = list(dict.fromkeys(network.gateways))
+    # Also where the bridge is gone already, as its files go with it. Of others there is at most an address to take.
+    if addresses or host.owners.get(network.bridge, network.name) == network.name:
         options["linux_bridge"].append({"name": network.bridge, "state": "absent", "addresses": addresses})
     options["sysctl_forward"].append({"network": network.name, "state": "restored"})
     options["nat_masquerade"].append({"name": network.name, "state": "absent"})

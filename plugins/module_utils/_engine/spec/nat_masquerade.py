@@ -46,6 +46,10 @@ class Translators(t.Protocol):
 
     def nat_backend(self, netns: str, asked: str) -> tuple[str, str]: ...
 
+    def lacking(self, netns: str, addresses: t.Iterable[str]) -> list[str]:
+        """Those that no link in the namespace has."""
+        ...
+
 
 def wanted(options: t.Mapping[str, t.Any], host: Translators, key: str = "") -> Want:
     """Options of one network's translation to facts. host chooses the back end."""
@@ -60,6 +64,7 @@ def wanted(options: t.Mapping[str, t.Any], host: Translators, key: str = "") -> 
         if options["mode"] != "none":
             translated = rules(options, key)
             facts.append(Ruleset(netns, name, translated, chosen, flush=flush))
+            choices += _sources_of_nobody(host, netns, name, translated)
             if options["guard"]:
                 guarding, reason = host.nat_backend(netns, "auto")
                 choices += (Choice(name, "guard", guarding, reason),)
@@ -78,6 +83,21 @@ def wanted(options: t.Mapping[str, t.Any], host: Translators, key: str = "") -> 
         if (purpose, backend) not in there
     ]
     return Want(tuple(facts), tuple(gone), choices=choices)
+
+
+def _sources_of_nobody(host: Translators, netns: str, name: str, translated: NatRules) -> tuple[Choice, ...]:
+    """A warning on addresses that no link has. Of a range only a packet shows which address it gets."""
+    single = [address for address in translated.to_source if address and "-" not in address]
+    reason = (
+        "no link of this host has {} of to_source, so that answers come only if a router leads it here. "
+        "Add it to a link, or correct to_source"
+    )
+    return tuple(Choice(name, "source", "", reason.format(one)) for one in host.lacking(netns, single))
+
+
+def source_ranges(given: t.Sequence[str] | None) -> tuple[str, ...]:
+    """to_source as rules have it."""
+    return tuple(_source_range(item, "to_source") for item in given or ())
 
 
 def guard(options: t.Mapping[str, t.Any], translated: NatRules, key: str = "") -> GuardRules:

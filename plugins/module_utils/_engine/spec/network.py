@@ -15,7 +15,7 @@ from . import link_settings, nat_masquerade, publish, values, vlans, wall
 from .linux_bridge import MAX_PORTS
 from .publish import Entry
 from .resolv_conf import DNS, resolv_conf
-from .schema import STATE, Option, Options, checked
+from .schema import QUOTE, STATE, Option, Options, checked, shown
 
 # RFC 6890: this network, loopback, link-local, multicast, reserved; unspecified, mapped, link-local, multicast.
 NOT_FOR_HOSTS = [
@@ -137,6 +137,12 @@ def parse_networks(data: t.Any, key: str = "egress_networks", absent: bool = Fal
     networks = [parse_network(entry, f"{key}[{i}]", absent) for i, entry in enumerate(values.as_list(data, key))]
     check_together(networks)
     return networks
+
+
+def normalized(data: t.Any, key: str) -> list[dict[str, t.Any]]:
+    """Entries with their options in the right types and without what is left out. Errors: SpecError."""
+    entries = (checked(entry, OPTIONS, f"{key}[{i}]") for i, entry in enumerate(values.as_list(data, key)))
+    return [{name: value for name, value in entry.items() if value is not None} for entry in entries]
 
 
 def check_together(networks: t.Sequence[Network]) -> None:
@@ -290,9 +296,8 @@ def _namespaces(data: t.Mapping[str, t.Any], subnets: tuple[str, ...], key: str)
         entries.append((key, {"prefix": data["prefix"], "count": data["count"]}))
     for place, entry in entries:
         if not isinstance(entry, (str, dict)):
-            raise SpecError(
-                place, f"{entry!r} is neither a name nor a mapping", "quote a name that looks like a number"
-            )
+            advice = QUOTE if isinstance(entry, bool) else "quote a name that looks like a number"
+            raise SpecError(place, f"{shown(entry)} is neither a name nor a mapping", advice)
         options = checked({"name": entry} if isinstance(entry, str) else entry, NAMESPACE, place)
         names = [values.namespace_name(name, f"{place}.name") for name in _names(options, place)]
         if names:

@@ -21,6 +21,7 @@ from . import (
     sysctl_forward,
     veth,
 )
+from .allocation import allocate, gateway_for
 from .host import HostView
 from .schema import STATE, Options
 from .union import union
@@ -59,14 +60,19 @@ class Host(
 
 
 def wanted(
-    options: t.Mapping[str, t.Any], host: Host, files: bool = False, chosen: t.Collection[str] | None = None
+    options: t.Mapping[str, t.Any],
+    host: Host,
+    files: bool = False,
+    chosen: t.Collection[str] | None = None,
+    seen: t.Callable[[HostView], None] = lambda _view: None,
 ) -> Want:
     """The networks of a host as one request. files: those that they are built from at boot change along.
 
-    chosen: names of the networks that are built or removed, if not all.
+    chosen: names of the networks that are built or removed, if not all. seen: gets the look at the host that decides.
     """
     only = None if options.get("only") is None else frozenset(options["only"])
     view = host.view(only)
+    seen(view)
     absent = options["state"] == "absent"
     parsed = network.parse_networks(options["networks"], "networks", absent)
     wants = []
@@ -85,6 +91,32 @@ def wanted(
         for fact in (*want.facts, *want.absent):
             concerned[fact.identity] = concerned.get(fact.identity, frozenset()) | {name}
     return union([one for _name, one in wants]) + Want(only=only or frozenset(), concerned=concerned)
+
+
+def described(
+    parsed: t.Sequence[network.Network], view: HostView, names: t.Collection[str]
+) -> dict[str, dict[str, t.Any]]:
+    """{network: what later tasks need to know of it} on a host, for some of the networks, once they are built."""
+    return {one.name: _described(one, view) for one in parsed if not one.absent and one.name in names}
+
+
+def _described(one: network.Network, view: HostView) -> dict[str, t.Any]:
+    addresses = allocate(one, view.assigned, view.found)
+    return {
+        "bridge": one.bridge,
+        "subnets": list(one.subnets),
+        "gateways": [gateway.split("/")[0] for gateway in one.gateways],
+        "namespaces": [
+            {
+                "name": namespace.name,
+                "interface": namespace.interface,
+                "host_interface": namespace.host_end,
+                "addresses": list(addresses[namespace.name]),
+                "gateways": [gateway_for(one, cidr) for cidr in addresses[namespace.name]],
+            }
+            for namespace in one.namespaces
+        ],
+    }
 
 
 def _wants(

@@ -19,6 +19,8 @@ Options = dict[str, Option]
 NETWORK: Option = {"type": "str"}
 STATE: Option = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 
+QUOTE = "quote it: without quotes YAML reads yes, no, on and off as true and false"
+_MOST_SHOWN = 60  # characters of a value in an error
 _MOST_DIGITS = 20  # of a number of 64 bits
 _WORDS = {
     **dict.fromkeys(("yes", "on", "true", "y", "t", "1", "1.0"), True),
@@ -37,7 +39,7 @@ _TYPES: dict[str, tuple[type[t.Any], ...]] = {
 def checked(data: t.Any, options: Options, key: str) -> dict[str, t.Any]:
     """data with defaults filled in. Errors: SpecError with the offending key, its value and what is allowed."""
     if not isinstance(data, dict):
-        raise SpecError(key or "options", f"{data!r} is no mapping", f"allowed keys are {', '.join(options)}")
+        raise SpecError(key or "options", f"{shown(data)} is not a mapping", f"allowed keys are {', '.join(options)}")
     for name in data:
         if name not in options:
             raise SpecError(_join(key, str(name)), "unknown key", f"allowed are {', '.join(options)}")
@@ -52,6 +54,22 @@ def checked(data: t.Any, options: Options, key: str) -> dict[str, t.Any]:
 
 def _join(key: str, name: str) -> str:
     return f"{key}.{name}" if key else name
+
+
+def shown(value: t.Any) -> str:
+    """A value as it was written, and no more of it than fits a line."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _form(value: t.Any, option: Option) -> str:
+    """What a value of the wrong type must be instead."""
+    kind = option.get("type", "str")
+    if kind == "str" and isinstance(value, bool):
+        return QUOTE
+    if kind == "dict" and "options" in option:
+        return f"it must be a mapping with keys of {', '.join(option['options'])}"
+    return f"it must be of type {kind}"
 
 
 def is_number(text: str) -> bool:
@@ -78,7 +96,7 @@ def _value(value: t.Any, option: Option, key: str) -> t.Any:
     kind = option.get("type", "str")
     value = _converted(value, kind)
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and isinstance(value, bool)):
-        raise SpecError(key, f"{value!r} is of the wrong type", f"it must be of type {kind}")
+        raise SpecError(key, f"{shown(value)} is of the wrong type", _form(value, option))
     if "choices" in option and value not in option["choices"]:
         allowed = ", ".join(str(choice) for choice in option["choices"])
         raise SpecError(key, f"{value!r} is not allowed", f"allowed are {allowed}")

@@ -13,7 +13,7 @@ import typing as t
 
 from ..errors import SpecError
 from ..model import MARK
-from .schema import is_number
+from .schema import is_number, shown
 
 MAX_INTERFACE_NAME = 15  # IFNAMSIZ - 1 in the kernel's linux/if.h
 SMALLEST_IPV6_MTU = 1280  # RFC 8200, section 5
@@ -225,7 +225,7 @@ def as_list(value: t.Any, key: str) -> list[t.Any]:
         return []
     if isinstance(value, (list, tuple)):
         return list(value)
-    raise SpecError(key, f"{value!r} is no list", "give a list")
+    raise SpecError(key, f"{shown(value)} is not a list", "give a list")
 
 
 def sysctl_key(value: t.Any, key: str) -> str:
