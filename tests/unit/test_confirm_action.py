@@ -31,13 +31,13 @@ def run(monkeypatch: pytest.MonkeyPatch, confirmation: dict[str, t.Any], look: d
         return dict(look) if task.check_mode else dict(DONE)
 
     action = object.__new__(egress_confirm.ActionModule)
-    monkeypatch.setattr(egress_confirm.NetworksAction.__mro__[1], "run", lambda *_arguments: {})
+    monkeypatch.setattr(egress_confirm.ActionModule.__mro__[2], "run", lambda *_arguments: {})
     monkeypatch.setattr(egress_confirm, "SECONDS", 0)
     action._task, action._connection = task, Connection()
     action._execute_module = execute
     result = action.run(None, {})
     assert not task.check_mode
-    return t.cast("dict[str, t.Any]", result)
+    return result
 
 
 def test_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
