@@ -26,6 +26,7 @@ _COMMANDS: dict[str, str] = {
     "DANGLING_VETH": "ip link del {host_end}, if the process at its other end does not need it",
     "WRONG_INTERFACE_NAME": "{ip} link set OLD down name {interface} && {ip} link set {interface} up, then its routes",
     "LINK_DOWN": "{ip} link set {interface} up && {ip} {family} route add default via {gateway}",
+    "NAMESPACE_FILTERED": "{run} nft list ruleset shows the chain: let the packets pass there",
     "NO_ADDRESS": "{ip} address add {cidr} dev {interface}, then the default route if it went",
     "WRONG_SUBNET": "{ip} address and {ip} {family} route show both: replace the wrong one",
     "V6_ADDRESS_UNUSABLE": "{run} sysctl -w net/ipv6/conf/{interface}/disable_ipv6=0, or find who else has its address",
