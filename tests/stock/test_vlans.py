@@ -60,9 +60,6 @@ def test_namespaces_of_different_vlans_do_not_meet(node: Node) -> None:
     assert node.call(build_at_once, [NETWORK], absent=True)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a removal that is rolled back leaves VLAN ports in VLAN 1"
-)
 def test_rolled_back_removal_keeps_vlans(node: Node) -> None:
     node.call(build_at_once, [NETWORK])
     before = {name: shown(node, f"np-{name}") for name in "abcd"}

@@ -331,13 +331,22 @@ class Observation:
 
     def _vlans(self) -> None:
         asked: dict[tuple[str, str], dict[int, str]] = {}
-        for fact in self.asked:
-            link = self.located.get((fact.netns, fact.link)) if isinstance(fact, Vlans) else None
-            if isinstance(fact, Vlans) and link and link.index and (link.master or link.kind == "bridge"):
-                asked.setdefault((link.netns, fact.netns), {})[link.index] = fact.link
+        named = {(fact.netns, fact.link) for fact in self.asked if isinstance(fact, Vlans)}
+        for netns, name in sorted(named | self._filtered()):
+            link = self.located.get((netns, name))
+            if link and link.index and (link.master or link.kind == "bridge"):
+                asked.setdefault((link.netns, netns), {})[link.index] = name
         for (there, netns), links in asked.items():
             for found in vlans.read(self.namespaces.socket(there), netns, links):
                 self.facts[found.identity] = found
+
+    def _filtered(self) -> set[tuple[str, str]]:
+        """Bridges that filter VLANs, and their ports, where a link is to go: what goes with it must be known."""
+        if not any(isinstance(fact, Link) for fact in self.want.absent):
+            return set()
+        links = [end for fact in self.facts.values() if isinstance(fact, Link) for end in ends(fact)]
+        filtering = {_place(link) for link in links if link.vlan_filtering}
+        return {_place(link) for link in links if _place(link) in filtering or (link.netns, link.master) in filtering}
 
     @functools.cached_property
     def _moving(self) -> set[tuple[str, str]]:

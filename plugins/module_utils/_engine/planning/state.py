@@ -102,10 +102,10 @@ def _link_effects(facts: Facts, before: Link, after: Link | None) -> dict[Identi
     lost: dict[Identity, Fact | None] = {}
     # A pair's ends are named by where they shall be, since that is where their addresses are filed.
     if before.kind == "bridge" and after is None:
-        ports = (fact for fact in facts.inside(before.netns).values() if isinstance(fact, Link))
-        lost.update(
-            {port.identity: dataclasses.replace(port, master="") for port in ports if port.master == before.name}
-        )
+        found = [fact for fact in facts.inside(before.netns).values() if isinstance(fact, Link)]
+        ports = [port for port in found if port.master == before.name]
+        lost.update({port.identity: dataclasses.replace(port, master="") for port in ports})
+        lost.update({vlans: None for port in ports if (vlans := ("vlans", port.netns, port.name)) in facts})
     for index, old in enumerate(ends(before)):
         new = ends(after)[index] if after and len(ends(after)) > index else None
         place = (new.netns, new.name) if new else (old.netns, old.name)
