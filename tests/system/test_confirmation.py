@@ -99,6 +99,8 @@ def test_change_that_cuts_its_connection_is_put_back(confirm_within: int, give_u
     command = ["--become", "-m", "netpath.egress.ns_route", "-a", json.dumps(wrong)]
     told = ansible(lab, "ansible", NODE, *command, give_up=give_up).stdout
     assert f"{NODE} | {called}! =>" in told, told
+    # It says so only if the host has said it.
+    assert ('"rolled_back": true' in told) == (called == "FAILED"), told
     lab.wait(NODE, timeout=60)
     assert lab.ssh(NODE, ["ip", "route", "show", "proto", "250"]).stdout == ""
     (line,) = lab.ssh(NODE, ["sudo", "cat", "/var/log/netpath/audit.jsonl"]).stdout.splitlines()
