@@ -224,7 +224,7 @@ def test_answers_that_the_forwarding_limits_drop(world: World, node: Node) -> No
 def test_forwarding_limits_that_another_tool_edited(node: Node) -> None:
     node.run(["nft", "flush set inet netpath_egress_wall sources4"])
     found = told(node, "c1", [PODS])
-    assert found["ipv6"]["status"] == "ok"
+    assert (found["ipv6"]["status"], found["ipv6"]["code"]) == ("degraded", "PROTECTION_MISSING")
     verdict = found["ipv4"]
     assert (verdict["status"], verdict["code"], verdict["tier"]) == ("broken", "FORWARD_DROPPED", "declared"), verdict
     assert any("not as it was written" in said for said in verdict["evidence"]), verdict

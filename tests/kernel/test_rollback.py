@@ -115,11 +115,6 @@ FAILING: dict[str, tuple[list[str], Options, str]] = {
         PODS,
         "others than root may write there, in /etc/sysctl.d. Make it root's alone: chown root /etc/sysctl.d",
     ),
-    "IPv6 is off on the host": (
-        ["sysctl -qw net.ipv6.conf.default.disable_ipv6=1"],
-        PODS,
-        "IPv6 is disabled on this device",
-    ),
     "address of another host on the link": (
         [
             "ip link add br0 type bridge; ip link set br0 up; ip netns add own; ip -n own link set lo up",

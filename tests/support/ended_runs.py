@@ -31,6 +31,8 @@ def ended_run(phase: str, how: str, action: t.Callable[[], object], alone: bool 
     """
     pid = os.fork()
     if pid == 0:
+        # A shell that starts tests in the background has them ignore it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         _HOOKS[phase](_end_of(os.getpid(), how, alone))
         try:
             action()

@@ -18,7 +18,7 @@ def main() -> None:
     output = io.StringIO()
     with contextlib.redirect_stdout(output), patch_module_args(options), contextlib.suppress(SystemExit):
         importlib.import_module(f"ansible_collections.netpath.egress.plugins.modules.{module}").main()
-    print(json.dumps([json.loads(output.getvalue()), "pyroute2" in sys.modules]))
+    print(json.dumps([json.loads(output.getvalue()), any(name.startswith("pyroute2.") for name in sys.modules)]))
 
 
 if __name__ == "__main__":

@@ -137,7 +137,9 @@ class Observation:
                 named.add((fact.netns, interface_of(fact.key)))
             elif isinstance(fact, Ruleset):
                 named.update((fact.netns, name) for name in interfaces_of(fact.rules))
-        for netns, name in sorted(named):
+        # Of one that is to be made, the link itself is refused.
+        made = {_place(end) for fact in self.want.facts if isinstance(fact, Link) for end in ends(fact)}
+        for netns, name in sorted(named - made):
             there = self.links.holder(netns, name) if name else None
             if there is not None and there.name != name:
                 found = f"it is an alternative name of link {there.name}"

@@ -72,10 +72,12 @@ def require(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
 def _require_ipv6(namespaces: Namespaces, facts: t.Sequence[Fact]) -> None:
     """A link of the host takes IPv6 addresses unless a sysctl says otherwise, which its administrator decides.
 
-    One that is still to come has that of conf.default.
+    One that is still to come has that of conf.default. On links for which it is asked for, IPv6 is switched on.
     """
     addresses = {fact.link: fact.cidr for fact in facts if isinstance(fact, Address) and fact.netns == HOST}
-    keys = {link: f"net/ipv6/conf/{link}/disable_ipv6" for link, cidr in addresses.items() if ":" in cidr}
+    asked = {fact.name for fact in facts if isinstance(fact, Link) and fact.netns == HOST and fact.ipv6}
+    six = [link for link, cidr in addresses.items() if ":" in cidr and link not in asked]
+    keys = {link: f"net/ipv6/conf/{link}/disable_ipv6" for link in six}
     if not keys or not kernel_has_ipv6():
         return
     found = sysctls.read(namespaces, HOST, [*keys.values(), _DEFAULT_IPV6])
