@@ -232,6 +232,17 @@ def test_forwarding_limits_that_another_tool_edited(node: Node) -> None:
     assert {one["status"] for one in told(node, "c1", [PODS]).values()} == {"ok"}
 
 
+def test_source_that_a_port_may_not_use_is_the_tenants(node: Node) -> None:
+    """Nobody is told to open the table that holds ports to their addresses."""
+    node.namespace_run("c1", ["ip", "address", "flush", "dev", "eth0"])
+    node.namespace_run("c1", ["ip", "address", "add", "10.22.33.2/24", "dev", "eth0", "scope", "host"])
+    node.call(build_at_once, [PODS])
+    verdict = told(node, "c1", [PODS])["ipv4"]
+    assert (verdict["code"], verdict["tier"]) == ("NEIGHBOUR_FILTERED", "advise"), verdict
+    assert "bridge netpath_egress" in verdict["evidence"][-1]
+    assert "give it back the addresses" in verdict["fix"]
+
+
 def test_own_translation_to_an_address_that_is_gone(node: Node) -> None:
     """Of a range only a packet shows which address is given."""
     networks = [{**PODS, "nat": {"mode": "snat", "to_source": ["203.0.113.250-203.0.113.251", "2001:db8:18::7777"]}}]

@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 from ansible_collections.netpath.egress.plugins.module_utils._engine import ledger as ledgers
+from ansible_collections.netpath.egress.plugins.module_utils._engine.diagnosis.check import check
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel import files
 from ansible_collections.netpath.egress.plugins.module_utils._engine.kernel.ledger_file import read_ledger
 from ansible_collections.netpath.egress.plugins.module_utils._engine.model import MARK
@@ -246,6 +247,8 @@ SETTINGS = {
     "a small MTU": "ip -n c2 link set eth0 mtu 600",
     "a queueing discipline": "tc -n c2 qdisc replace dev eth0 root pfifo limit 10",
     "a queueing discipline, unlimited": "tc -n c1 qdisc replace dev eth0 root pfifo limit 1",
+    "a queueing discipline with the handle of a limit": "tc -n c2 qdisc del dev eth0 root;"
+    "tc -n c2 qdisc add dev eth0 root handle fa: htb default 1",
     "the gateway on its loopback": "ip -n c2 route flush table main; ip -n c2 -6 route flush table main;"
     "ip -n c2 address add 10.22.33.1/32 dev lo; ip -n c2 address add fd00:22:33::1/128 dev lo",
     "no routes": "ip -n c2 route flush table main; ip -n c2 -6 route flush table main",
@@ -266,6 +269,21 @@ def test_what_a_tenant_changed_is_repaired_and_stops_nothing(node: Node, change:
     assert node.call(build_at_once, asked) == []
     assert held(node, "c2") == {"c2": ["10.22.33.3/24", "fd00:22:33::3/64"]}
     assert unreachable_from(node, "c1", "c2") == []
+
+
+MANY_NAMES = """
+for number in $(seq 140); do echo link add d$number type ifb; done | ip -n c2 -batch -
+for number in $(seq 490); do echo link property add dev eth0 altname alt$number; done | ip -n c2 -batch -
+ip -n c2 route del default
+"""
+
+
+def test_link_with_more_names_than_fit_an_ordinary_datagram(node: Node) -> None:
+    asked = [pods(), WEB]
+    node.call(build_at_once, asked)
+    script(node, MANY_NAMES)
+    assert node.call(build_at_once, asked) == ["add route default via 10.22.33.1 dev eth0 in namespace c2"]
+    assert {one["code"] for one in node.call(lambda: check(asked, probe=False))} == {None}
 
 
 def test_rules_of_a_tenant_hide_no_gateway(node: Node) -> None:

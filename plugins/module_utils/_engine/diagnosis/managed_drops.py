@@ -59,6 +59,11 @@ def is_untranslated(ruling: Ruling | None) -> bool:
     return ruling.chain.startswith("left_")
 
 
+def is_of_ports(ruling: Ruling) -> bool:
+    """Whether the table drops it that holds ports to the addresses of their namespaces."""
+    return (ruling.family, ruling.table) == _PORTS
+
+
 def has_rules(seen: Seen) -> bool:
     """Whether the network's rules that translate are seen to be there."""
     return any(isinstance(rules, NatRules) for rules in seen.nat.values())

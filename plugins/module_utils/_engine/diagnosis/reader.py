@@ -314,4 +314,5 @@ def _translated_to(nat: t.Mapping[str, Rules | None]) -> list[str]:
 
 
 def _own_keys(path: Path) -> list[str]:
-    return [f"net/ipv6/conf/{name}/disable_ipv6" for name in ("all", path.interface)] if path.family == 6 else []
+    # That of conf.all counts when it is written, for all links that there are then.
+    return [f"net/ipv6/conf/{path.interface}/disable_ipv6"] if path.family == 6 else []

@@ -9,6 +9,7 @@ import typing as t
 
 from ..kernel import limits
 from ..kernel.link_messages import LinkReply
+from .managed_drops import is_of_ports
 from .probing import UNRESOLVED, Probing
 from .structure import Seen
 from .verdict import Finding
@@ -41,6 +42,9 @@ def tracked(probing: Probing) -> t.Iterator[str]:
 
 def filtered(seen: Seen, probing: Probing, evidence: tuple[str, ...], direction: str = "out") -> Finding:
     """Nobody answered a question for a neighbour: with who keeps it from that, as far as somebody is seen to."""
+    if probing.ruling and is_of_ports(probing.ruling):
+        fix = "give it back the addresses of its network: it may ask from no others, unless spoof_protection is false"
+        return Finding("NEIGHBOUR_FILTERED", (*evidence, str(probing.ruling)), direction=direction, fix=fix)
     if probing.ruling:
         fix = f"let ARP and neighbour discovery pass in {probing.ruling.family} {probing.ruling.table}"
         return Finding("NEIGHBOUR_FILTERED", (*evidence, str(probing.ruling)), direction=direction, fix=fix)

@@ -121,9 +121,9 @@ class Seen:
     @property
     def host_end(self) -> LinkReply | None:
         """The end on the host: of the namespace's link, or by its name."""
-        if self.interface is not None and self.interface.peer_index and self.interface.kind == "veth":
-            return self.host.by_index(self.interface.peer_index)
-        return self.host.links.get(self.path.host_end)
+        # A link of the host may have the index that the other end has in a third namespace.
+        found = self.host.peer_of(self.interface) if self.interface is not None else None
+        return found or self.host.links.get(self.path.host_end)
 
     @property
     def links(self) -> list[dict[str, t.Any]]:

@@ -205,6 +205,9 @@ class Executor:
             if fact.foreign or (fact.rate is None and step.after is not None):
                 return  # it was made by another one, who alone can make it again
             index = self.links.index(fact.netns, fact.link)
+            if step.after is not None and isinstance(step.before, Limit) and step.before.discipline:
+                # The kernel changes none of another kind that has the same handle.
+                yield _Request(step, limits.lift(index, managed=False), _GONE)
             message = (
                 limits.lift(index, managed=fact.rate is not None) if step.after is None else limits.put(fact, index)
             )

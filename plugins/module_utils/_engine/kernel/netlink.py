@@ -15,6 +15,7 @@ import ipaddress
 import os
 import socket
 import struct
+import threading
 import typing as t
 
 from ..errors import KernelError
@@ -30,7 +31,9 @@ NLA_TYPE_MASK = 0x3FFF
 ATTRIBUTE = struct.Struct("=HH")
 # Answers wait in the socket's buffer until the whole send was worked off, and that buffer is finite.
 BATCH = 40
-_LONGEST = 1 << 16  # bytes that the kernel sends at once, and some more
+# Bytes that the kernel sends at once, and some more: a link has lists of up to 64 KiB, such as its alternative names.
+_LONGEST = 1 << 20
+_buffers = threading.local()
 _HEADER, _ERROR = struct.Struct("=IHHII"), struct.Struct("=i")
 
 
@@ -176,7 +179,7 @@ class NetlinkSocket:
         return first
 
     def _receive(self) -> list[tuple[int, int, int, bytes]]:
-        data = self._socket.recv(_LONGEST)
+        data = _received(self._socket)
         size, unpack = len(data), _HEADER.unpack_from
         found, offset = [], 0
         while offset + 16 <= size:
@@ -184,6 +187,17 @@ class NetlinkSocket:
             found.append((kind, flags, sequence, data[offset : offset + length]))
             offset += (length + 3) & ~3
         return found
+
+
+def _received(opened: socket.socket) -> bytes:
+    """One datagram. Errors: KernelError for one that is cut."""
+    buffer: bytearray | None = getattr(_buffers, "one", None)
+    if buffer is None:
+        buffer = _buffers.one = bytearray(_LONGEST)
+    size = opened.recv_into(buffer, 0, socket.MSG_TRUNC)
+    if size > _LONGEST:
+        raise KernelError("read by netlink", f"an answer has {size} bytes, and {_LONGEST} are read", errno.EMSGSIZE)
+    return bytes(memoryview(buffer)[:size])
 
 
 def _error(data: bytes, flags: int) -> tuple[int, str]:
