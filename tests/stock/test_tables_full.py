@@ -7,9 +7,11 @@ import typing as t
 from pathlib import Path
 
 from tests.lab.node import Node
+from tests.lab.world import World
 from tests.support.building import build_at_once
 from tests.support.stock_path import PODS, checked, is_healthy, seen
 
+GATEWAY = "198.18.0.1"
 CONNECTIONS = Path("/proc/sys/net/netfilter/nf_conntrack_max")
 # Established, so that the kernel gives none up for a new one.
 FILL = """
@@ -49,10 +51,16 @@ def test_table_of_connections(node: Node) -> None:
     assert is_healthy(verdicts), verdicts
 
 
-def test_table_of_neighbours(node: Node) -> None:
+# An entry that is reachable is not given up for a new one, an older one is.
+KEEP = "for file in /proc/sys/net/ipv4/neigh/*/base_reachable_time_ms; do echo 3600000 >$file; done; ip neigh flush all"
+
+
+def test_table_of_neighbours(world: World, node: Node) -> None:
     node.call(build_at_once, [PODS])
+    for one in (node, world.internet):
+        one.run(["sh", "-ec", KEEP])
+    node.run(["sh", "-ec", f"for name in c1 c2; do ip -n $name neigh flush all; done; ping -c 1 -W 9 {GATEWAY}"])
     with limited(ipv4__neigh__default__gc_thresh3=1):
-        node.run(["ip", "-n", "c1", "neigh", "flush", "all"])
         found = [one for one in checked(node, [PODS], [4]) if one["namespace"] == "c1" and one["family"] == "ipv4"]
         assert {(one["code"], one["hop"]) for one in found} == {("NEIGHBOUR_TABLE_FULL", "neighbour")}, found
     verdicts = checked(node, [PODS])

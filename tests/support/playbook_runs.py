@@ -39,7 +39,7 @@ class Done:
         return re.findall(r"^TASK \[(.*?)\]", self.output, re.MULTILINE)
 
     def actions(self, host: str) -> list[str]:
-        results = re.findall(rf"^(?:changed|ok): \[{host}\] => (\{{.*\}})$", self.output, re.MULTILINE)
+        results = re.findall(rf"^changed: \[{host}\] => (\{{.*\}})$", self.output, re.MULTILINE)
         return [action for result in results for action in json.loads(result).get("actions", [])]
 
 

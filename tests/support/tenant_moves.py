@@ -148,7 +148,7 @@ MOVES: dict[str, Maker] = {
     "many links": _links,
     "a taken address": lambda draw: Move(f"ip address add {draw.choice(ADDRESSES)} dev eth0 nodad"),
     "addresses of others on the loopback": lambda draw: Move(
-        "".join(f"ip address add {one.split('/')[0]} dev lo;" for one in draw.sample(ADDRESSES, 3))
+        "".join(f"ip address add {one.split('/', maxsplit=1)[0]} dev lo;" for one in draw.sample(ADDRESSES, 3))
     ),
     "no address": _script("ip address flush dev eth0", "ip -6 address flush dev eth0", "ip -4 address flush dev eth0"),
     "many addresses": _addresses,

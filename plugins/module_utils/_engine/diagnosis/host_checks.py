@@ -101,9 +101,9 @@ def host_route(seen: Seen) -> Findings:
     path, through, plainly, ingress = seen.path, seen.through, seen.plainly, seen.ingress
     if plainly is None or not path.routed or _uplinks_gone(seen):
         return
-    if not seen.target.somebody:
+    if not seen.target.somebody and not plainly.leads:
         # A default route may be in another table, or in halves.
-        if not seen.exits and not plainly.leads:
+        if not seen.exits:
             yield _no_route(seen, "the host has no default route")
     elif not plainly.leads:
         if plainly.type != "local":

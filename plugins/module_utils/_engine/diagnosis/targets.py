@@ -52,18 +52,20 @@ def default_target(reader: Reader, path: Path) -> Target:
             continue
         if gateway and ":" in gateway and path.family == 4:
             continue
-        if gateway and not gateway.startswith("fe80:") and _is_taken(reader, path, route):
+        if gateway and not gateway.startswith("fe80:") and _is_taken(reader, path, route, uplinks):
             return Target(gateway, named=False)
     return Target(FAR[path.family][0], somebody=False, named=False)
 
 
-def _is_taken(reader: Reader, path: Path, route: RouteReply) -> bool:
-    """Whether the path's packets for what is far go by a route, and those for its gateway leave by the same link."""
+def _is_taken(reader: Reader, path: Path, route: RouteReply, uplinks: t.Collection[int]) -> bool:
+    """Whether the path's packets for what is far go by a route, and those for its gateway leave by the same link, or by
+    another one of the uplinks that the network names.
+    """
     far = [reader.through(path, address) for address in FAR[path.family]]
     near = reader.through(path, str(route.fact.gateway))
     by_it = any(_agrees(one, route) and one.gateway == route.fact.gateway for one in far if one and one.leads)
     told = [one for one in far if one is not None and (one.leads or one.refused)]
-    return (by_it or not told) and (near is None or not near.leads or _agrees(near, route))
+    return (by_it or not told) and (near is None or not near.leads or near.device in (*route.devices, *uplinks))
 
 
 def _agrees(found: Lookup, route: RouteReply) -> bool:

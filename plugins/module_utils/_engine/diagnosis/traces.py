@@ -48,9 +48,8 @@ class Tracer:
     def of_questions(self, seen: Seen) -> Ruling | None:
         """Who drops what asks the host for its own address, or the namespace's answers to what the host asks."""
         asked = [Match(address, asks=True) for address in (seen.path.gateway, seen.path.address) if address]
-        send = lambda: self._send(seen, _RESOLVING)  # noqa: E731 (one more probe)
         with self._lock:
-            return self._traced(send, asked, _arrivals(seen, False))
+            return self._traced(lambda: self._send(seen, _RESOLVING), asked, _arrivals(seen, False))
 
     def inside(self, seen: Seen) -> Ruling | None:
         """By a filter of the namespace's own, on the way out or back."""

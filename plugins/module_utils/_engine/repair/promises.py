@@ -43,11 +43,14 @@ def check(networks: t.Any, targets: t.Sequence[Target] = (), probe: bool = True,
 
 
 def _unkept(network: t.Mapping[str, t.Any], promised: t.Sequence[Promised]) -> dict[Promised, str]:
-    """{promise: why no run keeps it}, "" where nothing that the network asks for differs."""
+    """{promise: why no run keeps it}, "" where nothing that the network asks for differs.
+
+    Of a network that cannot be built now, nothing is known: a repair is tried, and fails with the reason.
+    """
     try:
         steps = _steps(network, promised)
-    except EgressError as error:
-        return dict.fromkeys(promised, f"the role cannot build {network['name']}: {error}")
+    except EgressError:
+        return {}
     return {one: "" for one in promised if not any(_is_about(step, one) for step in steps)}
 
 

@@ -48,7 +48,6 @@ class Translators(t.Protocol):
 
     def lacking(self, netns: str, addresses: t.Iterable[str]) -> list[str]:
         """Those that no link in the namespace has."""
-        ...
 
 
 def wanted(options: t.Mapping[str, t.Any], host: Translators, key: str = "") -> Want:
