@@ -43,7 +43,8 @@ def ask(node: Node, *networks: Options, check: bool = False, **options: t.Any) -
 
 
 def statuses(result: Result) -> dict[str, str]:
-    assert all(one["changed"] == (one["status"] == "changed") for one in result["networks"])
+    sound = [one for one in result["networks"] if one["status"] != "failed"]
+    assert all(one["changed"] == (one["status"] == "changed") for one in sound)
     assert all(bool(one["error"]) == (one["status"] == "failed") for one in result["networks"])
     return {one["name"]: one["status"] for one in result["networks"]}
 
@@ -66,6 +67,26 @@ def test_others_are_built(node: Node, obstacle: str, foreseen: bool) -> None:
     again = ask(node, PODS, APPS)
     assert (again["failed"], again["changed"], again["actions"]) == (True, False, [])
     assert statuses(again) == {"apps": "unchanged", "pods": "failed"}
+
+
+def test_namespace_that_fails_keeps_down_no_more_than_itself(node: Node) -> None:
+    node.run(["sh", "-ec", DUPLICATE])
+    grown = {**PODS, "namespaces": ["c1", "c2"]}
+    built = ask(node, grown, APPS)
+    assert built["msg"].startswith("network pods: build namespace c1: ")
+    assert "another host on the link has it" in built["msg"]
+    assert built["rolled_back"]
+    assert statuses(built) == {"apps": "changed", "pods": "failed"}
+    assert unreachable_from(node, "a1", "c2") == []
+    assert "c1" not in node.run(["ip", "netns", "list"]).stdout.split()
+    node.run(["sh", "-ec", "nft flush ruleset; ip -n c2 link set eth0 down"])
+    again = ask(node, grown, APPS)
+    assert again["networks"][1] == {**built["networks"][1], "changed": True}
+    assert unreachable_from(node, "a1", "c2") == []
+    node.run(["ip", "-n", "own", "address", "flush", "dev", "eth0"])
+    assert not ask(node, grown, APPS).get("failed")
+    assert unreachable_from(node, "a1", "c1", "c2") == []
+    assert not ask(node, grown, APPS, state="absent").get("failed")
 
 
 def test_what_failed_is_built_later(node: Node) -> None:
