@@ -156,8 +156,8 @@ networks:
       type: bool
     error:
       description:
-        - Why it could not be built or removed, and was left as it was, or which of its namespaces was, and why, while all
-          else of it is as asked for. Empty where nothing stood in the way.
+        - Why it could not be built or removed, and was left as it was. Or which of its namespaces was left as it was,
+          and why, while all else of it is as asked for. Empty where nothing stood in the way.
       type: str
     bridge:
       description: Its bridge. This and what follows, of a network that is present and did not fail.

@@ -252,6 +252,23 @@ SETTINGS = {
     "no way to the gateway": "ip -n c2 route del 10.22.33.0/24 dev eth0;ip -n c2 -6 route del fd00:22:33::/64 dev eth0",
     "an address without a route": "ip -n c2 address flush dev eth0 scope global; for one in 10.22.33.3/24 "
     "fd00:22:33::3/64; do ip -n c2 address add $one dev eth0 noprefixroute; done",
+    "addresses with a peer": "ip -n c2 address add 10.22.33.3 peer 10.22.33.1/32 dev eth0;"
+    "ip -n c2 address add 10.22.33.1 peer 192.0.2.4/32 dev lo;"
+    "ip -n c2 address add 10.9.9.9 peer 10.22.33.1/24 dev eth0",
+    **{
+        f"the gateway as {kind}": f"ip -n c2 route add {kind} 10.22.33.1 dev {device} table {table};"
+        "ip -n c2 route del default"
+        for kind, device, table in (
+            ("broadcast", "eth0", "local"),
+            ("multicast", "eth0", "main"),
+            ("anycast", "eth0", "local metric 7"),
+        )
+    },
+    "the gateway as broadcast address": "ip -n c2 address flush dev eth0 scope global;"
+    "ip -n c2 address add 10.22.33.3/24 brd 10.22.33.1 dev eth0",
+    "the gateway as broadcast behind a rule": "ip -n c2 route add broadcast 10.22.33.1 dev eth0 table 77;"
+    "ip -n c2 route add local 10.22.33.1 dev lo table local;"
+    "ip -n c2 rule add lookup 77 priority 5; ip -n c2 route del default",
     "many things": "ip -n c2 link set lo down; ip -n c2 link set eth0 down; ip -n c2 route flush table main",
 }
 

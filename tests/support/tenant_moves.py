@@ -150,6 +150,17 @@ MOVES: dict[str, Maker] = {
     "addresses of others on the loopback": lambda draw: Move(
         "".join(f"ip address add {one.split('/')[0]} dev lo;" for one in draw.sample(ADDRESSES, 3))
     ),
+    "addresses with a peer": _script(
+        "ip address add 10.22.33.3 peer 10.22.33.1/32 dev eth0; ip address add 10.22.33.1 peer 192.0.2.4/32 dev lo",
+        "ip address add 10.9.9.9 peer 10.22.33.1/24 dev eth0; ip address add fd00:9::9 peer fd00:22:33::1/64 dev eth0",
+    ),
+    "no gateway": _script(
+        *(
+            f"ip route add {kind} 10.22.33.1 dev eth0 table local; ip route del default"
+            for kind in ("broadcast", "multicast", "anycast", "local")
+        ),
+        "ip address flush dev eth0; ip address add 10.22.33.3/24 brd 10.22.33.1 dev eth0",
+    ),
     "no address": _script("ip address flush dev eth0", "ip -6 address flush dev eth0", "ip -4 address flush dev eth0"),
     "many addresses": _addresses,
     "no route": _script("ip route flush table main", "ip -6 route flush table main", "ip route flush table local"),

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import typing as t
 
 from ..model import Address, Fact, Identity, Learned, Limit, Link, Route, Setting, Vlans
@@ -89,7 +88,7 @@ class Facts(dict[Identity, Fact]):
         self._on.get((place, link_of(fact)), {}).pop(identity, None)
         if isinstance(fact, Address) and ":" not in fact.cidr and (place, fact.link) in self._subnets4:
             subnets = self._subnets4[place, fact.link]
-            network = ipaddress.ip_interface(fact.cidr).network
+            network = fact.subnet
             del subnets[network][identity]
             if not subnets[network]:
                 del subnets[network]
@@ -101,4 +100,4 @@ class Facts(dict[Identity, Fact]):
 
 def _file(subnets: dict[t.Any, dict[Identity, Address]], identity: Identity, fact: Address) -> None:
     if ":" not in fact.cidr:
-        subnets.setdefault(ipaddress.ip_interface(fact.cidr).network, {})[identity] = fact
+        subnets.setdefault(fact.subnet, {})[identity] = fact

@@ -24,6 +24,7 @@ from ..model import (
     Learned,
     Limit,
     Link,
+    Misled,
     Namespace,
     Occupied,
     Route,
@@ -55,7 +56,7 @@ from .sysctl_file import SYSCTL_FILE, sysctl_file
 
 _NO_FACTS = Facts()
 _ORDER: tuple[type[t.Any], ...] = (
-    *(Namespace, Occupied, Link, Learned, Limit, Vlans, Address, Claim, Setting, Route, File, Flows),
+    *(Namespace, Occupied, Link, Learned, Limit, Vlans, Address, Claim, Setting, Misled, Route, File, Flows),
 )
 # What keeps packets in, in the order in which it comes; other rules follow.
 _KEEPING_IN = {"wall": 2, "guard": 3}
@@ -129,7 +130,7 @@ def _order(fact: Fact) -> _Order:
         return (0, "", 0, True)
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
-    if isinstance(fact, (Limit, Vlans, Address, Claim, Setting, Route)):
+    if isinstance(fact, (Limit, Vlans, Address, Claim, Setting, Misled, Route)):
         # Ahead of the addresses that it would refuse.
         ahead = isinstance(fact, Setting) and fact.key.endswith("/disable_ipv6")
         last = not isinstance(fact, Route) or bool(fact.gateway)
@@ -216,6 +217,8 @@ class _Planner:
             # Ahead of the wanted addresses, and after the change of links that these are on.
             order = _order(stranger) if isinstance(stranger, Address) else (-1, "", 0, False)
             self._later((*order[:3], False), self.remove_stranger, stranger)
+        for misled in [fact for fact in self.facts.values() if isinstance(fact, Misled)]:
+            self._later(_order(misled), self.remove_misled, misled)
         for fact in self.want.facts:
             self._later(_order(fact), self.converge, fact)
         for fact in self.want.absent:
@@ -414,6 +417,10 @@ class _Planner:
     def remove_left_behind(self, route: Route) -> None:
         if route.identity in self.facts:
             self.add(Step(route, None))
+
+    def remove_misled(self, fact: Misled) -> None:
+        if fact.identity in self.facts:
+            self.add(Step(fact, None))
 
     def remove_stranger(self, fact: Address | Link) -> None:
         if fact.identity in self.facts:
