@@ -45,6 +45,13 @@ while true; do
     ip link delete z0; ip address delete 10.9.9.9 dev eth0
 done 2>/dev/null
 """
+_RENAME = """
+n=0; name=eth0
+while true; do
+    n=$((n + 1)); ip link set $name down; ip link set $name name y$n && name=y$n
+    ip link set $name up; ip link show $name || name=eth0
+done >/dev/null 2>&1
+"""
 Maker = t.Callable[[random.Random], Move]
 _NESTED = ("unshare", "--net", "cat")
 _INTO_NESTED = """
@@ -204,6 +211,7 @@ MOVES: dict[str, Maker] = {
         _INTO_NESTED + "ip link add v0 type veth peer name eth0 netns {pid}; ip link set v0 alias netpath:pods up",
         _NESTED,
     ),
+    "its end renamed without a pause": lambda _draw: Move("true", ("sh", "-c", _RENAME)),
     "links that come and go": lambda _draw: Move(
         "true",
         ("sh", "-c", _COME_AND_GO),
