@@ -130,8 +130,8 @@ def run_networks(
 
         confirm_within = max(0, module.params["confirm_within"])
 
-        def attempt(some: t.Sequence[str], ahead: bool) -> Result:
-            return run(lambda host: build(host, some), check=ahead, confirm_within=confirm_within)
+        def attempt(some: t.Sequence[str], ahead: bool, spared: t.Collection[str]) -> Result:
+            return run(lambda host: build(host, some), ahead, confirm_within=confirm_within, spared=spared)
 
         outcome = isolated(names, attempt, module.check_mode)
     except EgressError as error:
@@ -152,9 +152,9 @@ def run_networks(
 def _network(name: str, outcome: Outcome) -> dict[str, t.Any]:
     """What came of one of them."""
     error = outcome.failed.get(name)
+    changed = name in outcome.built and name in outcome.result.networks
     if error:
-        return {"name": name, "status": "failed", "changed": False, "error": str(error)}
-    changed = name in outcome.result.networks
+        return {"name": name, "status": "failed", "changed": changed, "error": str(error)}
     return {"name": name, "status": "changed" if changed else "unchanged", "changed": changed, "error": ""}
 
 

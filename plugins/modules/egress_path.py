@@ -12,8 +12,9 @@ author: netpath.egress contributors (@netpath)
 short_description: Build the whole path of all networks of a host
 description:
   - Brings namespaces, bridges, pairs, addresses, routes, settings and rules of the networks to what is asked for.
-  - Each network is built or removed as a whole or not at all. All are in one transaction; where that fails for a reason
-    of one network, the others are built without it, and the module fails with that reason.
+  - All networks are in one transaction. Where that fails for a reason of one network, the others are built without it,
+    and the module fails with that reason. Where it fails for a reason inside a namespace or on its pair, that namespace
+    alone is left as it is, while what its port may send and all else of its network is as asked for.
   - A reason of the host, such as another run that holds the lock, missing privileges, or a change that would take the
     way to the host, leaves all networks as they were.
   - A namespace that is no longer in a listed network is removed. A network that is not listed is left alone, with a
@@ -154,7 +155,9 @@ networks:
       description: Whether something was changed that it asks for. What several networks ask for is of each of them.
       type: bool
     error:
-      description: Why it could not be built or removed, and was left as it was. Empty where it could.
+      description:
+        - Why it could not be built or removed, and was left as it was. Or which of its namespaces was left as it was,
+          and why, while all else of it is as asked for. Empty where nothing stood in the way.
       type: str
     bridge:
       description: Its bridge. This and what follows, of a network that is present and did not fail.

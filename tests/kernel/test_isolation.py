@@ -5,6 +5,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from ansible_collections.netpath.egress.plugins.module_utils._engine.model import Want
+from ansible_collections.netpath.egress.plugins.module_utils._engine.run import run as engine_run
+from ansible_collections.netpath.egress.plugins.module_utils._engine.spec import path
 
 from tests.lab import privilege
 from tests.lab.node import Node
@@ -43,7 +46,8 @@ def ask(node: Node, *networks: Options, check: bool = False, **options: t.Any) -
 
 
 def statuses(result: Result) -> dict[str, str]:
-    assert all(one["changed"] == (one["status"] == "changed") for one in result["networks"])
+    sound = [one for one in result["networks"] if one["status"] != "failed"]
+    assert all(one["changed"] == (one["status"] == "changed") for one in sound)
     assert all(bool(one["error"]) == (one["status"] == "failed") for one in result["networks"])
     return {one["name"]: one["status"] for one in result["networks"]}
 
@@ -66,6 +70,77 @@ def test_others_are_built(node: Node, obstacle: str, foreseen: bool) -> None:
     again = ask(node, PODS, APPS)
     assert (again["failed"], again["changed"], again["actions"]) == (True, False, [])
     assert statuses(again) == {"apps": "unchanged", "pods": "failed"}
+
+
+def test_namespace_that_fails_keeps_down_no_more_than_itself(node: Node) -> None:
+    node.run(["sh", "-ec", DUPLICATE])
+    grown = {**PODS, "namespaces": ["c1", "c2"]}
+    built = ask(node, grown, APPS)
+    assert built["msg"].startswith("network pods: build namespace c1: ")
+    assert "another host on the link has it" in built["msg"]
+    assert built["rolled_back"]
+    assert statuses(built) == {"apps": "changed", "pods": "failed"}
+    assert unreachable_from(node, "a1", "c2") == []
+    assert "c1" not in node.run(["ip", "netns", "list"]).stdout.split()
+    node.run(["sh", "-ec", "nft flush ruleset; ip -n c2 link set eth0 down"])
+    again = ask(node, grown, APPS)
+    assert again["networks"][1] == {**built["networks"][1], "changed": True}
+    assert unreachable_from(node, "a1", "c2") == []
+    node.run(["ip", "-n", "own", "address", "flush", "dev", "eth0"])
+    assert not ask(node, grown, APPS).get("failed")
+    assert unreachable_from(node, "a1", "c1", "c2") == []
+    assert not ask(node, grown, APPS, state="absent").get("failed")
+
+
+def spare(network: Options, *spared: str) -> list[str]:
+    def wanted(observer: t.Any) -> Want:
+        return path.wanted({"networks": [network], "state": "present"}, observer)
+
+    return engine_run(wanted, spared=spared).actions
+
+
+def test_namespace_that_is_left_alone_gets_what_its_port_may_send(node: Node) -> None:
+    limited = {**PODS, "namespaces": ["c1", {"name": "c2", "bandwidth": "10mbit"}]}
+    assert not ask(node, limited).get("failed")
+    before = settled(node)
+    change = "ip -n {0} address add 10.9.9.9/24 dev eth0; ip -n {0} link set eth0 down; ip -n {0} route add 10.8.0.0/24 dev lo"
+    changes = "; ".join(change.format(name) for name in ("c1", "c2"))
+    node.run(["sh", "-ec", f"nft flush ruleset; {changes}; ip link set np-c2 down; tc qdisc del dev np-c2 root"])
+    actions = node.call(spare, limited, "c2")
+    assert [line for line in actions if "c2" in line] == [
+        line for line in actions if "restrict what np-c2 sends" in line
+    ]
+    assert unreachable_from(node, "c1") == []
+    assert node.call(spare, limited, "c2") == []
+    assert "np-c2" in node.run(["nft", "list", "set", "bridge", "netpath_egress", "ports"]).stdout
+    node.run(["sh", "-ec", "for name in c1 c2; do ip -n $name route del 10.8.0.0/24; done"])
+    assert not ask(node, limited).get("failed")
+    assert difference(before, settled(node)) == ""
+
+
+RENAMING = """
+n=0; name=eth0
+while true; do
+    n=$((n + 1)); ip link set $name down; ip link set $name name y$n && name=y$n
+    ip link show $name || name=eth0
+done >/dev/null 2>&1
+"""
+
+
+def test_tenant_without_a_pause_keeps_no_neighbour_down(node: Node) -> None:
+    grown = {**PODS, "namespaces": ["c1", "c2"]}
+    assert not ask(node, grown).get("failed")
+    with node.popen(["ip", "netns", "exec", "c2", "sh", "-c", RENAMING]) as tenant:
+        try:
+            for _turn in range(3):
+                node.run(["sh", "-ec", "nft flush ruleset; ip -n c1 link set eth0 down"])
+                built = ask(node, grown)
+                assert statuses(built)["pods"] != "failed" or "build namespace c2: " in built["msg"], built
+                assert unreachable_from(node, "c1") == []
+        finally:
+            tenant.kill()
+    assert not ask(node, grown).get("failed")
+    assert unreachable_from(node, "c1", "c2") == []
 
 
 def test_what_failed_is_built_later(node: Node) -> None:

@@ -255,6 +255,23 @@ SETTINGS = {
     "no way to the gateway": "ip -n c2 route del 10.22.33.0/24 dev eth0;ip -n c2 -6 route del fd00:22:33::/64 dev eth0",
     "an address without a route": "ip -n c2 address flush dev eth0 scope global; for one in 10.22.33.3/24 "
     "fd00:22:33::3/64; do ip -n c2 address add $one dev eth0 noprefixroute; done",
+    "addresses with a peer": "ip -n c2 address add 10.22.33.3 peer 10.22.33.1/32 dev eth0;"
+    "ip -n c2 address add 10.22.33.1 peer 192.0.2.4/32 dev lo;"
+    "ip -n c2 address add 10.9.9.9 peer 10.22.33.1/24 dev eth0",
+    **{
+        f"the gateway as {kind}": f"ip -n c2 route add {kind} 10.22.33.1 dev {device} table {table};"
+        "ip -n c2 route del default"
+        for kind, device, table in (
+            ("broadcast", "eth0", "local"),
+            ("multicast", "eth0", "main"),
+            ("anycast", "eth0", "local metric 7"),
+        )
+    },
+    "the gateway as broadcast address": "ip -n c2 address flush dev eth0 scope global;"
+    "ip -n c2 address add 10.22.33.3/24 brd 10.22.33.1 dev eth0",
+    "the gateway as broadcast behind a rule": "ip -n c2 route add broadcast 10.22.33.1 dev eth0 table 77;"
+    "ip -n c2 route add local 10.22.33.1 dev lo table local;"
+    "ip -n c2 rule add lookup 77 priority 5; ip -n c2 route del default",
     "many things": "ip -n c2 link set lo down; ip -n c2 link set eth0 down; ip -n c2 route flush table main",
 }
 
@@ -328,6 +345,29 @@ def test_pair_into_a_namespace_of_the_tenants_own_vetoes_no_teardown(node: Node)
         finally:
             process.kill()
     assert names(node) == ["c1"]
+
+
+def test_end_in_a_namespace_of_the_tenants_own_is_made_anew(node: Node) -> None:
+    """There it has a name that another link has where it belongs, by which the kernel refuses to move it back."""
+    node.call(build_at_once, [pods(), WEB])
+    with node.popen(["ip", "netns", "exec", "c2", "unshare", "--net", "cat"], stdin=-1) as process:
+        try:
+            script(
+                node,
+                f"ip -n c2 link add taken type bridge; until ip -n c2 link set eth0 netns {process.pid} &&"
+                f" ! ip -n c2 link show eth0 2>/dev/null; do :; done;"
+                f"nsenter --net=/proc/{process.pid}/ns/net ip link property add dev eth0 altname taken",
+            )
+            actions = node.call(build_at_once, [pods(), WEB], check=True)
+            assert actions[:2] == [
+                "delete veth np-c2",
+                "create veth np-c2 with peer eth0 in namespace c2 on bridge br-pods",
+            ]
+            assert node.call(build_at_once, [pods(), WEB]) == actions
+            assert node.call(build_at_once, [pods(), WEB]) == []
+            assert unreachable_from(node, "c1", "c2", families=["ipv4"]) == []
+        finally:
+            process.kill()
 
 
 def test_pair_of_another_tool_is_not_lost_by_a_mark_of_the_tenants(node: Node) -> None:

@@ -45,6 +45,13 @@ while true; do
     ip link delete z0; ip address delete 10.9.9.9 dev eth0
 done 2>/dev/null
 """
+_RENAME = """
+n=0; name=eth0
+while true; do
+    n=$((n + 1)); ip link set $name down; ip link set $name name y$n && name=y$n
+    ip link set $name up; ip link show $name || name=eth0
+done >/dev/null 2>&1
+"""
 Maker = t.Callable[[random.Random], Move]
 _NESTED = ("unshare", "--net", "cat")
 _INTO_NESTED = """
@@ -119,7 +126,12 @@ MOVES: dict[str, Maker] = {
     "its end deleted": _script("ip link delete eth0"),
     "its end down": _script("ip link set eth0 down"),
     "its end smaller": lambda draw: Move(f"ip link set eth0 mtu {draw.choice((68, 600, 1279, 1400))}"),
-    "its end in a nested namespace": lambda _draw: Move(_INTO_NESTED + "ip link set eth0 netns {pid}", _NESTED),
+    "its end in a nested namespace": lambda draw: Move(
+        _INTO_NESTED
+        + draw.choice(("", "ip link add x0 type bridge; ip link property add dev eth0 altname taken;"))
+        + "ip link set eth0 netns {pid}; ip link property add dev lo altname taken",
+        _NESTED,
+    ),
     "its end in a bridge of its own": _script(
         "ip link add inner type bridge; ip link set eth0 master inner; ip link set inner up"
     ),
@@ -149,6 +161,17 @@ MOVES: dict[str, Maker] = {
     "a taken address": lambda draw: Move(f"ip address add {draw.choice(ADDRESSES)} dev eth0 nodad"),
     "addresses of others on the loopback": lambda draw: Move(
         "".join(f"ip address add {one.split('/', maxsplit=1)[0]} dev lo;" for one in draw.sample(ADDRESSES, 3))
+    ),
+    "addresses with a peer": _script(
+        "ip address add 10.22.33.3 peer 10.22.33.1/32 dev eth0; ip address add 10.22.33.1 peer 192.0.2.4/32 dev lo",
+        "ip address add 10.9.9.9 peer 10.22.33.1/24 dev eth0; ip address add fd00:9::9 peer fd00:22:33::1/64 dev eth0",
+    ),
+    "no gateway": _script(
+        *(
+            f"ip route add {kind} 10.22.33.1 dev eth0 table local; ip route del default"
+            for kind in ("broadcast", "multicast", "anycast", "local")
+        ),
+        "ip address flush dev eth0; ip address add 10.22.33.3/24 brd 10.22.33.1 dev eth0",
     ),
     "no address": _script("ip address flush dev eth0", "ip -6 address flush dev eth0", "ip -4 address flush dev eth0"),
     "many addresses": _addresses,
@@ -188,6 +211,7 @@ MOVES: dict[str, Maker] = {
         _INTO_NESTED + "ip link add v0 type veth peer name eth0 netns {pid}; ip link set v0 alias netpath:pods up",
         _NESTED,
     ),
+    "its end renamed without a pause": lambda _draw: Move("true", ("sh", "-c", _RENAME)),
     "links that come and go": lambda _draw: Move(
         "true",
         ("sh", "-c", _COME_AND_GO),

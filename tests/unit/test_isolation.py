@@ -21,13 +21,19 @@ class Host:
         failing: t.Collection[str] = (),
         needs: t.Mapping[str, str] | None = None,
         hazards: t.Collection[str] = (),
+        spoiled: t.Mapping[str, str] | None = None,
     ) -> None:
+        """spoiled: namespaces in which something stands in the way, with their networks."""
         self.refused, self.failing, self.needs, self.hazards = refused, failing, needs or {}, hazards
+        self.spoiled = spoiled or {}
         self.there: set[str] = set()
         self.tried = 0
 
-    def attempt(self, names: t.Sequence[str], check: bool) -> Result:
+    def attempt(self, names: t.Sequence[str], check: bool, spared: t.Collection[str]) -> Result:
         self.tried += 1
+        for namespace, name in self.spoiled.items():
+            if name in names and namespace not in spared and not check:
+                raise ConflictError(f"change {namespace}", "the kernel refuses").inside([namespace])
         for name in names:
             found = self.needs.get(name)
             if name in self.refused or (not check and name in self.failing):
@@ -38,7 +44,9 @@ class Host:
         if not check:
             self.there.update(names)
         waits = ("token", ["cut"]) if not check and set(new) & set(self.hazards) else None
-        return Result(bool(new), [f"create {name}" for name in new], unconfirmed=waits, networks=frozenset(new))
+        left = {namespace: [self.spoiled[namespace]] for namespace in spared}
+        lines = [f"create {name}" for name in new]
+        return Result(bool(new), lines, unconfirmed=waits, networks=frozenset(new), spared=left)
 
 
 def actions(outcome: Outcome) -> set[str]:
@@ -87,7 +95,7 @@ def test_few_attempts_for_few_of_many() -> None:
 
 @pytest.mark.parametrize("check", [True, False])
 def test_reason_of_the_host_stands_in_the_way_of_all(check: bool) -> None:
-    def attempt(_names: t.Sequence[str], _check: bool) -> Result:
+    def attempt(_names: t.Sequence[str], _check: bool, _spared: t.Collection[str]) -> Result:
         raise ConflictError("change the network", "another run holds the lock").for_all()
 
     with pytest.raises(ConflictError, match="holds the lock"):
@@ -95,7 +103,7 @@ def test_reason_of_the_host_stands_in_the_way_of_all(check: bool) -> None:
 
 
 def test_same_reason_for_all_is_told_once() -> None:
-    def attempt(_names: t.Sequence[str], _check: bool) -> Result:
+    def attempt(_names: t.Sequence[str], _check: bool, _spared: t.Collection[str]) -> Result:
         raise ConflictError("write the ledger", "no space")
 
     with pytest.raises(ConflictError, match=r"^write the ledger: no space$"):
@@ -105,6 +113,34 @@ def test_same_reason_for_all_is_told_once() -> None:
 def test_one_network_alone() -> None:
     outcome = isolated(["n1"], Host(["n1"]).attempt, False)
     assert (list(outcome.failed), outcome.result.changed) == (["n1"], False)
+
+
+def test_namespace_keeps_down_no_more_than_itself() -> None:
+    host = Host(spoiled={"c2": "n1", "c3": "n1", "d1": "n2"})
+    outcome = isolated(NAMES, host.attempt, False)
+    assert host.there == outcome.built == set(NAMES)
+    rest = "All else of the network is as asked for"
+    assert {name: str(error) for name, error in outcome.failed.items()} == {
+        "n1": f"build namespaces c2, c3: change c2: the kernel refuses; change c3: the kernel refuses. {rest}",
+        "n2": f"build namespace d1: change d1: the kernel refuses. {rest}",
+    }
+    assert host.tried == 4
+
+
+def test_namespace_and_a_network_that_fails_for_another_reason() -> None:
+    outcome = isolated(NAMES, Host(failing=["n1"], spoiled={"c2": "n1", "d1": "n2"}).attempt, False)
+    assert {name: error.asked for name, error in outcome.failed.items()} == {
+        "n1": "build n1",
+        "n2": "build namespace d1",
+    }
+    assert outcome.built == set(NAMES) - {"n1"}
+
+
+def test_very_many_namespaces_are_their_networks() -> None:
+    host = Host(spoiled={f"c{number}": "n1" for number in range(100)})
+    outcome = isolated(NAMES, host.attempt, False)
+    assert (list(outcome.failed), outcome.built) == (["n1"], frozenset(NAMES) - {"n1"})
+    assert host.tried < 60
 
 
 def test_nothing_more_is_built_while_a_change_waits_to_be_confirmed() -> None:

@@ -28,6 +28,8 @@ class EgressError(Exception):
     joint = ". "
     # Whether it stands in the way of every network of this host.
     of_host = False
+    # Wanted namespaces that it is about, where it is about nothing else.
+    namespaces: frozenset[str] = frozenset()
 
     def __init__(self, asked: str, found: str, advice: str = "") -> None:
         self.asked = printable(asked)
@@ -38,6 +40,12 @@ class EgressError(Exception):
     def for_all(self: _Error) -> _Error:
         """The same, as one that stands in the way of every network of this host."""
         self.of_host = True
+        return self
+
+    def inside(self: _Error, names: t.Iterable[str]) -> _Error:
+        """The same, as one about namespaces. names: where each part of it is, "" for elsewhere."""
+        found = frozenset(names)
+        self.namespaces = frozenset() if "" in found else found
         return self
 
     def __reduce__(self) -> tuple[t.Any, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import ipaddress
 import typing as t
 from dataclasses import dataclass, field
 
@@ -130,6 +131,7 @@ class Address:
     can object.
     unrouted: there is no route to its network, which the kernel makes with an address, and a gateway that is wanted is
     there. network: for which it is wanted, so that one on somebody else's link goes with the network.
+    peer: the other side's, where the address has one; to the kernel it is another address than the same without.
     """
 
     netns: str
@@ -142,10 +144,23 @@ class Address:
     tentative: bool = field(default=False, metadata=ASIDE)
     intruding: bool = field(default=False, metadata=ASIDE)
     dad: bool = field(default=True, metadata=ASIDE)
+    peer: str = field(default="", metadata=ASIDE)
+    broadcast: str = field(default="", metadata=ASIDE)
 
     @property
     def identity(self) -> Identity:
-        return ("address", self.netns, self.link, self.cidr)
+        return ("address", self.netns, self.link, self.shown)
+
+    @property
+    def shown(self) -> str:
+        """As ip-address(8) has it."""
+        address, length = self.cidr.split("/") if self.peer else (self.cidr, "")
+        return f"{address} peer {self.peer}/{length}" if self.peer else self.cidr
+
+    @property
+    def subnet(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        """To which the kernel makes a route."""
+        return ipaddress.ip_interface(f"{self.peer}/{self.cidr.split('/')[1]}" if self.peer else self.cidr).network
 
 
 @dataclass(frozen=True)
@@ -325,6 +340,20 @@ class Learned:
 
 
 @dataclass(frozen=True)
+class Misled:
+    """Routes in a managed namespace by which a wanted gateway is none to the kernel: to it as a broadcast, multicast,
+    anycast or local address. Wanted only as absent.
+    """
+
+    netns: str
+    gateway: str
+
+    @property
+    def identity(self) -> Identity:
+        return ("misled", self.netns, self.gateway)
+
+
+@dataclass(frozen=True)
 class Occupied:
     """A name in a managed namespace that a link there has, by index, which needs it not. Wanted only as absent.
 
@@ -370,10 +399,25 @@ _FACTS = (
     Flows,
     Sender,
     Learned,
+    Misled,
     Occupied,
 )
 Fact = t.Union[
-    Namespace, Link, Address, Limit, Vlans, Route, Setting, Ruleset, File, Claim, Flows, Sender, Learned, Occupied
+    Namespace,
+    Link,
+    Address,
+    Limit,
+    Vlans,
+    Route,
+    Setting,
+    Ruleset,
+    File,
+    Claim,
+    Flows,
+    Sender,
+    Learned,
+    Misled,
+    Occupied,
 ]
 FACTS: dict[str, type[t.Any]] = {kind.__name__: kind for kind in _FACTS}
 AnyFact = t.TypeVar("AnyFact", bound=Fact)

@@ -44,6 +44,7 @@ from .model import (
     Learned,
     Limit,
     Link,
+    Misled,
     Namespace,
     Occupied,
     Route,
@@ -102,6 +103,7 @@ class Observation:
         self._vlans()
         self._intruders()
         self._routes()
+        self._misled()
         self._settings()
         self._rulesets()
         self._senders()
@@ -288,15 +290,36 @@ class Observation:
                 held = [(place.links[i].name, reply) for i, some in place.addresses.items() for reply in some]
                 for name, reply in held:
                     if name != device and ipaddress.ip_interface(reply.cidr).ip in gateways:
-                        fact = Address(netns, name, reply.cidr, intruding=True)
+                        fact = Address(netns, name, reply.cidr, intruding=True, peer=reply.peer)
                         self.facts.setdefault(fact.identity, fact)
 
+    def _misled(self) -> None:
+        """What makes wanted gateways none, where routes are to be made: that is refused by the kernel."""
+        remade = {netns for netns, _name in self._moving | self._losing_addresses()}
+        remade |= {fact.netns for fact in self.facts.values() if isinstance(fact, Address) and fact.unrouted}
+        for fact in self.want.facts:
+            if isinstance(fact, Route) and fact.netns != HOST and fact.gateway and fact.netns not in remade:
+                have = self.facts.get(fact.identity)
+                remade |= {fact.netns} if have is None or differences(fact, have) else set()
+        for (netns, _device), gateways in self._gateways.items():
+            namespace = self.facts.get(("namespace", netns))
+            if netns in remade and isinstance(namespace, Namespace) and is_ours(namespace.alias):
+                opened = self.namespaces.socket(netns)
+                held = {ipaddress.ip_interface(reply.cidr).ip for reply in addresses.read(opened)}
+                for gateway in gateways:
+                    if gateway.version == 4 and routes.misleading(opened, str(gateway), gateway in held):
+                        misled = Misled(netns, str(gateway))
+                        self.facts[misled.identity] = misled
+
     def _is_unrouted(self, fact: Address, link: Link) -> bool:
-        """Whether a tenant took away the route by which a wanted gateway is reached."""
+        """Whether a tenant took away the route to a wanted gateway, or made that its broadcast address."""
+        gateways = self._gateways.get((fact.netns, fact.link), ())
+        if fact.broadcast and ipaddress.ip_address(fact.broadcast) in gateways:
+            return True
         if not link.up or link.netns != fact.netns:
             return False
-        network = ipaddress.ip_interface(fact.cidr).network
-        if not any(gateway in network for gateway in self._gateways.get((fact.netns, fact.link), ())):
+        network = fact.subnet
+        if not any(gateway in network for gateway in gateways):
             return False
         replies = self.snapshot.routes(fact.netns, network.version, MAIN_TABLE)
         return not any(reply.device == link.index and reply.fact.destination == str(network) for reply in replies)

@@ -19,6 +19,7 @@ class Result:
     choices: what rules were written for, and why. unconfirmed: the token to confirm it by, and for which actions.
     networks: those for which something was done.
     left: actions that were not taken, as they may cut the way to this host.
+    spared: namespaces that were left as they are, with their networks.
     """
 
     changed: bool = False
@@ -28,6 +29,7 @@ class Result:
     unconfirmed: tuple[str, list[str]] | None = None
     networks: frozenset[str] = frozenset()
     left: t.Sequence[str] = ()
+    spared: t.Mapping[str, t.Collection[str]] = field(default_factory=dict)
 
     @functools.cached_property
     def diff(self) -> dict[str, str]:

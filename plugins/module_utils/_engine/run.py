@@ -21,6 +21,7 @@ from .planning import management_path
 from .planning.concerned import concerned
 from .planning.diff import difference
 from .planning.plan import Plan, make_plan
+from .planning.sparing import networks_of, without
 from .planning.state import Have
 from .planning.step import Step
 from .result import Result
@@ -39,13 +40,15 @@ def run(
     judge: t.Callable[[], None] | None = None,
     confirm_within: float = 0,
     leave_hazards: bool = False,
+    spared: t.Collection[str] = (),
 ) -> Result:
     """Bring this host to what build wants. build may look at the host through the observer that it is given.
 
     permit: may refuse the steps before the first of them; its second argument are lines of what may cut the way to
     this host. judge: may refuse the host as it is afterwards, and then all is put back. Both do so by an EgressError.
     confirm_within: seconds after which what may cut the way is put back, unless confirmation.confirm is called;
-    0 for never. leave_hazards: what may cut the way to this host is left as it is, and the rest is done.
+    0 for never. leave_hazards: what may cut the way to this host is left as it is, and the rest is done. spared:
+    namespaces that are left as they are.
 
     Errors: EgressError of any kind; then nothing was changed, or it was put back, or the error says what was not.
     """
@@ -55,7 +58,7 @@ def run(
     gc.disable()
     try:
         with confirmation.exclusive() as (lock, overdue), Namespaces() as namespaces:
-            one = _Run(lock, namespaces, check, permit, judge, confirm_within, leave_hazards)
+            one = _Run(lock, namespaces, check, permit, judge, confirm_within, leave_hazards, spared)
             return one.result(build, overdue)
     except OSError as error:
         asked = "look at and change the network of this host"
@@ -76,6 +79,7 @@ class _Run:
     judge: t.Callable[[], None] | None
     confirm_within: float
     leave_hazards: bool
+    spared: t.Collection[str]
 
     def result(self, build: t.Callable[[Observer], Want], overdue: t.Sequence[str]) -> Result:
         """overdue: lines on what was taken back of a run that nobody had confirmed in time."""
@@ -86,7 +90,8 @@ class _Run:
             recovery.forget_outcome()
             finished += recovery.recover()
         observer = Observer(self.namespaces)
-        want = observer.assigned(build(observer))
+        asked = observer.assigned(build(observer))
+        want = without(asked, self.spared)
         features.require(self.namespaces, want.facts)
         have = observer.observe(want)
         plan = make_plan(want, have, predicting=self.check)
@@ -102,8 +107,8 @@ class _Run:
         unconfirmed = (token, hazards) if token else None
         actions = [*finished, *plan.actions]
         shown = functools.partial(difference, plan.steps)
-        networks = concerned(plan, want)
-        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed, networks, left)
+        networks, spared = concerned(plan, want), networks_of(asked, self.spared)
+        return Result(bool(plan or finished), actions, shown, want.choices, unconfirmed, networks, left, spared)
 
     def _apply(self, want: Want, plan: Plan, have: Have, observer: Observer, hazards: t.Sequence[str]) -> str:
         """All of it also where this process is killed on the way. Returns the token to confirm it by, "" for none."""

@@ -14,6 +14,7 @@ from .kernel import addresses
 from .model import Address, Flows, Link, Want
 from .observe import Observer
 from .planning.plan import Plan, make_plan
+from .planning.sparing import Inside
 from .planning.state import Have, ends
 from .planning.step import place as in_namespace
 
@@ -34,7 +35,7 @@ def verify(want: Want, plan: Plan, have: Have, observer: Observer) -> None:
             "verify what was built",
             f"still to do: {'; '.join(left.actions)}",
             "Somebody else may be changing the same objects",
-        )
+        ).inside(map(Inside(want).of, (step.fact for step in left.steps)))
 
 
 def _settled(want: Want, plan: Plan) -> Want:
@@ -63,10 +64,11 @@ def await_duplicate_detection(want: Want, plan: Plan, have: Have, observer: Obse
             if end.master:
                 added.setdefault((end.netns, end.master), set())
                 with_ports.add((end.netns, end.master))
+    inside = Inside(want)
     began = time.monotonic()
     while added:
         due = with_ports if time.monotonic() < began + _CARRIER_PATIENCE else set()
-        waiting = _still_tentative(added, observer, due)
+        waiting = _still_tentative(added, observer, due, inside)
         added = {place: cidrs for place, cidrs in added.items() if place in waiting}
         if added and time.monotonic() > began + DAD_PATIENCE:
             place = min(waiting)
@@ -74,13 +76,13 @@ def await_duplicate_detection(want: Want, plan: Plan, have: Have, observer: Obse
                 f"use {waiting[place]} on {place[1]}{in_namespace(place[0])}",
                 f"duplicate address detection took over {DAD_PATIENCE:g} s",
                 "Look at the link",
-            )
+            ).inside([inside.of_place(place)])
         if added:
             time.sleep(0.02)
 
 
 def _still_tentative(
-    added: t.Mapping[_Place, t.Container[str]], observer: Observer, due: t.Container[_Place]
+    added: t.Mapping[_Place, t.Container[str]], observer: Observer, due: t.Container[_Place], inside: Inside
 ) -> dict[_Place, str]:
     """Links, each with an address that is being checked. One without carrier checks nothing, unless one is due."""
     waiting: dict[_Place, str] = {}
@@ -96,7 +98,7 @@ def _still_tentative(
                     f"use {address.cidr} on {link}{in_namespace(netns)}",
                     "another host on the link has it",
                     "Choose another one",
-                )
+                ).inside([inside.of_place((netns, link))])
             if address.tentative:
                 waiting[netns, link] = address.cidr
     return waiting

@@ -17,7 +17,7 @@ from .message_layout import encode
 from .netlink import NLM_F_CREATE, NLM_F_EXCL, Message, NetlinkSocket, address_text, attributes
 
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 IFA_F_SECONDARY, IFA_F_NODAD, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFA_F_PERMANENT = 0x01, 0x02, 0x08, 0x40, 0x80
 IFA_F_MANAGETEMPADDR = 0x100  # the kernel made it of an advertised prefix, or was told to treat it so
 _START = 16  # after nlmsghdr
@@ -33,6 +33,8 @@ class AddressReply:
     flags: int
     scope: int
     link_local: bool
+    peer: str = ""
+    broadcast: str = ""
 
     @property
     def duplicate(self) -> bool:
@@ -77,6 +79,8 @@ def facts(replies: t.Iterable[AddressReply], netns: str, link: str, asked: t.Con
             secondary=":" not in reply.cidr and bool(reply.flags & IFA_F_SECONDARY),
             tentative=reply.tentative,
             dad=not reply.flags & IFA_F_NODAD,
+            peer=reply.peer,
+            broadcast=reply.broadcast,
         )
         for reply in replies
         if reply.permanent and (not reply.link_local or reply.cidr in asked)
@@ -86,12 +90,15 @@ def facts(replies: t.Iterable[AddressReply], netns: str, link: str, asked: t.Con
 def _parse(data: bytes) -> AddressReply:
     _family, length, flags, scope, index = _HEADER.unpack_from(data, _START)
     found = attributes(data, _START + _HEADER.size, len(data))
-    # On a point-to-point link IFA_ADDRESS is the other side's.
-    address = data[slice(*found[IFA_LOCAL if IFA_LOCAL in found else IFA_ADDRESS])]
+    # Of one with a peer IFA_ADDRESS is the other side's.
+    other = data[slice(*found[IFA_ADDRESS])] if IFA_ADDRESS in found else b""
+    address = data[slice(*found[IFA_LOCAL])] if IFA_LOCAL in found else other
+    peer = address_text(other) if other and other != address else ""
+    broadcast = address_text(data[slice(*found[IFA_BROADCAST])]) if IFA_BROADCAST in found else ""
     if IFA_FLAGS in found:
         (flags,) = _FLAGS.unpack_from(data, found[IFA_FLAGS][0])
     link_local = len(address) > 4 and address[0] == 0xFE and address[1] & 0xC0 == 0x80
-    return AddressReply(index, f"{address_text(address)}/{length}", flags, scope, link_local)
+    return AddressReply(index, f"{address_text(address)}/{length}", flags, scope, link_local, peer, broadcast)
 
 
 def link_local_of(mac: str) -> str:
@@ -111,12 +118,12 @@ def delete(address: Address, index: int) -> Message:
 
 def delete_reply(reply: AddressReply) -> Message:
     """Delete one as it was read."""
-    return _message(RTM_DELADDR, 0, Address("", "", reply.cidr), reply.index)
+    return _message(RTM_DELADDR, 0, Address("", "", reply.cidr, peer=reply.peer), reply.index)
 
 
 def _message(kind: int, flags: int, address: Address, index: int, of_address: int = 0) -> Message:
     interface = ipaddress.ip_interface(address.cidr)
     family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
-    given = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", str(interface.ip))]
+    given = [("IFA_LOCAL", str(interface.ip)), ("IFA_ADDRESS", address.peer or str(interface.ip))]
     told = {"family": int(family), "prefixlen": interface.network.prefixlen, "index": index, "flags": of_address}
     return Message(kind, flags, encode("ifaddrmsg", given, **told))

@@ -23,6 +23,7 @@ from ..model import (
     Learned,
     Limit,
     Link,
+    Misled,
     Namespace,
     Occupied,
     Route,
@@ -58,7 +59,7 @@ from .sealed_table import SealError
 NEW_FILE = 0o644
 _GONE = (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENOENT)
 _THERE = (errno.EEXIST,)
-_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH)
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL)
 
 
 _REQUESTS = (Address, Limit, Route, Vlans)
@@ -335,6 +336,11 @@ class Executor:
         if before is not None:
             tenant_drift.forget(self.namespaces, self.links, before, asked)
 
+    def _misled(self, before: Misled | None, _after: Misled | None, asked: str) -> None:
+        # Going back, nobody needs them.
+        if before is not None:
+            tenant_drift.lead(self.namespaces, before, asked)
+
     def _occupied(self, before: Occupied | None, after: Occupied | None, asked: str) -> None:
         self.links.forget()
         if before is not None:
@@ -384,6 +390,7 @@ _RUN: dict[type[t.Any], t.Callable[..., None]] = {
     File: Executor._file,
     Flows: Executor._flows,
     Learned: Executor._learned,
+    Misled: Executor._misled,
     Occupied: Executor._occupied,
     # A claim lives in the ledger, which is written as a whole.
     Claim: lambda *_arguments: None,

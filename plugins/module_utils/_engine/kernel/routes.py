@@ -22,7 +22,9 @@ RTPROT_REDIRECT, RTPROT_KERNEL, RTPROT_RA = 1, 2, 9
 RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_METRICS, RTA_MULTIPATH = 1, 2, 4, 5, 6, 7, 8, 9
 RTA_TABLE, RTA_VIA, RTA_NH_ID, RTAX_MTU = 15, 18, 30, 2
 RTM_F_CLONED, RTM_F_FIB_MATCH, RTNH_F_ONLINK = 0x200, 0x2000, 4
-RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
+RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST = 2, 3, 4, 5
+LOCAL_TABLE = 255
 TYPES = {"unicast": 1, "blackhole": 6, "unreachable": 7, "prohibit": 8}
 _START = 16  # after nlmsghdr
 _HEADER, _NUMBER = struct.Struct("=8BI"), struct.Struct("=I")  # struct rtmsg, and most of its attributes
@@ -103,6 +105,31 @@ def learned(opened: NetlinkSocket, device: int, cidrs: t.Iterable[str]) -> list[
 def _is_of_a_prefix(reply: RouteReply, own: t.Container[str]) -> bool:
     network = ipaddress.ip_network(reply.fact.destination)
     return not (network.is_link_local or network.is_multicast or str(network) in own)
+
+
+def misleading(opened: NetlinkSocket, gateway: str, held: bool = False) -> list[Message]:
+    """Messages that delete the IPv4 routes by which a gateway is none: to it as what no host has, or as the namespace's
+    own address. held: it has that, with which the kernel has a route.
+    """
+    address = ipaddress.IPv4Address(gateway)
+    kinds = (RTN_BROADCAST, RTN_ANYCAST, RTN_MULTICAST, *(() if held else (RTN_LOCAL,)))
+    deletions = []
+    for table in (LOCAL_TABLE, MAIN_TABLE):
+        for data in opened.dump(_question(4, table, 0)):
+            _family, length, _source, tos, number, _protocol, _scope, kind, flags = _HEADER.unpack_from(data, _START)
+            if kind not in kinds or tos or flags & RTM_F_CLONED:
+                continue
+            found = attributes(data, _START + _HEADER.size, len(data))
+            destination = _address(data, found, RTA_DST) or str(ipaddress.IPv4Address(0))
+            network = ipaddress.ip_network(f"{destination}/{length}")
+            if (_number(data, found, RTA_TABLE) or number) != table or address not in network:
+                continue
+            metric = _number(data, found, RTA_PRIORITY)
+            asked: list[tuple[str, t.Any]] = [("RTA_TABLE", table), ("RTA_DST", destination)]
+            asked += [("RTA_PRIORITY", metric)] if metric else []
+            told = {"dst_len": length, "table": table, "scope": RT_SCOPE_NOWHERE, "type": kind}
+            deletions.append(Message(RTM_DELROUTE, 0, encode("rtmsg", asked, family=int(socket.AF_INET), **told)))
+    return deletions
 
 
 def _parse(data: bytes, netns: str) -> RouteReply | None:

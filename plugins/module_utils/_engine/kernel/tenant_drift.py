@@ -1,7 +1,7 @@
 # Copyright (c) netpath.egress contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is taken back of what a tenant or an advertisement did: names of links, learned addresses and routes."""
+"""What is taken back of what a tenant or an advertisement did: names of links, addresses and routes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import typing as t
 
 from ..errors import EgressError
-from ..model import Learned, Occupied
+from ..model import Learned, Misled, Occupied
 from . import addresses, routes
 from . import link_messages as messages
 from .links import Links, send
@@ -29,6 +29,14 @@ def forget(namespaces: Namespaces, links: Links, learned: Learned, asked: str) -
     own = [reply.cidr for reply in held if not addresses.is_learned(reply)]
     requests += [routes.delete(reply.fact, index) for reply in routes.learned(opened, index, own)]
     for answer in opened.request(requests):
+        if answer.errno not in _GONE:
+            raise kernel_error(asked, answer)
+
+
+def lead(namespaces: Namespaces, misled: Misled, asked: str) -> None:
+    """Delete the routes by which the gateway is none. Errors: KernelError."""
+    opened = namespaces.socket(misled.netns)
+    for answer in opened.request(routes.misleading(opened, misled.gateway)):
         if answer.errno not in _GONE:
             raise kernel_error(asked, answer)
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import typing as t
 
 from ..errors import ConflictError, UnsupportedError
@@ -251,13 +250,13 @@ class _Check:
     def _address(self, fact: Address) -> None:
         if (fact.netns, fact.link) in self.want.exclusive_addresses or fact.identity in self.have.facts:
             return
-        network = ipaddress.ip_interface(fact.cidr).network
+        network = fact.subnet
         for other in self.have.facts.values():
             if (
                 isinstance(other, Address)
                 and (other.netns, other.link) == (fact.netns, fact.link)
                 and other.identity not in self.made
-                and ipaddress.ip_interface(other.cidr).network.overlaps(network)
+                and other.subnet.overlaps(network)
             ):
                 raise ConflictError(
                     f"give {fact.link}{place(fact.netns)} the address {fact.cidr}",

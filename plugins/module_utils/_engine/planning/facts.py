@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import typing as t
 
 from ..model import Address, Fact, Identity, Learned, Limit, Link, Route, Setting, Vlans
@@ -19,7 +18,7 @@ def interface_of(key: str) -> str:
     return parts[3] if len(parts) > 4 and parts[2] in ("conf", "neigh") and parts[3] not in ("all", "default") else ""
 
 
-def _link_of(fact: Fact) -> str:
+def link_of(fact: Fact) -> str:
     """The link that a fact is on, "" for none."""
     if isinstance(fact, (Address, Learned, Limit, Vlans)):
         return fact.link
@@ -47,7 +46,7 @@ class Facts(dict[Identity, Fact]):
         place = getattr(fact, "netns", None)
         if place is not None:
             self._inside.setdefault(place, {})[identity] = fact
-            link = _link_of(fact)
+            link = link_of(fact)
             if link:
                 self._on.setdefault((place, link), {})[identity] = fact
         if isinstance(fact, Address) and (fact.netns, fact.link) in self._subnets4:
@@ -86,10 +85,10 @@ class Facts(dict[Identity, Fact]):
         fact = self[identity]
         place = getattr(fact, "netns", "")
         self._inside.get(place, {}).pop(identity, None)
-        self._on.get((place, _link_of(fact)), {}).pop(identity, None)
+        self._on.get((place, link_of(fact)), {}).pop(identity, None)
         if isinstance(fact, Address) and ":" not in fact.cidr and (place, fact.link) in self._subnets4:
             subnets = self._subnets4[place, fact.link]
-            network = ipaddress.ip_interface(fact.cidr).network
+            network = fact.subnet
             del subnets[network][identity]
             if not subnets[network]:
                 del subnets[network]
@@ -101,4 +100,4 @@ class Facts(dict[Identity, Fact]):
 
 def _file(subnets: dict[t.Any, dict[Identity, Address]], identity: Identity, fact: Address) -> None:
     if ":" not in fact.cidr:
-        subnets.setdefault(ipaddress.ip_interface(fact.cidr).network, {})[identity] = fact
+        subnets.setdefault(fact.subnet, {})[identity] = fact

@@ -136,7 +136,7 @@ def _is_hazard(step: Step, have: Have) -> bool:
     if isinstance(before, Address) and after is None and before.netns == HOST and before.link in have.protected:
         return True
     if isinstance(step.fact, Address):
-        network = ipaddress.ip_interface(step.fact.cidr).network
+        network = step.fact.subnet
         return step.fact.netns == HOST and any(_leads(network, 0, way) for way in have.ways_back)
     routes = [fact for fact in (before, after) if isinstance(fact, Route)]
     return any(_replaces(route, way) or _is_aside(route, way) for route in routes for way in have.ways_back)

@@ -24,6 +24,7 @@ from ..model import (
     Learned,
     Limit,
     Link,
+    Misled,
     Namespace,
     Occupied,
     Route,
@@ -55,7 +56,7 @@ from .sysctl_file import SYSCTL_FILE, sysctl_file
 
 _NO_FACTS = Facts()
 _ORDER: tuple[type[t.Any], ...] = (
-    *(Namespace, Occupied, Link, Learned, Limit, Vlans, Address, Claim, Setting, Route, File, Flows),
+    *(Namespace, Occupied, Link, Learned, Limit, Vlans, Address, Claim, Setting, Misled, Route, File, Flows),
 )
 # What keeps packets in, in the order in which it comes; other rules follow.
 _KEEPING_IN = {"wall": 2, "guard": 3}
@@ -129,7 +130,7 @@ def _order(fact: Fact) -> _Order:
         return (0, "", 0, True)
     if isinstance(fact, Link):
         return (1, "", 0 if fact.kind == "bridge" else 1, True)
-    if isinstance(fact, (Limit, Vlans, Address, Claim, Setting, Route)):
+    if isinstance(fact, (Limit, Vlans, Address, Claim, Setting, Misled, Route)):
         # Ahead of the addresses that it would refuse.
         ahead = isinstance(fact, Setting) and fact.key.endswith("/disable_ipv6")
         last = not isinstance(fact, Route) or bool(fact.gateway)
@@ -216,6 +217,8 @@ class _Planner:
             # Ahead of the wanted addresses, and after the change of links that these are on.
             order = _order(stranger) if isinstance(stranger, Address) else (-1, "", 0, False)
             self._later((*order[:3], False), self.remove_stranger, stranger)
+        for misled in [fact for fact in self.facts.values() if isinstance(fact, Misled)]:
+            self._later(_order(misled), self.remove_misled, misled)
         for fact in self.want.facts:
             self._later(_order(fact), self.converge, fact)
         for fact in self.want.absent:
@@ -251,8 +254,7 @@ class _Planner:
     def converge(self, fact: Fact) -> None:
         have = setting_now(self.facts, fact) if isinstance(fact, Setting) else self.facts.get(fact.identity)
         if isinstance(fact, Link):
-            if isinstance(have, Link) and fact.peer and not have.peer:
-                # Its other end is in a namespace that has no name and no process, so that nothing can reach it.
+            if isinstance(have, Link) and fact.peer and _has_strayed(fact.peer, have):
                 self._delete(fact, have)
                 have = None
             self.ledger, fact = hairpin_lent(self.ledger, fact, have)
@@ -415,6 +417,10 @@ class _Planner:
         if route.identity in self.facts:
             self.add(Step(route, None))
 
+    def remove_misled(self, fact: Misled) -> None:
+        if fact.identity in self.facts:
+            self.add(Step(fact, None))
+
     def remove_stranger(self, fact: Address | Link) -> None:
         if fact.identity in self.facts:
             self.add(Step(fact, dataclasses.replace(fact, master="") if isinstance(fact, Link) else None))
@@ -451,6 +457,15 @@ class _Planner:
             self.add(Step(have, File(SYSCTL_FILE, content)))
         elif not persisted and have is not None and (written_before or owned(self.facts, have)):
             self.add(Step(have, None))
+
+
+def _has_strayed(wanted: Link, have: Link) -> bool:
+    """Whether the other end of a pair is in a namespace without a name. Where that has no process either, nothing can
+    reach it. Where it has, the end may have been given names there with which it cannot come back.
+    """
+    if have.peer is None:
+        return True
+    return have.peer.netns.startswith("/") and have.peer.netns != wanted.netns and is_ours(have.alias)
 
 
 def _is_secondary(fact: Fact) -> bool:

@@ -137,7 +137,7 @@ def _address_effects(facts: Facts, gone: Address) -> dict[Identity, Fact | None]
     if ":" in gone.cidr:
         return {}
     subnets = facts.subnets4(gone.netns, gone.link)
-    beside = subnets.get(ipaddress.ip_interface(gone.cidr).network, {})
+    beside = subnets.get(gone.subnet, {})
     lost: dict[Identity, Fact | None] = {}
     if not gone.secondary:
         lost.update((identity, None) for identity, fact in beside.items() if fact.secondary)
@@ -155,7 +155,7 @@ def is_on_link(facts: Facts, route: Route) -> bool:
         return True
     for fact in facts.on(route.netns, route.device or "").values():
         if isinstance(fact, Address):
-            network = ipaddress.ip_interface(fact.cidr).network
+            network = fact.subnet
         elif isinstance(fact, Route) and not fact.gateway:
             network = ipaddress.ip_network(fact.destination)
         else:

@@ -23,6 +23,7 @@ from ..model import (
     Learned,
     Limit,
     Link,
+    Misled,
     Namespace,
     Occupied,
     Route,
@@ -200,7 +201,7 @@ def _holder(occupied: Occupied) -> str:
 _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"create namespace {f.name}" + (f" from {f.attach}" if f.attach else ""),
     Link: _create_link,
-    Address: lambda f: f"add address {f.cidr} to {f.link}{place(f.netns)}",
+    Address: lambda f: f"add address {f.shown} to {f.link}{place(f.netns)}",
     Limit: lambda f: f"limit {f.link} to {shown_rate(f.rate)}{place(f.netns)}",
     Vlans: lambda f: f"put {f.link} in {_vlans(f)}{place(f.netns)}",
     Route: lambda f: f"add {_route_name(f)}",
@@ -211,12 +212,13 @@ _CREATE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Flows: lambda f: f"leave {_flows_name(f)} as they are",
     Sender: lambda f: f"restrict what {f.link} sends to {_allowed(f)}{place(f.netns)}",
     Learned: lambda f: f"leave {f.link}{place(f.netns)} without what it had learned from router advertisements",
+    Misled: lambda f: f"leave {f.gateway}{place(f.netns)} a gateway",
     Occupied: lambda f: f"give the name {f.name} back to {_holder(f)}",
 }
 _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Namespace: lambda f: f"delete namespace {f.name}",
     Link: lambda f: f"delete {_link_name(f)}",
-    Address: lambda f: f"delete address {f.cidr} from {f.link}{place(f.netns)}",
+    Address: lambda f: f"delete address {f.shown} from {f.link}{place(f.netns)}",
     Limit: lambda f: f"{_unlimited(f)} from {f.link}{place(f.netns)}",
     Vlans: lambda f: f"take {f.link} out of {_vlans(f)}{place(f.netns)}",
     Route: lambda f: f"delete {_route_name(f)}",
@@ -227,6 +229,7 @@ _DELETE: dict[type[t.Any], t.Callable[[t.Any], str]] = {
     Flows: lambda f: f"delete {_flows_name(f)}",
     Sender: lambda f: f"lift the restriction of what {f.link} sends{place(f.netns)}",
     Learned: lambda f: f"delete what {f.link}{place(f.netns)} learned from router advertisements",
+    Misled: lambda f: f"delete routes by which {f.gateway} is no gateway{place(f.netns)}",
     Occupied: lambda f: f"take the name {f.name} from {_holder(f)}",
 }
 

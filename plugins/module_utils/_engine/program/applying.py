@@ -162,11 +162,11 @@ def _isolated(
     if only is not None:
         options["only"] = sorted(_namespaces(stored).intersection(only))
 
-    def attempt(names: t.Sequence[str], ahead: bool) -> Result:
+    def attempt(names: t.Sequence[str], ahead: bool, spared: t.Collection[str]) -> Result:
         def wanted(observer: Observer) -> Want:
             return path.wanted(options, _Remembering(observer, kept), chosen=names)
 
-        return run(wanted, ahead, permit, leave_hazards=leave_hazards)
+        return run(wanted, ahead, permit, leave_hazards=leave_hazards, spared=spared)
 
     names = [one.name for one in stored]
     try:

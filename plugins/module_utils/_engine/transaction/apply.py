@@ -14,6 +14,7 @@ from ..kernel import files
 from ..kernel.executor import Executor, StepError
 from ..planning.containers import dropped
 from ..planning.plan import Plan
+from ..planning.sparing import Inside
 from . import interrupts
 from .record import VERIFYING, Record
 from .rollback import as_text, take_back, write_ledger
@@ -65,9 +66,10 @@ def going_back(record: Record, executor: Executor, asked: str) -> t.Iterator[Non
     except BaseException as error:
         left = take_back(record, executor, error)
         if isinstance(error, StepError):
-            raise _failure(error.step.line, error.cause, left) from error.cause
+            failed = _failure(error.step.line, error.cause, left)
+            raise failed.inside([Inside(record.want).of(error.step.fact)]) from error.cause
         if isinstance(error, EgressError):
-            raise _failure(asked, error, left) from error
+            raise _failure(asked, error, left).inside(error.namespaces) from error
         raise
 
 
