@@ -103,7 +103,8 @@ def test_namespace_that_is_left_alone_gets_what_its_port_may_send(node: Node) ->
     limited = {**PODS, "namespaces": ["c1", {"name": "c2", "bandwidth": "10mbit"}]}
     assert not ask(node, limited).get("failed")
     before = settled(node)
-    change = "ip -n {0} address add 10.9.9.9/24 dev eth0; ip -n {0} link set eth0 down; ip -n {0} route add 10.8.0.0/24 dev lo"
+    drift = ("address add 10.9.9.9/24 dev eth0", "link set eth0 down", "route add 10.8.0.0/24 dev lo")
+    change = "; ".join(f"ip -n {{0}} {one}" for one in drift)
     changes = "; ".join(change.format(name) for name in ("c1", "c2"))
     node.run(["sh", "-ec", f"nft flush ruleset; {changes}; ip link set np-c2 down; tc qdisc del dev np-c2 root"])
     actions = node.call(spare, limited, "c2")
