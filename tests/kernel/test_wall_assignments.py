@@ -347,29 +347,6 @@ def test_pair_into_a_namespace_of_the_tenants_own_vetoes_no_teardown(node: Node)
     assert names(node) == ["c1"]
 
 
-def test_end_in_a_namespace_of_the_tenants_own_is_made_anew(node: Node) -> None:
-    """There it has a name that another link has where it belongs, by which the kernel refuses to move it back."""
-    node.call(build_at_once, [pods(), WEB])
-    with node.popen(["ip", "netns", "exec", "c2", "unshare", "--net", "cat"], stdin=-1) as process:
-        try:
-            script(
-                node,
-                f"ip -n c2 link add taken type bridge; until ip -n c2 link set eth0 netns {process.pid} &&"
-                f" ! ip -n c2 link show eth0 2>/dev/null; do :; done;"
-                f"nsenter --net=/proc/{process.pid}/ns/net ip link property add dev eth0 altname taken",
-            )
-            actions = node.call(build_at_once, [pods(), WEB], check=True)
-            assert actions[:2] == [
-                "delete veth np-c2",
-                "create veth np-c2 with peer eth0 in namespace c2 on bridge br-pods",
-            ]
-            assert node.call(build_at_once, [pods(), WEB]) == actions
-            assert node.call(build_at_once, [pods(), WEB]) == []
-            assert unreachable_from(node, "c1", "c2", families=["ipv4"]) == []
-        finally:
-            process.kill()
-
-
 def test_pair_of_another_tool_is_not_lost_by_a_mark_of_the_tenants(node: Node) -> None:
     node.call(build_at_once, [pods()])
     script(node, "ip link add theirs type veth peer name in0 netns c2; ip -n c2 link set in0 alias netpath:pods")

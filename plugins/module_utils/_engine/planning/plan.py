@@ -254,7 +254,8 @@ class _Planner:
     def converge(self, fact: Fact) -> None:
         have = setting_now(self.facts, fact) if isinstance(fact, Setting) else self.facts.get(fact.identity)
         if isinstance(fact, Link):
-            if isinstance(have, Link) and fact.peer and _has_strayed(fact.peer, have):
+            if isinstance(have, Link) and fact.peer and not have.peer:
+                # Its other end is in a namespace that has no name and no process, so that nothing can reach it.
                 self._delete(fact, have)
                 have = None
             self.ledger, fact = hairpin_lent(self.ledger, fact, have)
@@ -457,15 +458,6 @@ class _Planner:
             self.add(Step(have, File(SYSCTL_FILE, content)))
         elif not persisted and have is not None and (written_before or owned(self.facts, have)):
             self.add(Step(have, None))
-
-
-def _has_strayed(wanted: Link, have: Link) -> bool:
-    """Whether the other end of a pair is in a namespace without a name. Where that has no process either, nothing can
-    reach it. Where it has, the end may have been given names there with which it cannot come back.
-    """
-    if have.peer is None:
-        return True
-    return have.peer.netns.startswith("/") and have.peer.netns != wanted.netns and is_ours(have.alias)
 
 
 def _is_secondary(fact: Fact) -> bool:
