@@ -9,14 +9,11 @@ import typing as t
 
 from ..diagnosis.verdict import Data, Finding, with_finding
 from ..errors import EgressError
-from ..kernel.namespaces import Namespaces
 from ..kernel.probes import Target
 from ..model import Address, Fact, Link, Route, Ruleset, Setting
-from ..observe import Observer
-from ..planning.plan import make_plan
 from ..planning.step import Step
 from ..spec import path
-from . import promises
+from . import foreseen, promises
 
 _HOPS: dict[type[t.Any], str] = {
     Address: "address",
@@ -44,14 +41,11 @@ def _drift(networks: t.Sequence[t.Any], sound: t.Collection[str]) -> dict[str, F
     return {name: _finding(steps) for name, steps in each.items() if steps}
 
 
-def _steps(networks: t.Sequence[t.Any], chosen: t.Collection[str]) -> tuple[Step, ...]:
+def _steps(networks: t.Sequence[t.Any], chosen: t.Collection[str]) -> t.Sequence[Step]:
     """Those that a run would take for some of the networks. What stands in its way, it reports itself."""
+    options = {"networks": list(networks), "state": "present"}
     try:
-        with Namespaces() as namespaces:
-            observer = Observer(namespaces)
-            options = {"networks": list(networks), "state": "present"}
-            want = observer.assigned(path.wanted(options, observer, chosen=chosen))
-            return make_plan(want, observer.observe(want), predicting=True).steps
+        return foreseen.steps(lambda observer: path.wanted(options, observer, chosen=chosen))
     except EgressError:
         return ()
 

@@ -14,15 +14,14 @@ from ..diagnosis import check as diagnosis
 from ..diagnosis.verdict import Data, Promised
 from ..errors import EgressError
 from ..kernel import features
-from ..kernel.namespaces import Namespaces
 from ..kernel.probes import Target
-from ..model import HOST, Fact, Link
+from ..model import HOST, Fact, Link, Want
 from ..observe import Observer
-from ..planning.plan import make_plan
 from ..planning.state import ends
 from ..planning.step import Step
 from ..spec import path
 from ..spec.union import union
+from . import foreseen
 from .besides import beyond_the_network
 from .decision import Decision
 
@@ -55,15 +54,17 @@ def _unkept(network: t.Mapping[str, t.Any], promised: t.Sequence[Promised]) -> d
 
 
 def _steps(network: t.Mapping[str, t.Any], promised: t.Sequence[Promised]) -> t.Sequence[Step]:
-    """Those of a repair, without the lock: somebody else's run may be under way, and then they are its own."""
+    """Those of a repair."""
     findings = [{"code": one.finding.code, "namespace": one.path.namespace} for one in promised]
-    with Namespaces() as namespaces:
-        observer = Observer(namespaces)
-        wanted = path.wanted({"networks": [network], "state": "present"}, observer)
+
+    def wanted(observer: Observer) -> Want:
+        network_alone = path.wanted({"networks": [network], "state": "present"}, observer)
         decision = Decision(str(network["name"]), tuple(findings))
-        want = observer.assigned(union([("network", wanted), ("repair", beyond_the_network(decision, wanted))]))
-        features.require(namespaces, want.facts)
-        return make_plan(want, observer.observe(want), predicting=True).steps
+        want = union([("network", network_alone), ("repair", beyond_the_network(decision, network_alone))])
+        features.require(observer.namespaces, want.facts)
+        return want
+
+    return foreseen.steps(wanted)
 
 
 def _is_about(step: Step, promised: Promised) -> bool:
