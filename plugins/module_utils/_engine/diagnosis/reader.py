@@ -102,7 +102,7 @@ class Reader:
             plainly = through
         key = ("nat", path.network)
         nat = {backend: self._rules[backend][key] for backend in NAT_BACKENDS if key in self._rules[backend]}
-        default = bool(interface) and self._has_default(path, interface.index if interface else 0)
+        diverted = interface is not None and not (out.leads and out.device == interface.index)
         return Seen(
             path,
             target,
@@ -115,7 +115,7 @@ class Reader:
             plainly=plainly,
             back=back,
             rules=self._deciding(path, target, _Ways(interface, ingress, out, through, plainly, back)),
-            own_default=default,
+            own_default=bool(interface and diverted and self._has_default(path, interface.index)),
             local_addresses=frozenset(filter(self._is_local, _translated_to(nat))),
             for_sources=tuple(self._for_sources(path.family)) if not plainly.leads else (),
             settings=self._settings(path, ingress, plainly, host),

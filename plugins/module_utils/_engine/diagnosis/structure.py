@@ -78,8 +78,8 @@ class Seen:
     back: for a reply to its address. interface: the namespace's link to the host, whatever it is called.
     settings: of the host; own_settings: of the namespace; persisted: what files say about the host's at the next boot.
     exits: links of the host by which there is a way out. for_sources: networks for which alone the host has a default
-    route, where it has none for itself. own_default: the namespace has one by its interface, which others may go ahead
-    of. rules: by where (inside, out, return) the rule and route that lead elsewhere than the path does.
+    route, where it has none for itself. own_default: the namespace has one by its interface, and others go ahead of it.
+    rules: by where (inside, out, return) the rule and route that lead elsewhere than the path does.
     local_addresses: of those that are translated to, what the host takes by a local route.
     unseen: what of the host's rules could not be read, and why.
     local: addresses on which alone somebody listens, of the ports that are published.
