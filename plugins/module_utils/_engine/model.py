@@ -385,23 +385,6 @@ class Assignment:
     mac: str | None = None
 
 
-_FACTS = (
-    Namespace,
-    Link,
-    Address,
-    Limit,
-    Vlans,
-    Route,
-    Setting,
-    Ruleset,
-    File,
-    Claim,
-    Flows,
-    Sender,
-    Learned,
-    Misled,
-    Occupied,
-)
 Fact = t.Union[
     Namespace,
     Link,
@@ -419,7 +402,7 @@ Fact = t.Union[
     Misled,
     Occupied,
 ]
-FACTS: dict[str, type[t.Any]] = {kind.__name__: kind for kind in _FACTS}
+FACTS: dict[str, type[t.Any]] = {kind.__name__: kind for kind in t.get_args(Fact)}
 AnyFact = t.TypeVar("AnyFact", bound=Fact)
 
 
