@@ -277,6 +277,30 @@ def test_lab_ends_with_its_supervisor(before: Machine, victim: str) -> None:
     assert machine() == before
 
 
+def test_lab_ends_with_the_process_that_made_it(before: Machine) -> None:
+    """As tests do that are killed, whose fixtures never end."""
+    name = f"owned-{UNIQUE}"
+    script = f"from tests.lab.booted.lab import Lab; Lab.create({name!r}, {{'one': 'trixie'}}); print('made'); input()"
+    with subprocess.Popen(
+        [sys.executable, "-uc", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as creator:
+        assert creator.stdout
+        assert creator.stdout.readline() == "made\n"
+        lab = Lab(Places(name))
+        try:
+            known = namespaces(lab)
+            supervisor = lab.supervisor()
+            assert supervisor is not None
+            with os.fdopen(os.pidfd_open(supervisor), "rb", buffering=0) as ended:
+                creator.kill()
+                assert select.select([ended], [], [], 10)[0]
+        finally:
+            creator.kill()
+            lab.destroy()
+    assert_nothing_left(lab, known)
+    assert machine() == before
+
+
 # What there is of a lab, step by step: it is killed as soon as that is there.
 _STEPS: dict[str, t.Callable[[Places], Path]] = {
     "plan": lambda places: places.plan,

@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _create(options: argparse.Namespace) -> None:
     began = time.monotonic()
-    made = Lab.create(options.lab, _nodes(options), tell=_tell)
+    made = Lab.create(options.lab, _nodes(options), outlives=True, tell=_tell)
     if options.json:
         print(json.dumps(made.describe(), indent=2))
         return

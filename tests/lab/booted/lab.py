@@ -1,5 +1,7 @@
 """A lab of booted nodes, for tests and commands: made by one process, used and destroyed by any other.
 
+It ends with the process that made it, also where that is killed, unless it is to outlive it.
+
 lab = Lab.create("mine", {"web": "bookworm", "db": "trixie"})
 lab.ssh("web", ["sudo", "systemctl", "is-system-running"])
 print(lab.seen())
@@ -60,12 +62,14 @@ class Lab:
         *,
         wait: bool = True,
         started: int | None = None,
+        outlives: bool = False,
         tell: t.Callable[[str], None] | None = None,
     ) -> Self:
         """Make a lab from names and releases, and wait until every node answers SSH.
 
         A lab whose nodes do not come up stays for a look at it, until it is destroyed. started: how many of the nodes
-        are, so that the others can follow in batches; all if not told.
+        are, so that the others can follow in batches; all if not told. outlives: whether it goes on when this process
+        has ended.
         """
         places = Places(name)
         places.base.mkdir(parents=True, exist_ok=True)
@@ -80,7 +84,7 @@ class Lab:
             plan.write(places, plans)
             try:
                 provision.write(places, plans)
-                _launch(places, started)
+                _launch(places, len(plans) if started is None else started, outlives)
             except BaseException:
                 _destroy(places)
                 raise
@@ -299,7 +303,7 @@ def _await_room(nodes: int, tell: t.Callable[[str], None]) -> None:
         time.sleep(1)
 
 
-def _launch(places: Places, started: int | None) -> None:
+def _launch(places: Places, started: int, outlives: bool) -> None:
     group = cgroup.path(places.cgroup) / "world"
     creator = os.getpid()
 
@@ -308,18 +312,20 @@ def _launch(places: Places, started: int | None) -> None:
         die_with(creator)
         cgroup.join(group)
 
-    argv = [sys.executable, "-m", "tests.lab.booted.supervisor", str(places.base), places.name]
-    argv += [] if started is None else [str(started)]
-    done = subprocess.run(
-        argv,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        preexec_fn=enter,
-    )
+    argv = [sys.executable, "-m", "tests.lab.booted.supervisor", str(places.base), places.name, str(started)]
+    with contextlib.ExitStack() as stack:
+        owner = [] if outlives else [stack.enter_context(os.fdopen(os.pidfd_open(creator), "rb", 0)).fileno()]
+        done = subprocess.run(
+            [*argv, *map(str, owner)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            pass_fds=owner,
+            preexec_fn=enter,
+        )
     if done.returncode != 0:
         raise LabError(f"the lab's world could not be made: {done.stderr.strip()}")
 

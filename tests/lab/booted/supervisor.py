@@ -1,8 +1,9 @@
 """The process that keeps a lab of booted nodes, and ends all of it when it ends.
 
-    python3 -m tests.lab.booted.supervisor BASE NAME [NODES]
+    python3 -m tests.lab.booted.supervisor BASE NAME NODES [OWNER]
 
-starts it in the background and returns when its world is made. NODES is how many are started, all without it.
+starts it in the background and returns when its world is made. NODES is how many are started. OWNER is a descriptor of
+a process (pidfd_open(2)) with which the lab ends.
 It is the first process of a PID namespace, so the kernel ends everything in the lab with it, also after a kill.
 It answers on a socket.
 """
@@ -34,7 +35,7 @@ _REQUEST_TIMEOUT, _ANSWER_TIMEOUT = 5.0, 30.0
 class Supervisor:
     """The world of a lab, its machines, and the answers to requests about them."""
 
-    def __init__(self, places: Places, started: int | None = None) -> None:
+    def __init__(self, places: Places, started: int, owner: int | None) -> None:
         nodes = plan.read(places)
         self._world = World(nodes=0)
         self._management = World(nodes=0, internet=False)
@@ -45,17 +46,21 @@ class Supervisor:
         self._machines = {node.name: Machine(places, node, segments) for node in nodes}
         self._listener = _listen(places)
         self._selector.register(self._listener, selectors.EVENT_READ)
+        if owner is not None:
+            self._selector.register(owner, selectors.EVENT_READ)
         for machine in list(self._machines.values())[:started]:
             self._start(machine)
 
     def run(self) -> None:
-        """Serve requests and start nodes again that reboot, until this process is killed."""
+        """Serve requests and start nodes again that reboot, until the owner ends or this process is killed."""
         while True:
             for key, _events in self._selector.select():
                 if isinstance(key.data, Machine):
                     self._on_end(key)
-                else:
+                elif key.fileobj is self._listener:
                     self._on_request()
+                else:
+                    return
 
     def _start(self, machine: Machine) -> None:
         self._selector.register(machine.start(), selectors.EVENT_READ, machine)
@@ -166,7 +171,7 @@ def _listen(places: Places) -> socket.socket:
     return listener
 
 
-def launch(places: Places, started: int | None = None) -> t.NoReturn:
+def launch(places: Places, started: int, owner: int | None) -> t.NoReturn:
     """Become a process in the background; this one ends when the lab is there, or says why not."""
     cgroup.join(cgroup.path(places.cgroup) / "world")
     report, complaint = os.pipe()
@@ -174,7 +179,7 @@ def launch(places: Places, started: int | None = None) -> t.NoReturn:
     unshare(CLONE_NEWPID)
     if os.fork() == 0:
         os.close(report)
-        _become_first(places, started, complaint)
+        _become_first(places, started, owner, complaint)
     os.close(complaint)
     with os.fdopen(report, encoding="utf-8") as stream:
         problem = stream.read()
@@ -184,7 +189,7 @@ def launch(places: Places, started: int | None = None) -> t.NoReturn:
     os._exit(1 if problem else 0)
 
 
-def _become_first(places: Places, started: int | None, complaint: int) -> t.NoReturn:
+def _become_first(places: Places, started: int, owner: int | None, complaint: int) -> t.NoReturn:
     """Be the first process of the PID namespace, which inherits orphans; the supervisor is its child."""
     try:
         unshare(CLONE_NEWNS | CLONE_NEWNET)
@@ -193,7 +198,7 @@ def _become_first(places: Places, started: int | None, complaint: int) -> t.NoRe
         _detach(places)
         supervisor = os.fork()
         if supervisor == 0:
-            _supervise(places, started, complaint)
+            _supervise(places, started, owner, complaint)
         os.close(complaint)
         while os.wait()[0] != supervisor:
             pass
@@ -212,10 +217,10 @@ def _detach(places: Places) -> None:
         os.dup2(descriptor, wanted)
 
 
-def _supervise(places: Places, started: int | None, complaint: int) -> t.NoReturn:
+def _supervise(places: Places, started: int, owner: int | None, complaint: int) -> t.NoReturn:
     try:
         try:
-            supervisor = Supervisor(places, started)
+            supervisor = Supervisor(places, started, owner)
         except BaseException as error:
             os.write(complaint, (str(error) or repr(error)).encode())
             raise
@@ -229,4 +234,4 @@ def _supervise(places: Places, started: int | None, complaint: int) -> t.NoRetur
 
 
 if __name__ == "__main__":
-    launch(Places(sys.argv[2], Path(sys.argv[1])), int(sys.argv[3]) if len(sys.argv) > 3 else None)
+    launch(Places(sys.argv[2], Path(sys.argv[1])), int(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else None)
