@@ -74,7 +74,7 @@ CODES: dict[str, Entry] = {
     "NEIGHBOUR_WRONG": Entry(
         "neighbour",
         "advise",
-        "a neighbour has the MAC address of nobody there",
+        "a neighbour entry has a MAC address that no link there has",
         "delete the entry: ip neigh del ADDRESS dev LINK",
     ),
     "NEIGHBOUR_TABLE_FULL": Entry(
