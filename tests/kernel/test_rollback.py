@@ -23,6 +23,7 @@ from tests.lab.snapshot import Snapshot, difference
 from tests.lab.syscalls import CLONE_NEWNS, MS_PRIVATE, MS_REC, mount, unshare
 from tests.lab.world import World
 from tests.support.building import Refusal, ask, build, build_at_once, refusal, unreachable_from
+from tests.support.diagnosing import PODS
 from tests.support.fault_injection import operations_of
 from tests.support.kill_injection import killed_after_making_links, killed_at_operation
 from tests.support.spec_questions import Options
@@ -30,12 +31,6 @@ from tests.support.spec_questions import Options
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
-PODS: Options = {
-    "name": "pods",
-    "bridge": "br0",
-    "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
-    "namespaces": ["c1", "c2"],
-}
 APPS: Options = {"name": "apps", "subnets": ["10.45.0.0/24"], "namespaces": ["a1"]}
 MANY: Options = {"name": "many", "subnets": ["10.44.0.0/24"], "prefix": "m", "count": 20}
 SOME: Options = {**MANY, "count": 10}

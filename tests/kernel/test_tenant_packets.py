@@ -20,18 +20,13 @@ from tests.lab.snapshot import difference
 from tests.lab.world import UPLINK, World
 from tests.support import frames
 from tests.support.building import build_at_once, unreachable_from
+from tests.support.diagnosing import PODS
 from tests.support.frames import ARP, EVERYBODY, IPV4, IPV6, LAST, TAG, VLAN, behind, ether, icmp6, ip, option, udp
 from tests.support.spec_questions import Options
 
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
-PODS: Options = {
-    "name": "pods",
-    "bridge": "br0",
-    "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
-    "namespaces": ["c1", "c2"],
-}
 WEB: Options = {
     "name": "web",
     "bridge": "br1",

@@ -16,6 +16,7 @@ from tests.lab.snapshot import difference
 from tests.lab.world import UPLINK, World
 from tests.support import frames
 from tests.support.building import build_at_once, refusal, unreachable_from
+from tests.support.diagnosing import PODS
 from tests.support.echo_service import answered, serving, who
 from tests.support.frames import IPV4, IPV6, LAST, ether, udp
 from tests.support.spec_questions import Options
@@ -23,12 +24,6 @@ from tests.support.spec_questions import Options
 _OBSTACLE = privilege.obstacle()
 pytestmark = pytest.mark.skipif(_OBSTACLE is not None, reason=str(_OBSTACLE))
 
-PODS: Options = {
-    "name": "pods",
-    "bridge": "br0",
-    "subnets": ["10.22.33.0/24", "fd00:22:33::/64"],
-    "namespaces": ["c1", "c2"],
-}
 WEB: Options = {"name": "web", "bridge": "br1", "subnets": ["10.44.0.0/24", "fd00:44::/64"], "namespaces": ["w1"]}
 APPS: Options = {"name": "apps", "bridge": "br2", "subnets": ["10.55.0.0/24", "fd00:55::/64"], "namespaces": ["a1"]}
 C1, C2, W1, A1 = (
